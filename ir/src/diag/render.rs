@@ -1,0 +1,1 @@
+//! Lays a diagnostic out for a reader; see the parent module.

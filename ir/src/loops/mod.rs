@@ -1,0 +1,30 @@
+//! The `loop` dialect: counted loops over planned memory.
+//!
+//! A lowered function is a list of `loop.buffer` (arena memory), `loop.data` (constants in flash) and `loop.kernel`
+//! operations; a kernel holds the loops of one layer. Registers hold `i1`, `i32`, `i64`, `f32` or packed lanes; 8 and
+//! 16 bit integers exist in memory only. Every op has portable semantics, so that all back ends agree to the bit.
+//!
+//! `loop` is a Rust keyword: the module is `loops`, the dialect stays `loop`.
+
+pub mod memory;
+pub mod ops;
+mod pending;
+
+pub use ops::LoopOp;
+
+use crate::types::{Scalar, Type};
+
+/// What a `loop` op checks beyond the structure that its row declares.
+pub trait LoopSemantics {
+    /// Adds a message for every constraint on types that does not hold.
+    fn verify(&self, operands: &[&Type], results: &[&Type], report: &mut Vec<String>);
+}
+
+/// The register type that an element of memory is read into: narrow integers widen to i32.
+pub fn register_type(element: Scalar) -> Type {
+    match element {
+        Scalar::I64 | Scalar::U64 => Type::I64,
+        Scalar::F32 => Type::F32,
+        _ => Type::I32,
+    }
+}

@@ -1,0 +1,260 @@
+//! THE `loop` table. What the arithmetic ops compute is in `eval.rs` beside this file.
+//!
+//! Offsets count elements of the memory they index, as i32. Integer arithmetic marked `wrap` is modulo 2^n; without it
+//! the producer promises that no overflow happens, back ends may rely on that, and the interpreter checks it.
+
+use super::LoopSemantics;
+use crate::attr::{Number, ResourceRef, attr_enum};
+use crate::define::define_ops;
+use crate::loops::memory::{PackLayout, Place};
+use std::sync::Arc;
+
+attr_enum! {
+    /// What a buffer is for.
+    Role {
+        /// An input of the model.
+        Input = "input",
+        /// An output of the model.
+        Output = "output",
+        /// An activation tensor between kernels.
+        Activation = "activation",
+        /// Working memory of one kernel.
+        Scratch = "scratch",
+    }
+}
+
+attr_enum! {
+    /// A comparison of two numbers; of integers as signed.
+    Predicate {
+        /// Equal.
+        Eq = "eq",
+        /// Not equal.
+        Ne = "ne",
+        /// Less than.
+        Lt = "lt",
+        /// Less than or equal.
+        Le = "le",
+        /// Greater than.
+        Gt = "gt",
+        /// Greater than or equal.
+        Ge = "ge",
+    }
+}
+
+attr_enum! {
+    /// Direction of rounding to an integral float.
+    Rounding {
+        /// To the nearest, ties away from zero.
+        HalfAway = "half_away",
+        /// To the nearest, ties to the even integer.
+        HalfEven = "half_even",
+        /// Toward negative infinity.
+        Floor = "floor",
+        /// Toward zero.
+        Trunc = "trunc",
+    }
+}
+
+define_ops! {
+    /// Counted loops over planned memory.
+    dialect "loop" enum LoopOp requires LoopSemantics;
+
+    /// Working memory. `index` numbers the model's inputs and outputs. `live` are the first and last kernel (by position
+    /// in the function) between which the contents matter; inputs live from kernel 0, outputs to the last.
+    /// `place` is given by plan-memory.
+    Buffer = "loop.buffer" {
+        attrs { role: Role, index: usize = 0, live: Option<[usize; 2]> = None, place: Option<Place> = None }
+        results { memory: MemRef }
+    }
+
+    /// Constant data in flash, in the order in which kernels read it.
+    Data = "loop.data" {
+        attrs { value: ResourceRef }
+        results { memory: MemRef }
+        traits [Pure]
+    }
+
+    /// Constant data that pack-weights computes from the model's: `layout` says how.
+    Pack = "loop.pack" {
+        attrs { sources: Vec<ResourceRef>, layout: PackLayout }
+        results { memory: MemRef }
+        traits [Pure]
+    }
+
+    /// The loops of one layer. `buffers` are the `loop.buffer`s that the body touches: first the `writes` it writes, then
+    /// those it only reads; the body uses them (and `loop.data`) directly. `layer` names the op it was lowered from.
+    /// A pair `[w, r]` of `in_place` says that buffer `w` may share bytes with buffer `r`, element by element, because the
+    /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
+    Kernel = "loop.kernel" {
+        operands { buffers: [MemRef] }
+        attrs { layer: Arc<str>, writes: usize, in_place: Vec<[usize; 2]> = Vec::new() }
+        regions 1
+    }
+
+    /// Runs the body for `i = lower, lower + step, ...` while `i < upper`. The body's arguments are `i` and the carried
+    /// values, which start as `inits`; it ends with a `loop.yield` of their next values. The results are their last.
+    For = "loop.for" {
+        operands { lower: I32, upper: I32, inits: [Register] }
+        attrs { step: u32 = 1 }
+        results { last: [Register] }
+        regions 1
+    }
+
+    /// Runs the first body if the condition holds, else the second; both yield the results.
+    If = "loop.if" {
+        operands { condition: I1 }
+        results { values: [Register] }
+        regions 2
+    }
+
+    /// Ends a body and hands its values to the enclosing op.
+    Yield = "loop.yield" {
+        operands { values: [Register] }
+        traits [Terminator]
+    }
+
+    /// A literal.
+    Const = "loop.const" {
+        attrs { value: Number }
+        results { output: Number }
+        traits [Pure]
+    }
+
+    /// Sum.
+    Add = "loop.add" {
+        operands { lhs: Number, rhs: Number } attrs { wrap: bool = false } results { output: Number } traits [Pure]
+    }
+
+    /// Difference.
+    Sub = "loop.sub" {
+        operands { lhs: Number, rhs: Number } attrs { wrap: bool = false } results { output: Number } traits [Pure]
+    }
+
+    /// Product.
+    Mul = "loop.mul" {
+        operands { lhs: Number, rhs: Number } attrs { wrap: bool = false } results { output: Number } traits [Pure]
+    }
+
+    /// Quotient; of integers rounded toward zero, and 0 for a zero divisor.
+    Div = "loop.div" { operands { lhs: Number, rhs: Number } results { output: Number } traits [Pure] }
+
+    /// Remainder with the dividend's sign; 0 for a zero divisor.
+    Rem = "loop.rem" { operands { lhs: Int, rhs: Int } results { output: Int } traits [Pure] }
+
+    /// Lesser of two. For floats `lhs < rhs ? lhs : rhs`.
+    Min = "loop.min" { operands { lhs: Number, rhs: Number } results { output: Number } traits [Pure] }
+
+    /// Greater of two. For floats `lhs > rhs ? lhs : rhs`.
+    Max = "loop.max" { operands { lhs: Number, rhs: Number } results { output: Number } traits [Pure] }
+
+    /// Bitwise and.
+    And = "loop.and" { operands { lhs: Int, rhs: Int } results { output: Int } traits [Pure] }
+
+    /// Bitwise or.
+    Or = "loop.or" { operands { lhs: Int, rhs: Int } results { output: Int } traits [Pure] }
+
+    /// Bitwise exclusive or.
+    Xor = "loop.xor" { operands { lhs: Int, rhs: Int } results { output: Int } traits [Pure] }
+
+    /// Shift left, dropping high bits; the distance is taken from 0 to width - 1.
+    Shl = "loop.shl" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+
+    /// Arithmetic shift right; the distance is taken from 0 to width - 1.
+    Shr = "loop.shr" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+
+    /// Logical shift right; the distance is taken from 0 to width - 1.
+    ShrU = "loop.shr_u" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+
+    /// Number of leading zero bits; 32 for zero.
+    Clz = "loop.clz" { operands { value: I32 } results { output: I32 } traits [Pure] }
+
+    /// Comparison.
+    Cmp = "loop.cmp" {
+        operands { lhs: Number, rhs: Number } attrs { predicate: Predicate } results { output: I1 } traits [Pure]
+    }
+
+    /// `then` if the condition holds, else `otherwise`.
+    Select = "loop.select" {
+        operands { condition: I1, then: Register, otherwise: Register } results { output: Register } traits [Pure]
+    }
+
+    /// i32 to i64, keeping the sign.
+    Extend = "loop.extend" { operands { value: I32 } results { output: I64 } traits [Pure] }
+
+    /// i64 to i32, keeping the low bits.
+    Truncate = "loop.truncate" { operands { value: I64 } results { output: I32 } traits [Pure] }
+
+    /// i32 to the nearest f32, ties to even.
+    ToFloat = "loop.to_float" { operands { value: I32 } results { output: F32 } traits [Pure] }
+
+    /// f32 to i32 toward zero, saturating; NaN becomes 0.
+    ToInt = "loop.to_int" { operands { value: F32 } results { output: I32 } traits [Pure] }
+
+    /// The bits of an f32 as i32.
+    FloatBits = "loop.float_bits" { operands { value: F32 } results { output: I32 } traits [Pure] }
+
+    /// The f32 with the given bits.
+    BitsFloat = "loop.bits_float" { operands { value: I32 } results { output: F32 } traits [Pure] }
+
+    /// Rounds to an integral float.
+    Round = "loop.round" {
+        operands { value: F32 } attrs { rounding: Rounding } results { output: F32 } traits [Pure]
+    }
+
+    /// Square root, correctly rounded; NaN for negative numbers.
+    Sqrt = "loop.sqrt" { operands { value: F32 } results { output: F32 } traits [Pure] }
+
+    /// Reads one element; 8 and 16 bit integers are extended to i32 by the sign of the memory's type. u32 is read as
+    /// i32, u64 as i64.
+    Load = "loop.load" { operands { memory: MemRef, offset: I32 } results { output: Number } traits [Reads] }
+
+    /// Writes one element, keeping the low bits of an integer.
+    Store = "loop.store" { operands { value: Number, memory: MemRef, offset: I32 } traits [Writes] }
+
+    /// Reads four neighbouring i8 elements; the offset need not be a multiple of 4.
+    LoadI8x4 = "loop.load_i8x4" { operands { memory: MemRef, offset: I32 } results { output: I8x4 } traits [Reads] }
+
+    /// Reads two neighbouring i16 elements; the offset need not be a multiple of 2.
+    LoadI16x2 = "loop.load_i16x2" { operands { memory: MemRef, offset: I32 } results { output: I16x2 } traits [Reads] }
+
+    /// Copies `count` elements between memories of one element type. The ranges may overlap.
+    Copy = "loop.copy" {
+        operands { source: MemRef, source_offset: I32, target: MemRef, target_offset: I32 }
+        attrs { count: usize }
+        traits [Reads, Writes]
+    }
+
+    /// Writes `count` elements equal to `value`.
+    Fill = "loop.fill" {
+        operands { value: Number, memory: MemRef, offset: I32 } attrs { count: usize } traits [Writes]
+    }
+
+    /// Lanes 0 and 2 (or, if `odd`, 1 and 3), extended with their sign. Arm: SXTB16 with ROR #0 or #8.
+    ExtendLanes = "loop.extend_lanes" {
+        operands { value: I8x4 } attrs { odd: bool = false } results { output: I16x2 } traits [Pure, Dsp]
+    }
+
+    /// `accumulator + a0 * b0 + a1 * b1`, modulo 2^32. Arm: SMLAD.
+    DualMac = "loop.dual_mac" {
+        operands { lhs: I16x2, rhs: I16x2, accumulator: I32 } results { output: I32 } traits [Pure, Dsp]
+    }
+
+    /// Saturating rounding doubling high multiply: `(2ab + 2^31) >> 32` as [`crate::fixed_point`] defines it.
+    DoublingHighMul = "loop.doubling_high_mul" {
+        operands { lhs: I32, rhs: I32 } results { output: I32 } traits [Pure, Dsp]
+    }
+
+    /// `value / 2^distance`, rounded to the nearest, ties away from zero; the distance is taken from 0 to 31.
+    RoundShift = "loop.round_shift" { operands { value: I32, distance: I32 } results { output: I32 } traits [Pure] }
+
+    /// Multiplies by a quantized multiplier `multiplier * 2^(shift - 31)`, rounding twice: left shift, doubling high
+    /// multiply, rounding right shift.
+    Requantize = "loop.requantize" {
+        operands { value: I32, multiplier: I32, shift: I32 } results { output: I32 } traits [Pure]
+    }
+
+    /// Limits an integer to the range of a signed integer of `bits` bits. Arm: SSAT.
+    Saturate = "loop.saturate" {
+        operands { value: I32 } attrs { bits: u32 } results { output: I32 } traits [Pure, Dsp]
+    }
+}

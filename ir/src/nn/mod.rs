@@ -1,0 +1,49 @@
+//! The `nn` dialect: tensor operations with exactly the semantics of TensorFlow Lite Micro's reference kernels.
+//!
+//! Activations are NHWC, convolution filters OHWI (depthwise filters 1HWC). Integer results are specified to the bit:
+//! `evaluate` is the specification, written as plain loops and independent of every lowering.
+
+pub mod ops;
+mod pending;
+
+pub use ops::NnOp;
+
+use crate::tensor::{Tensor, TensorError};
+use crate::types::{Shape, TensorType};
+
+/// Why an op could not be evaluated.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The tensor data does not fit the op.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The op has no meaning for these types; the verifier reports the same.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// What a tensor op means. Operands and results come in the order of the op's row.
+pub trait NnSemantics {
+    /// Result shapes from operand types and attributes.
+    ///
+    /// # Errors
+    /// What is wrong with the operands, as `expected X, got Y`.
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String>;
+
+    /// Adds a message for every constraint on types that does not hold. Shapes were compared with
+    /// [`NnSemantics::infer_shapes`] before.
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>);
+
+    /// The reference semantics: results of the given types from operands. Called on verified ops only; must not panic
+    /// on any values of the right types.
+    ///
+    /// # Errors
+    /// If the operands don't fit the op, which the verifier would have reported.
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError>;
+
+    /// Multiply-accumulates of the op as usually counted: those of convolutions and fully connected layers, padding
+    /// included; 0 for all others.
+    fn macs(&self, _operands: &[&TensorType], _results: &[&TensorType]) -> u64 {
+        0
+    }
+}
