@@ -176,9 +176,9 @@ pub fn get_reciprocal(x: i32, x_integer_digits: i32) -> Reciprocal {
     }
 }
 
-/// `1 / √input` as a factor whose shift is at most 0. 0 counts as 1, and the result for both is the factor `i32::MAX
-/// / 2³¹`.
+/// `1 / √input` as a factor whose shift is at most 0; its significand is not normalized.
 ///
+/// The result for 1 is the factor just below, of multiplier `i32::MAX` and shift 0; 0 counts as 1.
 /// `input` is scaled by a power of four to [¼, 1), where five steps of Newton's method from 1 follow.
 /// L2_NORMALIZATION and RSQRT are its users; the shift is that of the reference called with `kReverseShift`. A
 /// negative `input`, outside the reference's contract, counts as 1.
@@ -224,43 +224,43 @@ fn scale_by_power_of_four(input: i32) -> (i32, i32) {
 
 /// ln(x) for `x` of Q12.19 from 1 on, in Q5.26: the logarithm of the sum of exponentials in LOG_SOFTMAX.
 ///
-/// `x = r · 2ⁿ`, with r brought to [√½, 1) or, after a factor of √½, [½, √½), whichever is less and so nearer to ⁴√½.
-/// Then `ln x = ln 2 · (n ± ¼) + f(r)`, f a rational approximation around ⁴√½. Below 1 the result has the right
-/// meaning as long as it is in range; of 0 or a negative number it has none.
+/// `x = r · 2ᵉ` with r of [√½, 1), so that e is a multiple of ½; then `ln x = ln 2 · (e - ¼) + ln(r · ⁴√2)`, the last term
+/// a rational approximation around its zero, `r = ⁴√½`. Below 1 the result has the right meaning too, as its range is
+/// symmetric; of 0 or a negative number it has none.
 ///
 /// Source: `log_x_for_x_greater_than_or_equal_to_1_impl<5, 12>`, tensorflow/lite/kernels/internal/common.h, the only
 /// instantiation among the kernels.
 pub fn log_x_for_x_greater_than_or_equal_to_1(x: FixedPoint<12>) -> FixedPoint<5> {
-    // One integer bit more than the result, since the exponent's term alone may exceed it.
-    type Accumulator = FixedPoint<6>;
-    const INPUT_INTEGER_BITS: i32 = 12;
-    let integer = |value: i32| {
-        let raw = saturating_rounding_multiply_by_pot(value, Accumulator::FRACTIONAL_BITS as i32);
-        Accumulator::from_raw(raw)
-    };
-    let saturating = |wide: i64| wide.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-    let one_quarter = Accumulator::from_raw(1 << (Accumulator::FRACTIONAL_BITS - 2));
-
-    // The bits of x as a fraction; where the binary point was is part of the exponent.
-    let z_a = F0::from_raw(x.raw());
-    let z_a_headroom = z_a.raw().leading_zeros() as i32 - 1;
-    let r_a = F0::from_raw(saturating_rounding_multiply_by_pot(z_a.raw(), z_a_headroom));
-    let r_a = saturating_rounding_multiply_by_pot((r_a * SQRT_HALF).raw(), 1);
-    let exponent_a = integer(INPUT_INTEGER_BITS - z_a_headroom - 1);
-    let exponent_a = saturating(i64::from(exponent_a.raw()) + i64::from(one_quarter.raw()));
-
-    let z_b = z_a * SQRT_HALF;
-    let z_b_headroom = z_b.raw().leading_zeros() as i32 - 1;
-    let r_b = saturating_rounding_multiply_by_pot(z_a.raw(), z_b_headroom);
-    let exponent_b = integer(INPUT_INTEGER_BITS - z_b_headroom);
-    let exponent_b = saturating(i64::from(exponent_b.raw()) - i64::from(one_quarter.raw()));
-
-    let r = F0::from_raw(r_a.min(r_b));
-    let exponent = Accumulator::from_raw(exponent_a.max(exponent_b));
+    let (r, exponent_less_quarter) = log_split(x);
     let (numerator, denominator_minus_one) = log_fraction(r);
     let inverse = one_over_one_plus_x_for_x_in_0_1(denominator_minus_one);
-    let numerator: Accumulator = numerator.rescale();
-    (LOG_2 * exponent + inverse * numerator).rescale()
+    (LOG_2 * exponent_less_quarter + inverse * numerator.rescale()).rescale()
+}
+
+/// `x` as r of [√½, 1) and e - ¼, with `x = r · 2ᵉ`.
+///
+/// Both an odd and an even multiple of ½ are tried for e. The wrong one makes r too great, by √2, and e too small.
+fn log_split(x: FixedPoint<12>) -> (F0, FixedPoint<6>) {
+    const INTEGER_BITS: i32 = 12;
+    const QUARTER: FixedPoint<6> = FixedPoint::from_raw(1 << (FixedPoint::<6>::FRACTIONAL_BITS - 2));
+    // Integers of at most 20 in magnitude, far from saturation.
+    let integer = |value: i32| FixedPoint::<31>::from_raw(value).rescale::<6>();
+    // The bits of x as a fraction; where the binary point was is part of the exponent.
+    let fraction = F0::from_raw(x.raw());
+    let headroom = |z: F0| z.raw().leading_zeros() as i32 - 1;
+    let shift_left = |z: F0, amount| F0::from_raw(saturating_rounding_multiply_by_pot(z.raw(), amount));
+
+    // e = INTEGER_BITS - headroom - ½.
+    let odd_headroom = headroom(fraction);
+    let odd_r = shift_left(shift_left(fraction, odd_headroom) * SQRT_HALF, 1);
+    let odd_exponent = integer(INTEGER_BITS - odd_headroom - 1) + QUARTER;
+
+    // e = INTEGER_BITS - headroom, where that of x · √½ leaves r below 1, or by rounding at 1.
+    let even_headroom = headroom(fraction * SQRT_HALF);
+    let even_r = shift_left(fraction, even_headroom);
+    let even_exponent = integer(INTEGER_BITS - even_headroom) - QUARTER;
+
+    (odd_r.min(even_r), odd_exponent.max(even_exponent))
 }
 
 /// ln 2.

@@ -15,15 +15,13 @@
 //! # Invariants
 //! - Every function is pure and total: no panic, no dependence on the profile. Where the reference overflows a signed
 //!   integer (undefined in C), this module wraps modulo 2³², or saturates where the name says so.
-//! - A function that the reference would abort in (a failed `TFLITE_CHECK` or an error from `Prepare`) returns
-//!   `None`.
+//! - Where the reference gives up, by a failed `TFLITE_CHECK` or an error from `Prepare`, the result is `None`.
 //! - Ties differ between primitives, and that is observable: the high multiply rounds ties towards +∞, the right
 //!   shift and the conversion of a real factor round them away from zero.
 //!
-//! Source: google/gemmlowp:fixedpoint/fixedpoint.h;
-//! tensorflow/tflite-micro:tensorflow/lite/kernels/internal/{common.h,common.cc, quantization_util.cc}. Jacob et al.,
-//! *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*, CVPR 2018, section
-//! 2.2, for the representation of a real factor.
+//! Source: google/gemmlowp:fixedpoint/fixedpoint.h; tensorflow/tflite-micro:tensorflow/lite/kernels/internal, files
+//! common.h, common.cc and quantization_util.cc. For the representation of a real factor Jacob et al., *Quantization and
+//! Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*, CVPR 2018, section 2.2.
 
 mod format;
 mod function;
