@@ -1,1 +1,3 @@
-//! To be written.
+//! Passes: rewrite a module toward firmware, one idea per file.
+
+pub mod lower;

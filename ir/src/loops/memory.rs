@@ -1,6 +1,7 @@
 //! Where buffers lie, and how constant data is laid out for the kernels that read it.
 
-use crate::attr::{Attr, AttrError, AttrValue};
+use crate::attr::{Attr, AttrError, AttrValue, ResourceRef};
+use crate::types::Scalar;
 use std::sync::Arc;
 
 /// A byte range of a memory region: `#loop.place<"sram", 256, 32>`.
@@ -47,6 +48,12 @@ pub enum PackLayout {
 }
 
 impl PackLayout {
+    /// Element type and count of the packed data.
+    pub fn result(&self, sources: &[ResourceRef]) -> (Scalar, usize) {
+        // A layout rearranges its first source, or makes one number per element of it.
+        sources.first().map_or((Scalar::I8, 0), |first| (first.element, first.count))
+    }
+
     fn parts(&self) -> (&'static str, Vec<i64>) {
         let int = |x: usize| i64::try_from(x).unwrap_or(i64::MAX);
         match *self {

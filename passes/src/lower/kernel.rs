@@ -1,0 +1,263 @@
+//! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
+//! positioned in the kernel's body.
+
+use super::{FunctionLowering, Home};
+use mcunet_ir::attr::ResourceRef;
+use mcunet_ir::loops::memory::PackLayout;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::module::OpKind;
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::{MemRefType, Scalar};
+use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
+
+/// The kernel of one op while it is being built.
+pub(crate) struct Kernel<'k> {
+    module: &'k mut mcunet_ir::Module,
+    source: &'k Function,
+    op: Op,
+    homes: &'k std::collections::HashMap<Value, Home>,
+    constants: &'k mut std::collections::HashMap<Value, Value>,
+    features: super::CoreFeatures,
+    /// Emits into the kernel's body.
+    pub b: Builder<'k>,
+    body: Block,
+    reads: Vec<Value>,
+    writes: Vec<Value>,
+    in_place: Vec<(Value, Value)>,
+}
+
+impl<'k> Kernel<'k> {
+    pub(super) fn new(lowering: &'k mut FunctionLowering<'_>, op: Op) -> Kernel<'k> {
+        let body = lowering.target.create_block();
+        let mut b = Builder::at_end(&mut lowering.target, body);
+        b.set_origin(lowering.source.ops[op].origin.clone());
+        Kernel {
+            module: lowering.module,
+            source: lowering.source,
+            op,
+            homes: &lowering.homes,
+            constants: &mut lowering.constants,
+            features: lowering.features,
+            b,
+            body,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            in_place: Vec::new(),
+        }
+    }
+
+    /// What the core can do.
+    pub fn features(&self) -> super::CoreFeatures {
+        self.features
+    }
+
+    /// Number of operands.
+    pub fn operand_count(&self) -> usize {
+        self.source.ops[self.op].operands.len()
+    }
+
+    /// Number of results.
+    pub fn result_count(&self) -> usize {
+        self.source.ops[self.op].results.len()
+    }
+
+    /// Type of operand `index`.
+    pub fn operand_type(&self, index: usize) -> &'k TensorType {
+        tensor_type(self.source, self.source.ops[self.op].operands[index])
+    }
+
+    /// Type of result `index`.
+    pub fn result_type(&self, index: usize) -> &'k TensorType {
+        tensor_type(self.source, self.source.ops[self.op].results[index])
+    }
+
+    /// Memory of operand `index`: a buffer, or the data of a constant as it is.
+    pub fn input(&mut self, index: usize) -> Value {
+        let operand = self.source.ops[self.op].operands[index];
+        match self.homes[&operand] {
+            Home::Buffer(buffer) => {
+                if !self.reads.contains(&buffer) {
+                    self.reads.push(buffer);
+                }
+                buffer
+            }
+            Home::Constant(op) => {
+                if let Some(&data) = self.constants.get(&operand) {
+                    return data;
+                }
+                let OpKind::Nn(NnOp::Const(constant)) = &self.source.ops[op].kind else {
+                    unreachable!("constant homes are made from nn.const only")
+                };
+                let data = self.pack(vec![constant.value.clone()], PackLayout::Verbatim);
+                self.b.function.values[data].name.clone_from(&self.source.values[operand].name);
+                self.constants.insert(operand, data);
+                data
+            }
+        }
+    }
+
+    /// Memory of result `index`.
+    pub fn output(&mut self, index: usize) -> Value {
+        let result = self.source.ops[self.op].results[index];
+        let Home::Buffer(buffer) = self.homes[&result] else {
+            unreachable!("results of lowered ops live in buffers")
+        };
+        if !self.writes.contains(&buffer) {
+            self.writes.push(buffer);
+        }
+        buffer
+    }
+
+    /// The resource of operand `index`, if it is constant.
+    pub fn constant(&self, index: usize) -> Option<ResourceRef> {
+        let operand = self.source.ops[self.op].operands[index];
+        match self.homes.get(&operand)? {
+            Home::Constant(op) => match &self.source.ops[*op].kind {
+                OpKind::Nn(NnOp::Const(constant)) => Some(constant.value.clone()),
+                _ => None,
+            },
+            Home::Buffer(_) => None,
+        }
+    }
+
+    /// The resource of operand `index`, which has to be constant for this kernel.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn expect_constant(&self, index: usize, what: &str) -> Result<ResourceRef, Diagnostic> {
+        self.constant(index).ok_or_else(|| {
+            self.error(format!("expected a constant {what}, got one that is computed at run time"))
+        })
+    }
+
+    /// The elements of operand `index`, if it is constant and its data is at hand.
+    pub fn constant_data(&self, index: usize) -> Option<Data> {
+        let reference = self.constant(index)?;
+        self.module.bytes(&reference).map(|bytes| Data::from_bytes(reference.element, bytes))
+    }
+
+    /// The elements of operand `index`, which has to be constant for this kernel.
+    ///
+    /// # Errors
+    /// If it is not, or if the module was read from a dump without weights.
+    pub fn expect_constant_data(&self, index: usize, what: &str) -> Result<Data, Diagnostic> {
+        let reference = self.expect_constant(index, what)?;
+        self.constant_data(index).ok_or_else(|| {
+            self.error(format!("expected the data of '{}', got a module without weights", reference.name))
+                .help("dump the module with its weights: --print-weights")
+        })
+    }
+
+    /// New constant data in flash.
+    pub fn data(&mut self, name: &str, data: &Data) -> Value {
+        let (element, count) = (data.scalar(), data.len());
+        let value = self.module.add_resource(name, element, data.to_bytes());
+        let ty = MemRefType { shape: [count].into(), element };
+        self.at_top(|b| b.value(l::Data { value }, &[], ty.into()))
+    }
+
+    /// Constant data in flash, computed from the model's by pack-weights.
+    pub fn pack(&mut self, sources: Vec<ResourceRef>, layout: PackLayout) -> Value {
+        let (element, count) = layout.result(&sources);
+        let ty = MemRefType { shape: [count].into(), element };
+        self.at_top(|b| b.value(l::Pack { sources, layout }, &[], ty.into()))
+    }
+
+    /// Working memory that only this kernel uses; planned like any buffer.
+    pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
+        let ty = MemRefType { shape: [count].into(), element };
+        let role = l::Role::Scratch;
+        let buffer =
+            self.at_top(|b| b.value(l::Buffer { role, index: 0, live: None, place: None }, &[], ty.into()));
+        self.writes.push(buffer);
+        buffer
+    }
+
+    /// Declares that result `result` may overwrite the bytes of operand `operand`: the body reads every element of the
+    /// operand for the last time before, or in the same step as, it writes the result's element at the same place.
+    /// Ignored for constants and where byte sizes of the elements differ in a way that breaks that promise.
+    pub fn allow_in_place(&mut self, result: usize, operand: usize) {
+        if self.constant(operand).is_some() {
+            return;
+        }
+        let narrower = self.result_type(result).storage().size_bytes()
+            <= self.operand_type(operand).storage().size_bytes();
+        let pair = (self.output(result), self.input(operand));
+        if narrower && !self.in_place.contains(&pair) {
+            self.in_place.push(pair);
+        }
+    }
+
+    /// An error about this op.
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        let data = &self.source.ops[self.op];
+        Diagnostic::error(format!("'{}' op {}", data.kind.name(), message.into())).at(data.origin.clone())
+    }
+
+    fn at_top<R>(&mut self, build: impl FnOnce(&mut Builder<'_>) -> R) -> R {
+        let top = self.b.function.body;
+        self.b.within(top, build)
+    }
+
+    /// Appends the kernel to the function.
+    pub(super) fn finish(mut self) {
+        let reads: Vec<Value> =
+            self.reads.iter().copied().filter(|buffer| !self.writes.contains(buffer)).collect();
+        let buffers: Vec<Value> = self.writes.iter().chain(&reads).copied().collect();
+        let position = |buffer: Value| buffers.iter().position(|&other| other == buffer);
+        let in_place = self
+            .in_place
+            .iter()
+            .filter_map(|&(written, read)| Some([position(written)?, position(read)?]))
+            .collect();
+        let kind = l::Kernel {
+            layer: self.source.ops[self.op].kind.name().into(),
+            writes: self.writes.len(),
+            in_place,
+        };
+        let body = self.body;
+        self.b.within(body, |b| b.op(l::Yield {}, &[], &[]));
+        let top = self.b.function.body;
+        self.b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
+    }
+}
+
+fn tensor_type(function: &Function, value: Value) -> &TensorType {
+    match function.ty(value) {
+        Type::Tensor(tensor) => tensor,
+        _ => unreachable!("operands and results of nn ops are tensors in a verified module"),
+    }
+}
+
+/// A kernel that copies the storage of `value`, an input, constant or other output, to output `index`.
+pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, index: usize) {
+    let buffer = lowering.buffer(value, l::Role::Output, index);
+    let count = lowering.source.ty(value).as_tensor().map_or(0, TensorType::elements);
+    let source = match lowering.homes[&value] {
+        Home::Buffer(source) => source,
+        Home::Constant(op) => {
+            let OpKind::Nn(NnOp::Const(constant)) = &lowering.source.ops[op].kind else {
+                unreachable!("constant homes are made from nn.const only")
+            };
+            let ty = MemRefType { shape: [count].into(), element: constant.value.element };
+            let body = lowering.target.body;
+            let sources = vec![constant.value.clone()];
+            Builder::at_end(&mut lowering.target, body).value(
+                l::Pack { sources, layout: PackLayout::Verbatim },
+                &[],
+                ty.into(),
+            )
+        }
+    };
+    let body = lowering.target.create_block();
+    let top = lowering.target.body;
+    let is_buffer = matches!(lowering.homes[&value], Home::Buffer(_));
+    let mut b = Builder::at_end(&mut lowering.target, body);
+    let zero = b.i32(0);
+    b.op(l::Copy { count }, &[source, zero, buffer, zero], &[]);
+    b.op(l::Yield {}, &[], &[]);
+    let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
+    let kind = l::Kernel { layer: "copy".into(), writes: 1, in_place: Vec::new() };
+    b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
+}

@@ -1,0 +1,255 @@
+//! Lowers tensor operations to the `loop` dialect: one kernel per operation, written once for all back ends.
+//!
+//! Every `nn` op implements [`LowerOp`] in its family's file. The driver here gives each tensor a buffer, each constant
+//! its data, lets reshapes alias their operand's buffer, and runs the ops in order. A kernel is row-wise: its outermost
+//! loop makes one output row (or one slice along the outermost dimension) from the input rows it needs, because rows
+//! are the unit in which memory is planned.
+//!
+//! Invariant: a kernel touches exactly the buffers that it lists, and writes every element of those it lists as written.
+
+pub(crate) mod kernel;
+mod pending;
+
+use kernel::Kernel;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::module::{OpKind, ValueData};
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::types::MemRefType;
+use mcunet_ir::{Builder, Diagnostic, Diagnostics, Function, Module, Op, Stage, Value};
+use std::collections::HashMap;
+
+/// Facts about the core that decide between kernel forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CoreFeatures {
+    /// The core has the DSP extension: dual 16-bit multiplies and the like.
+    pub dsp: bool,
+}
+
+/// Lowering of one kind of op.
+pub(crate) trait LowerOp {
+    /// Emits the loops of the op into the kernel's body.
+    ///
+    /// # Errors
+    /// If the op, though valid, has a form that no kernel covers yet.
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic>;
+}
+
+/// Lowers every function of an imported module.
+///
+/// # Errors
+/// Every op that has no kernel, all at once; the module is then unusable.
+pub fn lower_module(module: &mut Module, features: CoreFeatures) -> Result<(), Diagnostics> {
+    let mut errors = Diagnostics::default();
+    for function in std::mem::take(&mut module.functions) {
+        let lowered = FunctionLowering::new(module, &function, features).run(&mut errors);
+        module.functions.push(lowered);
+    }
+    module.stage = Stage::Lowered;
+    errors.into_result()
+}
+
+/// Where a tensor of the source function lives in the lowered one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Home {
+    /// The value is the constant result of this op.
+    Constant(Op),
+    /// The value is held in a `loop.buffer`.
+    Buffer(Value),
+}
+
+/// The state of lowering one function.
+pub(crate) struct FunctionLowering<'a> {
+    module: &'a mut Module,
+    source: &'a Function,
+    target: Function,
+    features: CoreFeatures,
+    homes: HashMap<Value, Home>,
+    /// `loop.data` of constants, so that two kernels share one.
+    constants: HashMap<Value, Value>,
+    /// Tensors that become outputs, and which.
+    outputs: HashMap<Value, usize>,
+}
+
+impl<'a> FunctionLowering<'a> {
+    fn new(module: &'a mut Module, source: &'a Function, features: CoreFeatures) -> Self {
+        let mut target = Function::new(source.name.clone());
+        target.inputs.clone_from(&source.inputs);
+        target.outputs.clone_from(&source.outputs);
+        Self {
+            module,
+            source,
+            target,
+            features,
+            homes: HashMap::new(),
+            constants: HashMap::new(),
+            outputs: HashMap::new(),
+        }
+    }
+
+    fn run(mut self, errors: &mut Diagnostics) -> Function {
+        self.assign_outputs();
+        for (index, &argument) in self.source.blocks[self.source.body].args.iter().enumerate() {
+            let buffer = self.buffer(argument, l::Role::Input, index);
+            self.homes.insert(argument, Home::Buffer(buffer));
+        }
+        for &op in &self.source.blocks[self.source.body].ops {
+            if let Err(error) = self.lower_op(op) {
+                errors.push(error);
+            }
+        }
+        if !errors.has_errors() {
+            self.copy_remaining_outputs();
+        }
+        let body = self.target.body;
+        Builder::at_end(&mut self.target, body).op(mcunet_ir::builtin::Return {}, &[], &[]);
+        self.target
+    }
+
+    fn returned(&self) -> Vec<Value> {
+        self.source
+            .terminator(self.source.body)
+            .map(|op| self.source.ops[op].operands.clone())
+            .unwrap_or_default()
+    }
+
+    /// The value whose storage `value` shares: reshapes are looked through.
+    fn root(&self, value: Value) -> Value {
+        let mut value = value;
+        while let Some(op) = self.source.defining_op(value) {
+            match self.source.ops[op].kind {
+                OpKind::Nn(NnOp::Reshape(_)) => value = self.source.ops[op].operands[0],
+                _ => break,
+            }
+        }
+        value
+    }
+
+    /// Lets the first return of a computed tensor be its home; all other returns get copies at the end.
+    fn assign_outputs(&mut self) {
+        for (index, value) in self.returned().into_iter().enumerate() {
+            let root = self.root(value);
+            let computed = self
+                .source
+                .defining_op(root)
+                .is_some_and(|op| !matches!(self.source.ops[op].kind, OpKind::Nn(NnOp::Const(_))));
+            if computed {
+                self.outputs.entry(root).or_insert(index);
+            }
+        }
+    }
+
+    fn buffer(&mut self, source: Value, role: l::Role, index: usize) -> Value {
+        let ValueData { ty, name, .. } = &self.source.values[source];
+        let memref = ty.as_tensor().map_or_else(
+            || MemRefType { shape: [0].into(), element: mcunet_ir::types::Scalar::I8 },
+            |tensor| MemRefType { shape: tensor.shape.clone(), element: tensor.storage() },
+        );
+        let body = self.target.body;
+        let buffer = Builder::at_end(&mut self.target, body).value(
+            l::Buffer { role, index, live: None, place: None },
+            &[],
+            memref.into(),
+        );
+        self.target.values[buffer].name.clone_from(name);
+        buffer
+    }
+
+    fn lower_op(&mut self, op: Op) -> Result<(), Diagnostic> {
+        let data = &self.source.ops[op];
+        let OpKind::Nn(kind) = &data.kind else { return Ok(()) };
+        match kind {
+            NnOp::Const(_) => {
+                self.homes.insert(data.results[0], Home::Constant(op));
+                Ok(())
+            }
+            NnOp::Reshape(_) => {
+                let home = self.homes[&self.root(data.operands[0])];
+                self.homes.insert(data.results[0], home);
+                Ok(())
+            }
+            _ => {
+                for &result in &data.results {
+                    let (role, index) = match self.outputs.get(&result) {
+                        Some(&index) => (l::Role::Output, index),
+                        None => (l::Role::Activation, 0),
+                    };
+                    let buffer = self.buffer(result, role, index);
+                    self.homes.insert(result, Home::Buffer(buffer));
+                }
+                let mut kernel = Kernel::new(self, op);
+                dispatch(kind).lower(&mut kernel)?;
+                kernel.finish();
+                Ok(())
+            }
+        }
+    }
+
+    /// Outputs that are an input, a constant or another output get a buffer and a copy of their own.
+    fn copy_remaining_outputs(&mut self) {
+        for (index, value) in self.returned().into_iter().enumerate() {
+            if self.outputs.get(&self.root(value)) != Some(&index) {
+                kernel::copy_to_output(self, value, index);
+            }
+        }
+    }
+}
+
+/// The lowering of an op. An exhaustive match: a new op without a lowering does not compile.
+fn dispatch(op: &NnOp) -> &dyn LowerOp {
+    match op {
+        NnOp::Conv2d(op) => op,
+        NnOp::DepthwiseConv2d(op) => op,
+        NnOp::TransposeConv2d(op) => op,
+        NnOp::FullyConnected(op) => op,
+        NnOp::AvgPool2d(op) => op,
+        NnOp::MaxPool2d(op) => op,
+        NnOp::Add(op) => op,
+        NnOp::Sub(op) => op,
+        NnOp::Mul(op) => op,
+        NnOp::Div(op) => op,
+        NnOp::Maximum(op) => op,
+        NnOp::Minimum(op) => op,
+        NnOp::SquaredDifference(op) => op,
+        NnOp::Relu(op) => op,
+        NnOp::LeakyRelu(op) => op,
+        NnOp::Prelu(op) => op,
+        NnOp::Elu(op) => op,
+        NnOp::Tanh(op) => op,
+        NnOp::Logistic(op) => op,
+        NnOp::HardSwish(op) => op,
+        NnOp::Abs(op) => op,
+        NnOp::Neg(op) => op,
+        NnOp::Exp(op) => op,
+        NnOp::Log(op) => op,
+        NnOp::Sqrt(op) => op,
+        NnOp::Rsqrt(op) => op,
+        NnOp::Square(op) => op,
+        NnOp::Softmax(op) => op,
+        NnOp::LogSoftmax(op) => op,
+        NnOp::L2Normalization(op) => op,
+        NnOp::Mean(op) => op,
+        NnOp::Sum(op) => op,
+        NnOp::ReduceMax(op) => op,
+        NnOp::ReduceMin(op) => op,
+        NnOp::ArgMax(op) => op,
+        NnOp::ArgMin(op) => op,
+        NnOp::Transpose(op) => op,
+        NnOp::Concat(op) => op,
+        NnOp::Split(op) => op,
+        NnOp::Slice(op) => op,
+        NnOp::Pad(op) => op,
+        NnOp::Gather(op) => op,
+        NnOp::Pack(op) => op,
+        NnOp::Unpack(op) => op,
+        NnOp::Tile(op) => op,
+        NnOp::ResizeBilinear(op) => op,
+        NnOp::ResizeNearest(op) => op,
+        NnOp::DepthToSpace(op) => op,
+        NnOp::SpaceToDepth(op) => op,
+        NnOp::Quantize(op) => op,
+        NnOp::Dequantize(op) => op,
+        NnOp::Cast(op) => op,
+        NnOp::ShapeOf(op) => op,
+        NnOp::Const(_) | NnOp::Reshape(_) => unreachable!("handled by the driver: they need no kernel"),
+    }
+}
