@@ -1,3 +1,17 @@
 //! Passes: rewrite a module toward firmware, one idea per file.
+//!
+//! A pass is a file with its head (`declare_pass!`: name, options, documentation, stages) and a `run` method; it gets a
+//! line in [`registry`], a place in a named pipeline of [`pipeline`], and lit tests in a folder of its own. Passes know
+//! targets and costs, never back ends, files or clocks.
 
 pub mod lower;
+// manager: joins when the verifier lands
+pub mod pass;
+pub mod pipeline;
+pub mod registry;
+pub mod target;
+
+/// Names the macros of this crate rely on.
+pub mod ir {
+    pub use mcunet_ir::Stage;
+}

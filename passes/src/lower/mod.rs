@@ -23,6 +23,8 @@ use std::collections::HashMap;
 pub struct CoreFeatures {
     /// The core has the DSP extension: dual 16-bit multiplies and the like.
     pub dsp: bool,
+    /// Unroll short loops over filter taps; larger but faster.
+    pub unroll: bool,
 }
 
 /// Lowering of one kind of op.
@@ -251,5 +253,30 @@ fn dispatch(op: &NnOp) -> &dyn LowerOp {
         NnOp::Cast(op) => op,
         NnOp::ShapeOf(op) => op,
         NnOp::Const(_) | NnOp::Reshape(_) => unreachable!("handled by the driver: they need no kernel"),
+    }
+}
+
+crate::declare_pass! {
+    /// Lowers tensor operations to loops.
+    ///
+    /// Every op becomes one kernel over buffers that plan-memory places later; reshapes alias their operand. The forms
+    /// of the kernels depend on the target's core. Fails with a list of the ops that have no kernel.
+    pub Lower = "lower" {
+        /// Use the DSP extension if the core has it.
+        dsp: bool = true,
+        /// Unroll short loops over filter taps.
+        unroll: bool = true,
+    } requires Imported ensures Lowered;
+}
+
+impl crate::pass::Pass for Lower {
+    fn run(
+        &self,
+        module: &mut Module,
+        cx: &crate::pass::PassContext<'_>,
+    ) -> Result<crate::pass::Changed, Diagnostics> {
+        let features = CoreFeatures { dsp: self.dsp && cx.target.core.has_dsp(), unroll: self.unroll };
+        lower_module(module, features)?;
+        Ok(crate::pass::Changed::Yes)
     }
 }

@@ -1,0 +1,126 @@
+//! Pipelines as text: `canonicalize,plan-memory{solver=exact,align=8}`, parsed and printed back.
+//!
+//! The named pipelines are such texts too:
+//! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `lower` turns each op into loops for the target's core.
+//! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
+//! - `plan-memory` last: only now is it known which buffers exist and when they live.
+
+use crate::pass::ConfiguredPass;
+use crate::registry::Registry;
+use mcunet_ir::diag::{Category, Diagnostic, Diagnostics};
+
+/// How much to optimize, and for what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Level {
+    /// Reference lowering, layer by layer.
+    O0,
+    /// Fast and small: the default.
+    #[default]
+    O2,
+    /// Flash first.
+    Os,
+}
+
+impl Level {
+    /// The pipeline of the level.
+    pub fn pipeline(self) -> &'static str {
+        match self {
+            Level::O0 => {
+                "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
+            }
+            Level::O2 => "canonicalize,lower,pack-weights,plan-memory",
+            Level::Os => "canonicalize,lower{unroll=false},pack-weights,plan-memory",
+        }
+    }
+}
+
+/// Passes with their options, in order.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    /// The passes.
+    pub passes: Vec<Box<dyn ConfiguredPass>>,
+}
+
+impl Pipeline {
+    /// Reads a pipeline.
+    ///
+    /// # Errors
+    /// Every unknown pass and wrong option.
+    pub fn parse(text: &str, registry: &Registry) -> Result<Self, Diagnostics> {
+        let mut errors = Diagnostics::default();
+        let mut passes = Vec::new();
+        for item in split_items(text) {
+            match parse_item(item, registry) {
+                Ok(pass) => passes.push(pass),
+                Err(messages) => messages.into_iter().for_each(|message| errors.push(message)),
+            }
+        }
+        errors.into_result()?;
+        Ok(Self { passes })
+    }
+}
+
+impl std::fmt::Display for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let items: Vec<String> = self.passes.iter().map(ToString::to_string).collect();
+        f.write_str(&items.join(","))
+    }
+}
+
+/// Splits at commas outside braces. Empty items vanish, so that a trailing comma does no harm.
+fn split_items(text: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let (mut depth, mut start) = (0usize, 0);
+    for (i, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                items.push(text[start..i].trim());
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(text[start..].trim());
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+fn parse_item(item: &str, registry: &Registry) -> Result<Box<dyn ConfiguredPass>, Vec<Diagnostic>> {
+    let usage = |message: String| Diagnostic::error(message).category(Category::Usage);
+    let (name, options) = match item.split_once('{') {
+        None => (item, ""),
+        Some((name, rest)) => match rest.strip_suffix('}') {
+            Some(options) => (name.trim(), options),
+            None => return Err(vec![usage(format!("expected '}}' at the end of '{item}'"))]),
+        },
+    };
+    let Some(head) = registry.find(name) else {
+        let known: Vec<&str> = registry.heads().iter().map(|head| head.name).collect();
+        let error = usage(format!("unknown pass '{name}'"));
+        return Err(vec![
+            error.help(format!("passes are {}; --help-passes explains them", known.join(", "))),
+        ]);
+    };
+    let mut pairs = Vec::new();
+    let mut errors = Vec::new();
+    for option in options.split(',').map(str::trim).filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some((key, value)) => pairs.push((key.trim().to_owned(), value.trim().to_owned())),
+            None => {
+                errors.push(usage(format!("expected NAME=VALUE as option of pass '{name}', got '{option}'")))
+            }
+        }
+    }
+    let configured = (head.configure)(&pairs);
+    match configured {
+        Ok(pass) if errors.is_empty() => Ok(pass),
+        Ok(_) => Err(errors),
+        Err(messages) => {
+            errors.extend(messages.into_iter().map(|message| usage(format!("pass '{name}': {message}"))));
+            Err(errors)
+        }
+    }
+}

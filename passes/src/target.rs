@@ -1,0 +1,162 @@
+//! Targets: what a device offers, as facts in a TOML file, each with its source.
+//!
+//! `passes/targets/*.toml` are embedded; a user's own file is read by the driver and given as text.
+
+use serde::{Deserialize, Serialize};
+
+/// A processor core.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Core {
+    CortexM0,
+    CortexM0plus,
+    CortexM3,
+    CortexM4,
+    CortexM7,
+    CortexM23,
+    CortexM33,
+    CortexM55,
+}
+
+impl Core {
+    /// All cores.
+    pub const ALL: [Core; 8] = [
+        Core::CortexM0,
+        Core::CortexM0plus,
+        Core::CortexM3,
+        Core::CortexM4,
+        Core::CortexM7,
+        Core::CortexM23,
+        Core::CortexM33,
+        Core::CortexM55,
+    ];
+
+    /// The name that compilers use: `-mcpu=cortex-m4`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Core::CortexM0 => "cortex-m0",
+            Core::CortexM0plus => "cortex-m0plus",
+            Core::CortexM3 => "cortex-m3",
+            Core::CortexM4 => "cortex-m4",
+            Core::CortexM7 => "cortex-m7",
+            Core::CortexM23 => "cortex-m23",
+            Core::CortexM33 => "cortex-m33",
+            Core::CortexM55 => "cortex-m55",
+        }
+    }
+
+    /// The core called `name`.
+    pub fn from_name(name: &str) -> Option<Core> {
+        Core::ALL.into_iter().find(|core| core.name() == name)
+    }
+
+    /// Whether the core has the DSP extension. It is an option of the M33, present in every device known to us.
+    pub fn has_dsp(self) -> bool {
+        matches!(self, Core::CortexM4 | Core::CortexM7 | Core::CortexM33 | Core::CortexM55)
+    }
+}
+
+/// A block of RAM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Name of the region; the first region of a target holds the arena.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// A device, or a bare core without limits.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Target {
+    /// Name for `--target`.
+    pub name: String,
+    /// One line on what it is.
+    pub summary: String,
+    /// Processor core.
+    pub core: Core,
+    /// Clock in Hz; 0 if not fixed.
+    #[serde(default)]
+    pub clock_hz: u64,
+    /// RAM regions; empty if not limited.
+    #[serde(default)]
+    pub sram: Vec<Memory>,
+    /// Flash in bytes; 0 if not limited.
+    #[serde(default)]
+    pub flash_bytes: u64,
+    /// Where the figures come from.
+    #[serde(default)]
+    pub sources: Vec<String>,
+}
+
+/// Texts of the embedded targets.
+const EMBEDDED: &[&str] = &[
+    include_str!("../targets/cortex-m0plus.toml"),
+    include_str!("../targets/cortex-m3.toml"),
+    include_str!("../targets/cortex-m4.toml"),
+    include_str!("../targets/cortex-m7.toml"),
+    include_str!("../targets/cortex-m33.toml"),
+    include_str!("../targets/cortex-m55.toml"),
+    include_str!("../targets/stm32f446.toml"),
+    include_str!("../targets/stm32f746.toml"),
+    include_str!("../targets/stm32l4r5.toml"),
+    include_str!("../targets/stm32h743.toml"),
+];
+
+impl Target {
+    /// Reads a target from TOML.
+    ///
+    /// # Errors
+    /// What is wrong with the text, with line and column.
+    pub fn from_toml(text: &str) -> Result<Target, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// All embedded targets.
+    pub fn embedded() -> Vec<Target> {
+        EMBEDDED
+            .iter()
+            .map(|text| Target::from_toml(text).expect("embedded targets are read by a test"))
+            .collect()
+    }
+
+    /// The embedded target called `name`.
+    pub fn find(name: &str) -> Option<Target> {
+        Target::embedded().into_iter().find(|target| target.name == name)
+    }
+
+    /// A bare core without limits.
+    pub fn bare(core: Core) -> Target {
+        Target {
+            name: core.name().to_owned(),
+            summary: String::new(),
+            core,
+            clock_hz: 0,
+            sram: Vec::new(),
+            flash_bytes: 0,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Bytes of the first RAM region; `None` if not limited.
+    pub fn sram_bytes(&self) -> Option<u64> {
+        self.sram.first().map(|memory| memory.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_targets_are_valid_and_distinct() {
+        let targets = Target::embedded();
+        let mut names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EMBEDDED.len());
+        assert!(targets.iter().all(|target| target.sram.is_empty() || !target.sources.is_empty()));
+    }
+}
