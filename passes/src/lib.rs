@@ -6,6 +6,7 @@
 
 pub mod lower;
 // manager: joins when the verifier lands
+pub mod pack_weights;
 pub mod pass;
 pub mod pipeline;
 pub mod registry;

@@ -11,7 +11,7 @@ pub struct Registry {
 impl Registry {
     /// The passes of this crate.
     pub fn builtin() -> Self {
-        Self { heads: vec![crate::lower::Lower::HEAD] }
+        Self { heads: vec![crate::lower::Lower::HEAD, crate::pack_weights::PackWeights::HEAD] }
     }
 
     /// Adds a pass, for example of another crate; one of the same name is replaced.
