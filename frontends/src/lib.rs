@@ -1,1 +1,3 @@
-//! To be written.
+//! Front ends: foreign formats to `nn` operations.
+
+pub mod tflite;
