@@ -4,11 +4,13 @@
 //! line in [`registry`], a place in a named pipeline of [`pipeline`], and lit tests in a folder of its own. Passes know
 //! targets and costs, never back ends, files or clocks.
 
+pub mod analysis;
 pub mod lower;
 // manager: joins when the verifier lands
 pub mod pack_weights;
 pub mod pass;
 pub mod pipeline;
+pub mod plan_memory;
 pub mod registry;
 pub mod target;
 

@@ -11,7 +11,13 @@ pub struct Registry {
 impl Registry {
     /// The passes of this crate.
     pub fn builtin() -> Self {
-        Self { heads: vec![crate::lower::Lower::HEAD, crate::pack_weights::PackWeights::HEAD] }
+        Self {
+            heads: vec![
+                crate::lower::Lower::HEAD,
+                crate::pack_weights::PackWeights::HEAD,
+                crate::plan_memory::PlanMemory::HEAD,
+            ],
+        }
     }
 
     /// Adds a pass, for example of another crate; one of the same name is replaced.

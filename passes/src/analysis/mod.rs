@@ -1,0 +1,3 @@
+//! Analyses: pure functions from a function to facts about it.
+
+pub mod liveness;
