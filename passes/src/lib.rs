@@ -5,6 +5,7 @@
 //! targets and costs, never back ends, files or clocks.
 
 pub mod analysis;
+pub mod canonicalize;
 pub mod lower;
 // manager: joins when the verifier lands
 pub mod pack_weights;
@@ -12,6 +13,7 @@ pub mod pass;
 pub mod pipeline;
 pub mod plan_memory;
 pub mod registry;
+pub mod rewrite;
 pub mod target;
 
 /// Names the macros of this crate rely on.

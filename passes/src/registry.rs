@@ -13,6 +13,7 @@ impl Registry {
     pub fn builtin() -> Self {
         Self {
             heads: vec![
+                crate::canonicalize::Canonicalize::HEAD,
                 crate::lower::Lower::HEAD,
                 crate::pack_weights::PackWeights::HEAD,
                 crate::plan_memory::PlanMemory::HEAD,
