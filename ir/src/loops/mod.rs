@@ -6,6 +6,8 @@
 //!
 //! `loop` is a Rust keyword: the module is `loops`, the dialect stays `loop`.
 
+pub mod eval;
+pub mod interp;
 pub mod memory;
 pub mod ops;
 mod pending;

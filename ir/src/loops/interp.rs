@@ -1,0 +1,489 @@
+//! Runs lowered functions.
+//!
+//! Buffers without a place get memory of their own; once plan-memory gave them places they share one arena, as in the
+//! firmware. With [`Options::shadow`], every byte of the arena remembers which buffer wrote it last, and reading a byte
+//! that belongs to another buffer stops the run: a plan is wrong exactly if some run stops so, and which bytes a kernel
+//! touches does not depend on the data.
+
+use super::LoopOp;
+use super::eval::{Trap, Word, evaluate};
+use super::ops::Role;
+use crate::diag::Origin;
+use crate::module::{Block, Function, Module, Op, OpKind, Value};
+use crate::tensor::{Data, Tensor};
+use crate::types::Scalar;
+use std::collections::HashMap;
+
+/// How to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Check on every read that the bytes are still the buffer's own.
+    pub shadow: bool,
+}
+
+/// Why a run ended without a result.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RunError {
+    /// A kernel stopped.
+    #[error("kernel {kernel} '{layer}': {trap}")]
+    Trap {
+        /// Position of the kernel.
+        kernel: usize,
+        /// The op it was lowered from.
+        layer: String,
+        /// Where that comes from.
+        origin: Origin,
+        /// Why it stopped.
+        trap: Trap,
+    },
+    /// The function can't be run at all.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// Runs a lowered function on inputs in the order of its ports.
+///
+/// # Errors
+/// Wrong inputs, constants without data, or a kernel that stops (see [`Trap`]).
+pub fn run(
+    module: &Module,
+    function: &Function,
+    inputs: &[Tensor],
+    options: Options,
+) -> Result<Vec<Tensor>, RunError> {
+    let mut machine = Machine::new(module, function, options)?;
+    machine.set_inputs(inputs)?;
+    machine.run_kernels()?;
+    machine.outputs()
+}
+
+/// Runs single kernels on zeros with shadow checks, each on an arena in which the buffers that it only reads are intact.
+/// Returns what stopped them.
+///
+/// # Errors
+/// If the function can't be run at all.
+pub(crate) fn shadow_kernels(
+    module: &Module,
+    function: &Function,
+    kernels: &[(usize, Op)],
+) -> Result<Vec<RunError>, RunError> {
+    let mut machine = Machine::new(module, function, Options { shadow: true })?;
+    let mut stopped = Vec::new();
+    for &(index, kernel) in kernels {
+        let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
+        machine.owners.fill(UNWRITTEN);
+        machine.arena.fill(0);
+        for &buffer in function.ops[kernel].operands.iter().skip(head.writes) {
+            machine.claim(buffer);
+        }
+        stopped.extend(machine.run_kernel(index, kernel).err());
+    }
+    Ok(stopped)
+}
+
+/// Where the elements of a memory are.
+enum Storage {
+    /// In the arena from this byte on.
+    Arena(usize),
+    /// Constant.
+    Constant(Data),
+}
+
+struct Memory {
+    value: Value,
+    element: Scalar,
+    count: usize,
+    storage: Storage,
+}
+
+/// Nobody has written the byte.
+const UNWRITTEN: u32 = u32::MAX;
+
+struct Machine<'m> {
+    function: &'m Function,
+    registers: Vec<Word>,
+    memories: Vec<Memory>,
+    arena: Vec<u8>,
+    /// Number of the memory that wrote each byte of the arena last; empty without shadow checks.
+    owners: Vec<u32>,
+}
+
+impl<'m> Machine<'m> {
+    fn new(module: &'m Module, function: &'m Function, options: Options) -> Result<Self, RunError> {
+        let mut machine = Machine {
+            function,
+            registers: vec![Word::I1(false); function.values.len()],
+            memories: Vec::new(),
+            arena: Vec::new(),
+            owners: Vec::new(),
+        };
+        let mut arena_bytes = 0usize;
+        for &op in &function.blocks[function.body].ops {
+            machine.declare(module, op, &mut arena_bytes)?;
+        }
+        machine.arena = vec![0; arena_bytes];
+        if options.shadow {
+            machine.owners = vec![UNWRITTEN; arena_bytes];
+        }
+        Ok(machine)
+    }
+
+    fn declare(&mut self, module: &Module, op: Op, arena_bytes: &mut usize) -> Result<(), RunError> {
+        let data = &self.function.ops[op];
+        let OpKind::Loop(kind) = &data.kind else { return Ok(()) };
+        let Some(memref) = data.results.first().and_then(|&value| self.function.ty(value).as_memref()) else {
+            return Ok(());
+        };
+        let bytes = |reference| {
+            module.bytes(reference).map(|bytes| Data::from_bytes(reference.element, bytes)).ok_or_else(|| {
+                RunError::Setup(format!(
+                    "expected the data of '{}', got a module without weights",
+                    reference.name
+                ))
+            })
+        };
+        let storage = match kind {
+            LoopOp::Buffer(buffer) => {
+                let offset = match &buffer.place {
+                    Some(place) => place.offset,
+                    None => arena_bytes.next_multiple_of(8),
+                };
+                *arena_bytes = (*arena_bytes).max(offset.saturating_add(memref.size_bytes()));
+                Storage::Arena(offset)
+            }
+            LoopOp::Data(constant) => Storage::Constant(bytes(&constant.value)?),
+            LoopOp::Pack(pack) => {
+                let sources: Vec<Data> = pack.sources.iter().map(bytes).collect::<Result<_, _>>()?;
+                Storage::Constant(pack.layout.evaluate(&sources).map_err(RunError::Setup)?)
+            }
+            _ => return Ok(()),
+        };
+        let value = data.results[0];
+        self.registers[crate::arena::Handle::index(value)] = Word::Memory(self.memories.len() as u32);
+        let (element, count) = (memref.element, memref.shape.elements());
+        self.memories.push(Memory { value, element, count, storage });
+        Ok(())
+    }
+
+    /// Marks all bytes of a buffer as its own.
+    fn claim(&mut self, buffer: Value) {
+        if let Word::Memory(number) = self.register(buffer) {
+            self.mark(number, 0, self.memories[number as usize].count);
+        }
+    }
+
+    fn mark(&mut self, number: u32, first: usize, count: usize) {
+        let memory = &self.memories[number as usize];
+        if let (Storage::Arena(base), false) = (&memory.storage, self.owners.is_empty()) {
+            let size = memory.element.size_bytes();
+            self.owners[base + first * size..base + (first + count) * size].fill(number);
+        }
+    }
+
+    fn buffers(&self, role: Role) -> HashMap<usize, Value> {
+        let ops = &self.function.blocks[self.function.body].ops;
+        ops.iter()
+            .filter_map(|&op| match &self.function.ops[op].kind {
+                OpKind::Loop(LoopOp::Buffer(buffer)) if buffer.role == role => {
+                    Some((buffer.index, self.function.ops[op].results[0]))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn set_inputs(&mut self, inputs: &[Tensor]) -> Result<(), RunError> {
+        if inputs.len() != self.function.inputs.len() {
+            let expected = self.function.inputs.len();
+            return Err(RunError::Setup(format!("expected {expected} inputs, got {}", inputs.len())));
+        }
+        let buffers = self.buffers(Role::Input);
+        for (index, input) in inputs.iter().enumerate() {
+            let Some(&buffer) = buffers.get(&index) else { continue };
+            let Word::Memory(number) = self.register(buffer) else { continue };
+            let memory = &self.memories[number as usize];
+            let Storage::Arena(base) = memory.storage else { continue };
+            let bytes = input.data.to_bytes();
+            if bytes.len() != memory.count * memory.element.size_bytes() {
+                let (name, expected) =
+                    (&self.function.inputs[index].name, memory.count * memory.element.size_bytes());
+                let found = bytes.len();
+                return Err(RunError::Setup(format!(
+                    "expected {expected} bytes for input '{name}', got {found}"
+                )));
+            }
+            self.arena[base..base + bytes.len()].copy_from_slice(&bytes);
+            self.claim(buffer);
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> Result<Vec<Tensor>, RunError> {
+        let buffers = self.buffers(Role::Output);
+        let ports = self.function.outputs.iter().enumerate();
+        ports
+            .map(|(index, port)| {
+                let missing = || RunError::Setup(format!("output '{}' has no buffer", port.name));
+                let (buffer, ty) =
+                    (buffers.get(&index).ok_or_else(missing)?, port.ty.as_tensor().ok_or_else(missing)?);
+                let Word::Memory(number) = self.register(*buffer) else { return Err(missing()) };
+                let Storage::Arena(base) = self.memories[number as usize].storage else {
+                    return Err(missing());
+                };
+                let bytes = self.arena.get(base..base.saturating_add(ty.size_bytes())).ok_or_else(missing)?;
+                Tensor::from_bytes(ty.clone(), bytes).map_err(|error| RunError::Setup(error.to_string()))
+            })
+            .collect()
+    }
+
+    fn run_kernels(&mut self) -> Result<(), RunError> {
+        let mut index = 0;
+        for &op in &self.function.blocks[self.function.body].ops {
+            if matches!(self.function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))) {
+                self.run_kernel(index, op)?;
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_kernel(&mut self, kernel: usize, op: Op) -> Result<(), RunError> {
+        let data = &self.function.ops[op];
+        self.run_block(data.regions[0]).map(|_| ()).map_err(|trap| {
+            let layer = match &data.kind {
+                OpKind::Loop(LoopOp::Kernel(head)) => head.layer.to_string(),
+                other => other.name().to_owned(),
+            };
+            RunError::Trap { kernel, layer, origin: data.origin.clone(), trap }
+        })
+    }
+
+    fn register(&self, value: Value) -> Word {
+        self.registers[crate::arena::Handle::index(value)]
+    }
+
+    fn set(&mut self, value: Value, word: Word) {
+        self.registers[crate::arena::Handle::index(value)] = word;
+    }
+
+    /// Runs a block and returns what it yields.
+    fn run_block(&mut self, block: Block) -> Result<Vec<Word>, Trap> {
+        let function = self.function;
+        for &op in &function.blocks[block].ops {
+            let data = &function.ops[op];
+            let OpKind::Loop(kind) = &data.kind else { return Err(Trap::Operands(data.kind.name())) };
+            match kind {
+                LoopOp::Yield(_) => {
+                    return Ok(data.operands.iter().map(|&value| self.register(value)).collect());
+                }
+                LoopOp::For(head) => self.run_for(op, head.step)?,
+                LoopOp::If(_) => {
+                    let taken = self.register(data.operands[0]) == Word::I1(true);
+                    let values = self.run_block(data.regions[usize::from(!taken)])?;
+                    self.set_all(&data.results, &values);
+                }
+                _ => self.run_op(op, kind)?,
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn set_all(&mut self, values: &[Value], words: &[Word]) {
+        for (&value, &word) in values.iter().zip(words) {
+            self.set(value, word);
+        }
+    }
+
+    fn run_for(&mut self, op: Op, step: u32) -> Result<(), Trap> {
+        let function = self.function;
+        let data = &function.ops[op];
+        let body = data.regions[0];
+        let (induction, carried) =
+            function.blocks[body].args.split_first().ok_or(Trap::Operands("loop.for"))?;
+        let mut words: Vec<Word> = data.operands[2..].iter().map(|&init| self.register(init)).collect();
+        let (Word::I32(mut i), Word::I32(upper)) =
+            (self.register(data.operands[0]), self.register(data.operands[1]))
+        else {
+            return Err(Trap::Operands("loop.for"));
+        };
+        while i < upper {
+            self.set(*induction, Word::I32(i));
+            self.set_all(carried, &words);
+            words = self.run_block(body)?;
+            i = i.saturating_add_unsigned(step.max(1));
+        }
+        self.set_all(&data.results, &words);
+        Ok(())
+    }
+
+    fn run_op(&mut self, op: Op, kind: &LoopOp) -> Result<(), Trap> {
+        let data = &self.function.ops[op];
+        let arg = |i: usize| self.register(data.operands[i]);
+        let illegal = Trap::Operands(kind.spec().name);
+        match kind {
+            LoopOp::Load(_) => {
+                let (Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1)) else { return Err(illegal) };
+                let word = self.load(memory, offset)?;
+                self.set(data.results[0], word);
+            }
+            LoopOp::LoadI8x4(_) | LoopOp::LoadI16x2(_) => {
+                let (Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1)) else { return Err(illegal) };
+                let word = self.load_lanes(memory, offset)?;
+                self.set(data.results[0], word);
+            }
+            LoopOp::Store(_) => {
+                let (value, Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2)) else {
+                    return Err(illegal);
+                };
+                self.store(value, memory, offset)?;
+            }
+            LoopOp::Fill(head) => {
+                let (value, Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2)) else {
+                    return Err(illegal);
+                };
+                for i in 0..head.count {
+                    self.store(value, memory, element_offset(offset, i))?;
+                }
+            }
+            LoopOp::Copy(head) => {
+                let (Word::Memory(source), Word::I32(from), Word::Memory(target), Word::I32(to)) =
+                    (arg(0), arg(1), arg(2), arg(3))
+                else {
+                    return Err(illegal);
+                };
+                let words: Vec<Word> = (0..head.count)
+                    .map(|i| self.load(source, element_offset(from, i)))
+                    .collect::<Result<_, _>>()?;
+                for (i, word) in words.into_iter().enumerate() {
+                    self.store(word, target, element_offset(to, i))?;
+                }
+            }
+            _ => {
+                let mut args = [Word::I1(false); 3];
+                let count = data.operands.len().min(3);
+                for (slot, &operand) in args.iter_mut().zip(&data.operands) {
+                    *slot = self.register(operand);
+                }
+                let &result = data.results.first().ok_or(illegal)?;
+                let word = evaluate(kind, &args[..count], self.function.ty(result))?;
+                self.set(result, word);
+            }
+        }
+        Ok(())
+    }
+
+    fn locate(&self, number: u32, offset: i32, lanes: usize) -> Result<usize, Trap> {
+        let memory = &self.memories[number as usize];
+        usize::try_from(offset)
+            .ok()
+            .filter(|&offset| offset.checked_add(lanes).is_some_and(|end| end <= memory.count))
+            .ok_or(Trap::Bounds { offset: offset.into(), count: memory.count })
+    }
+
+    fn check_owner(&self, number: u32, base: usize, first: usize, count: usize) -> Result<(), Trap> {
+        if self.owners.is_empty() {
+            return Ok(());
+        }
+        let size = self.memories[number as usize].element.size_bytes();
+        let range = base + first * size..base + (first + count) * size;
+        match range.clone().find(|&byte| self.owners[byte] != number) {
+            None => Ok(()),
+            Some(byte) => {
+                let name = |number: u32| {
+                    let value = self.memories[number as usize].value;
+                    self.function.values[value].name.as_deref().map_or(format!("{value:?}"), str::to_owned)
+                };
+                let owner = match self.owners[byte] {
+                    UNWRITTEN => "nobody has written".to_owned(),
+                    other => format!("buffer '{}' has overwritten", name(other)),
+                };
+                Err(Trap::Clobbered { reader: name(number), byte, owner })
+            }
+        }
+    }
+
+    fn load(&self, number: u32, offset: i32) -> Result<Word, Trap> {
+        let index = self.locate(number, offset, 1)?;
+        let memory = &self.memories[number as usize];
+        match &memory.storage {
+            Storage::Arena(base) => {
+                self.check_owner(number, *base, index, 1)?;
+                let size = memory.element.size_bytes();
+                Ok(widen(memory.element, &self.arena[base + index * size..][..size]))
+            }
+            Storage::Constant(data) => Ok(constant_word(data, index)),
+        }
+    }
+
+    /// Four i8 or two i16 elements as packed lanes.
+    fn load_lanes(&self, number: u32, offset: i32) -> Result<Word, Trap> {
+        let memory = &self.memories[number as usize];
+        let (lanes, bits) = match memory.element {
+            Scalar::I8 => (4, 8),
+            Scalar::I16 => (2, 16),
+            _ => return Err(Trap::Operands("loop.load of lanes")),
+        };
+        self.locate(number, offset, lanes)?;
+        let mut packed = 0u32;
+        for lane in 0..lanes {
+            let Word::I32(value) = self.load(number, element_offset(offset, lane))? else {
+                return Err(Trap::Operands("loop.load of lanes"));
+            };
+            let mask = u32::MAX >> (32 - bits);
+            packed |= ((value as u32) & mask) << (lane as u32 * bits);
+        }
+        Ok(Word::Packed(packed))
+    }
+
+    fn store(&mut self, value: Word, number: u32, offset: i32) -> Result<(), Trap> {
+        let index = self.locate(number, offset, 1)?;
+        let memory = &self.memories[number as usize];
+        let Storage::Arena(base) = memory.storage else { return Err(Trap::Operands("loop.store")) };
+        let size = memory.element.size_bytes();
+        let raw: [u8; 8] = match value {
+            Word::I32(value) => i64::from(value).to_le_bytes(),
+            Word::I64(value) => value.to_le_bytes(),
+            Word::F32(value) => u64::from(value.to_bits()).to_le_bytes(),
+            _ => return Err(Trap::Operands("loop.store")),
+        };
+        self.arena[base + index * size..][..size].copy_from_slice(&raw[..size]);
+        self.mark(number, index, 1);
+        Ok(())
+    }
+}
+
+fn element_offset(offset: i32, by: usize) -> i32 {
+    offset.saturating_add(i32::try_from(by).unwrap_or(i32::MAX))
+}
+
+fn constant_word(data: &Data, index: usize) -> Word {
+    match data {
+        Data::I1(items) => Word::I32(items[index].into()),
+        Data::I8(items) => Word::I32(items[index].into()),
+        Data::I16(items) => Word::I32(items[index].into()),
+        Data::I32(items) => Word::I32(items[index]),
+        Data::I64(items) => Word::I64(items[index]),
+        Data::U8(items) => Word::I32(items[index].into()),
+        Data::U16(items) => Word::I32(items[index].into()),
+        Data::U32(items) => Word::I32(items[index] as i32),
+        Data::U64(items) => Word::I64(items[index] as i64),
+        Data::F32(items) => Word::F32(items[index]),
+    }
+}
+
+/// Reads one element from little-endian bytes.
+fn widen(element: Scalar, bytes: &[u8]) -> Word {
+    match *bytes {
+        [a] if element == Scalar::I8 => Word::I32((a as i8).into()),
+        [a] => Word::I32(a.into()),
+        [a, b] if element == Scalar::I16 => Word::I32(i16::from_le_bytes([a, b]).into()),
+        [a, b] => Word::I32(u16::from_le_bytes([a, b]).into()),
+        [a, b, c, d] if element == Scalar::F32 => Word::F32(f32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d] => Word::I32(i32::from_le_bytes([a, b, c, d])),
+        _ => {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(bytes);
+            Word::I64(i64::from_le_bytes(raw))
+        }
+    }
+}
