@@ -21,7 +21,9 @@ pub mod module;
 pub mod nn;
 pub mod quant;
 pub mod tensor;
+pub mod text;
 pub mod types;
+pub mod verify;
 
 pub use builder::Builder;
 pub use diag::{Diagnostic, Diagnostics, Origin};

@@ -239,6 +239,12 @@ impl Function {
         op
     }
 
+    /// A value that nothing defines in any block: a stand-in while a broken text is read.
+    pub(crate) fn add_detached_value(&mut self) -> Value {
+        let block = self.blocks.push(BlockData::default());
+        self.add_argument(block, Type::I1, None)
+    }
+
     /// Creates an empty block.
     pub fn create_block(&mut self) -> Block {
         self.blocks.push(BlockData::default())

@@ -7,7 +7,7 @@
 pub mod analysis;
 pub mod canonicalize;
 pub mod lower;
-// manager: joins when the verifier lands
+pub mod manager;
 pub mod pack_weights;
 pub mod pass;
 pub mod pipeline;

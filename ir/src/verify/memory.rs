@@ -83,17 +83,24 @@ impl<'c> Checker<'c> {
     fn check_lists(&mut self, time: usize, touched: &Touched) {
         let (op, head) = self.kernels[time];
         let listed = &self.function.ops[op].operands;
-        for &value in touched.reads.union(&touched.writes).copied().collect::<std::collections::BTreeSet<_>>().iter()
+        for &value in
+            touched.reads.union(&touched.writes).copied().collect::<std::collections::BTreeSet<_>>().iter()
         {
             if !listed.contains(&value) {
                 let name = self.name(value);
-                self.error(op, format!("expected kernel {time} to list every buffer it touches, got {name} unlisted"));
+                self.error(
+                    op,
+                    format!("expected kernel {time} to list every buffer it touches, got {name} unlisted"),
+                );
             }
         }
         for &value in &touched.writes {
             if !listed.iter().take(head.writes).any(|&written| written == value) {
                 let name = self.name(value);
-                self.error(op, format!("expected kernel {time} to write listed buffers only, got a write to {name}"));
+                self.error(
+                    op,
+                    format!("expected kernel {time} to write listed buffers only, got a write to {name}"),
+                );
             }
         }
     }
@@ -245,9 +252,9 @@ impl Touched {
             _ => (Some(0), None),
         };
         let is_buffer = |value: Value| {
-            function.defining_op(value).is_some_and(|op| {
-                matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Buffer(_)))
-            })
+            function
+                .defining_op(value)
+                .is_some_and(|op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Buffer(_))))
         };
         let operand = |i: Option<usize>| {
             i.and_then(|i| data.operands.get(i)).copied().filter(|&value| is_buffer(value))
