@@ -16,6 +16,7 @@ pub mod builtin;
 pub mod define;
 pub mod diag;
 pub mod fixed_point;
+pub mod interp;
 pub mod loops;
 pub mod module;
 pub mod nn;

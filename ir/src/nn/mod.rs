@@ -3,8 +3,15 @@
 //! Activations are NHWC, convolution filters OHWI (depthwise filters 1HWC). Integer results are specified to the bit:
 //! `evaluate` is the specification, written as plain loops and independent of every lowering.
 
+mod conv;
+mod linear;
 pub mod ops;
 mod pending;
+mod pool;
+pub mod reduce;
+pub mod requantize;
+pub mod softmax;
+pub mod window;
 
 pub use ops::NnOp;
 

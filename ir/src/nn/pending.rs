@@ -15,5 +15,5 @@ macro_rules! pending { ($($op:ident)*) => {$(
     }
 )*}; }
 pending! {
-    Const Conv2d DepthwiseConv2d TransposeConv2d FullyConnected AvgPool2d MaxPool2d Add Sub Mul Div Maximum Minimum SquaredDifference Relu LeakyRelu Prelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Softmax LogSoftmax L2Normalization Mean Sum ReduceMax ReduceMin ArgMax ArgMin Reshape Transpose Concat Split Slice Pad Gather Pack Unpack Tile ResizeBilinear ResizeNearest DepthToSpace SpaceToDepth Quantize Dequantize Cast ShapeOf
+    Add Sub Mul Div Maximum Minimum SquaredDifference Relu LeakyRelu Prelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Reshape Transpose Concat Split Slice Pad Gather Pack Unpack Tile ResizeBilinear ResizeNearest DepthToSpace SpaceToDepth Quantize Dequantize Cast ShapeOf
 }

@@ -1,0 +1,410 @@
+//! Convolutions. Source: the reference kernels' `conv.h`, `depthwise_conv.h`, `transpose_conv.h`.
+
+use super::ops::{Conv2d, DepthwiseConv2d, TransposeConv2d};
+use super::requantize::{check_clamp, clamp_real, convolution_multipliers, integer_limits, real_limits};
+use super::window::{Windows, four};
+use super::{EvalError, NnSemantics};
+use crate::attr::Clamp;
+use crate::fixed_point::requantize;
+use crate::quant::Granularity;
+use crate::tensor::Tensor;
+use crate::types::{Scalar, Shape, TensorType};
+
+/// What the three convolutions check alike: element types, bias, clamp.
+fn verify_types(
+    operands: &[&TensorType],
+    result: &TensorType,
+    channel_axis: usize,
+    channels: usize,
+    clamp: Clamp,
+    report: &mut Vec<String>,
+) {
+    let [input, filter, bias] = operands else { return };
+    let storages = [input.storage(), filter.storage(), result.storage()];
+    // conv2d C4
+    match storages {
+        [Scalar::F32, Scalar::F32, Scalar::F32] => {
+            if bias.storage() != Scalar::F32 {
+                report.push(format!("expected an f32 bias, got {}", bias.storage().name()));
+            }
+        }
+        [Scalar::I8, Scalar::I8, Scalar::I8] => {
+            if input.affine().is_none() || result.affine().is_none() || filter.quant().is_none() {
+                report.push(
+                    "expected int8 tensors quantized per tensor and a quantized filter, got others"
+                        .to_owned(),
+                );
+            }
+            if let Some(Granularity::PerAxis { axis, .. }) = filter.quant().map(|quant| &quant.granularity) {
+                if *axis != channel_axis {
+                    report.push(format!("expected filter scales along dimension {channel_axis}, got {axis}"));
+                }
+            }
+            if bias.storage() != Scalar::I32 {
+                report.push(format!("expected an i32 bias, got {}", bias.storage().name()));
+            }
+        }
+        [input, filter, output] => report.push(format!(
+            "expected int8 or float32 input, filter and output alike, got {}, {} and {}",
+            input.name(),
+            filter.name(),
+            output.name()
+        )),
+    }
+    // conv2d C3
+    if bias.shape.0 != [channels] {
+        report.push(format!("expected {channels} bias channels, got {}", bias.shape));
+    }
+    check_clamp(clamp, result.storage(), report);
+}
+
+/// Calls `visit(output element, input row offset, filter row offset, taps in x)` for the taps of a convolution.
+struct Geometry {
+    windows: Windows,
+    input: [usize; 4],
+    output: [usize; 4],
+}
+
+impl Conv2d {
+    fn windows(&self, operands: &[&TensorType]) -> Result<(Windows, [usize; 4], [usize; 4]), String> {
+        let (input, filter) = (four(operands[0])?, four(operands[1])?);
+        let windows = Windows::new(input, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
+        Ok((windows, input, filter))
+    }
+
+    fn geometry(
+        &self,
+        operands: &[&TensorType],
+        output: &TensorType,
+    ) -> Result<(Geometry, [usize; 4]), EvalError> {
+        let (windows, input, filter) = self.windows(operands).map_err(EvalError::Unsupported)?;
+        let output = four(output).map_err(EvalError::Unsupported)?;
+        Ok((Geometry { windows, input, output }, filter))
+    }
+}
+
+/// Sum over the taps of one output element, generic over the arithmetic.
+fn convolve<A: Copy>(
+    geometry: &Geometry,
+    filter: [usize; 4],
+    start: A,
+    mut mac: impl FnMut(A, usize, usize) -> A,
+    mut store: impl FnMut(usize, usize, A),
+) {
+    let [_, ih, iw, ic] = geometry.input;
+    let [batch, oh, ow, oc] = geometry.output;
+    let [_, kh, kw, fc] = filter;
+    let per_group = (oc * fc).checked_div(ic).unwrap_or(0).max(1);
+    for n in 0..batch {
+        for oy in 0..oh {
+            let (ys, y0) = geometry.windows.y.taps_inside(oy);
+            for ox in 0..ow {
+                let (xs, x0) = geometry.windows.x.taps_inside(ox);
+                for o in 0..oc {
+                    let first_channel = o / per_group * fc;
+                    let mut sum = start;
+                    for ky in ys.clone() {
+                        let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
+                        for kx in xs.clone() {
+                            let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
+                            let at = ((n * ih + y) * iw + x) * ic + first_channel;
+                            let weight = ((o * kh + ky) * kw + kx) * fc;
+                            for c in 0..fc {
+                                sum = mac(sum, at + c, weight + c);
+                            }
+                        }
+                    }
+                    store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
+                }
+            }
+        }
+    }
+}
+
+impl NnSemantics for Conv2d {
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
+        let (windows, input, filter) = self.windows(operands)?;
+        // conv2d C2
+        let groups = input[3].checked_div(filter[3]).unwrap_or(0);
+        if groups == 0 || groups * filter[3] != input[3] || filter[0] % groups != 0 {
+            return Err(format!(
+                "expected input channels to be a multiple of the filter's {} and {} output channels to be a multiple \
+                 of the groups, got {} input channels",
+                filter[3], filter[0], input[3]
+            ));
+        }
+        Ok(vec![windows.shape(input[0], filter[0])?])
+    }
+
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        let channels = operands[1].shape.first().copied().unwrap_or(0);
+        verify_types(operands, results[0], 0, channels, self.clamp, report);
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
+        let types = [&operands[0].ty, &operands[1].ty, &operands[2].ty];
+        let (geometry, filter) = self.geometry(&types, results[0])?;
+        if results[0].storage() == Scalar::F32 {
+            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
+            let mut out = vec![0.0; results[0].elements()];
+            let limits = real_limits(self.clamp);
+            convolve(
+                &geometry,
+                filter,
+                0.0f32,
+                |sum, i, j| sum + x[i] * w[j],
+                |at, o, sum| {
+                    out[at] = clamp_real(sum + bias[o], limits);
+                },
+            );
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
+        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
+        let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
+        let zero = rescale.input_zero_point;
+        let mut out = vec![0i8; results[0].elements()];
+        convolve(
+            &geometry,
+            filter,
+            0i32,
+            |sum, i, j| sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into())),
+            |at, o, sum| out[at] = rescale.apply(sum.wrapping_add(bias[o]), o),
+        );
+        Ok(vec![Tensor::new(results[0].clone(), out)?])
+    }
+
+    fn macs(&self, operands: &[&TensorType], results: &[&TensorType]) -> u64 {
+        let per_output: usize = operands[1].shape.iter().skip(1).product();
+        results[0].elements() as u64 * per_output as u64
+    }
+}
+
+/// From accumulators to int8, per channel.
+pub(super) struct Rescale {
+    multipliers: Vec<crate::fixed_point::QuantizedMultiplier>,
+    pub(super) input_zero_point: i32,
+    output_zero_point: i32,
+    limits: (i32, i32),
+}
+
+impl Rescale {
+    pub(super) fn new(
+        multipliers: Option<Vec<crate::fixed_point::QuantizedMultiplier>>,
+        input: &TensorType,
+        output: &TensorType,
+        clamp: Clamp,
+    ) -> Result<Self, EvalError> {
+        let unsupported = || EvalError::Unsupported("expected multipliers that can be quantized".to_owned());
+        Ok(Self {
+            multipliers: multipliers.ok_or_else(unsupported)?,
+            input_zero_point: input.affine().ok_or_else(unsupported)?.zero_point,
+            output_zero_point: output.affine().ok_or_else(unsupported)?.zero_point,
+            limits: integer_limits(clamp, output.storage()),
+        })
+    }
+
+    fn of_convolution(
+        operands: &[&TensorType],
+        output: &TensorType,
+        channels: usize,
+        clamp: Clamp,
+    ) -> Result<Self, EvalError> {
+        let multipliers = convolution_multipliers(operands[0], operands[1], output, channels);
+        Self::new(multipliers, operands[0], output, clamp)
+    }
+
+    pub(super) fn apply(&self, sum: i32, channel: usize) -> i8 {
+        requantize(sum, self.multipliers[channel], self.output_zero_point, self.limits) as i8
+    }
+}
+
+impl DepthwiseConv2d {
+    fn windows(&self, operands: &[&TensorType]) -> Result<(Windows, [usize; 4], [usize; 4]), String> {
+        let (input, filter) = (four(operands[0])?, four(operands[1])?);
+        let windows = Windows::new(input, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
+        Ok((windows, input, filter))
+    }
+}
+
+/// Sum over the taps of one output channel, generic over the arithmetic.
+fn convolve_depthwise<A: Copy>(
+    geometry: &Geometry,
+    filter: [usize; 4],
+    start: A,
+    mut mac: impl FnMut(A, usize, usize) -> A,
+    mut store: impl FnMut(usize, usize, A),
+) {
+    let [_, ih, iw, ic] = geometry.input;
+    let [batch, oh, ow, oc] = geometry.output;
+    let kw = filter[2];
+    let multiplier = oc.checked_div(ic).unwrap_or(0).max(1);
+    for n in 0..batch {
+        for oy in 0..oh {
+            let (ys, y0) = geometry.windows.y.taps_inside(oy);
+            for ox in 0..ow {
+                let (xs, x0) = geometry.windows.x.taps_inside(ox);
+                for o in 0..oc {
+                    let mut sum = start;
+                    for ky in ys.clone() {
+                        let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
+                        for kx in xs.clone() {
+                            let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
+                            let at = ((n * ih + y) * iw + x) * ic + o / multiplier;
+                            sum = mac(sum, at, (ky * kw + kx) * oc + o);
+                        }
+                    }
+                    store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
+                }
+            }
+        }
+    }
+}
+
+impl NnSemantics for DepthwiseConv2d {
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
+        let (windows, input, filter) = self.windows(operands)?;
+        if filter[0] != 1 || input[3] == 0 || filter[3] % input[3] != 0 {
+            return Err(format!(
+                "expected a 1HWC filter with a multiple of the input's {} channels, got {}",
+                input[3], operands[1].shape
+            ));
+        }
+        Ok(vec![windows.shape(input[0], filter[3])?])
+    }
+
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        let channels = operands[1].shape.last().copied().unwrap_or(0);
+        verify_types(operands, results[0], 3, channels, self.clamp, report);
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
+        let types = [&operands[0].ty, &operands[1].ty, &operands[2].ty];
+        let (windows, input, filter) = self.windows(&types).map_err(EvalError::Unsupported)?;
+        let output = four(results[0]).map_err(EvalError::Unsupported)?;
+        let geometry = Geometry { windows, input, output };
+        if results[0].storage() == Scalar::F32 {
+            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
+            let mut out = vec![0.0; results[0].elements()];
+            let limits = real_limits(self.clamp);
+            convolve_depthwise(
+                &geometry,
+                filter,
+                0.0f32,
+                |sum, i, j| sum + x[i] * w[j],
+                |at, o, sum| {
+                    out[at] = clamp_real(sum + bias[o], limits);
+                },
+            );
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
+        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
+        let rescale = Rescale::of_convolution(&types, results[0], filter[3], self.clamp)?;
+        let zero = rescale.input_zero_point;
+        let mut out = vec![0i8; results[0].elements()];
+        convolve_depthwise(
+            &geometry,
+            filter,
+            0i32,
+            |sum, i, j| sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into())),
+            |at, o, sum| out[at] = rescale.apply(sum.wrapping_add(bias[o]), o),
+        );
+        Ok(vec![Tensor::new(results[0].clone(), out)?])
+    }
+
+    fn macs(&self, operands: &[&TensorType], results: &[&TensorType]) -> u64 {
+        let taps: usize = operands[1].shape.iter().skip(1).take(2).product();
+        results[0].elements() as u64 * taps as u64
+    }
+}
+
+impl TransposeConv2d {
+    /// Adds every product `input[i] * filter[j]` to output element `at`, in the order of the reference kernel.
+    fn scatter(
+        &self,
+        input: [usize; 4],
+        filter: [usize; 4],
+        output: [usize; 4],
+        mut add: impl FnMut(usize, usize, usize),
+    ) {
+        let ([batch, ih, iw, ic], [oc, kh, kw, _], [_, oh, ow, _]) = (input, filter, output);
+        for n in 0..batch {
+            for y in 0..ih {
+                for x in 0..iw {
+                    for c in 0..ic {
+                        let i = ((n * ih + y) * iw + x) * ic + c;
+                        for ky in 0..kh {
+                            let Some(oy) = place(y, ky, self.stride[0], self.pad[0], oh) else { continue };
+                            for kx in 0..kw {
+                                let Some(ox) = place(x, kx, self.stride[1], self.pad[1], ow) else {
+                                    continue;
+                                };
+                                for o in 0..oc {
+                                    let j = ((o * kh + ky) * kw + kx) * ic + c;
+                                    add(((n * oh + oy) * ow + ox) * oc + o, i, j);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Output position that input position `at` and a tap meet; `None` outside of the output.
+fn place(at: usize, tap: usize, stride: u32, pad: u32, size: usize) -> Option<usize> {
+    (at * stride as usize + tap).checked_sub(pad as usize).filter(|&position| position < size)
+}
+
+impl NnSemantics for TransposeConv2d {
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
+        let (input, filter) = (four(operands[0])?, four(operands[1])?);
+        if self.stride.contains(&0) {
+            return Err("expected a stride of at least 1, got 0".to_owned());
+        }
+        if filter[3] != input[3] {
+            return Err(format!("expected a filter of {} input channels, got {}", input[3], filter[3]));
+        }
+        let [height, width] = self.output_size;
+        Ok(vec![[input[0], height as usize, width as usize, filter[0]].into()])
+    }
+
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        let channels = operands[1].shape.first().copied().unwrap_or(0);
+        verify_types(operands, results[0], 0, channels, self.clamp, report);
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
+        let types = [&operands[0].ty, &operands[1].ty, &operands[2].ty];
+        let shapes = [types[0], types[1], results[0]].map(four);
+        let [Ok(input), Ok(filter), Ok(output)] = shapes else {
+            return Err(EvalError::Unsupported("expected tensors of 4 dimensions".to_owned()));
+        };
+        let channels = output[3].max(1);
+        if results[0].storage() == Scalar::F32 {
+            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
+            let mut sums = vec![0.0f32; results[0].elements()];
+            self.scatter(input, filter, output, |at, i, j| sums[at] += x[i] * w[j]);
+            let limits = real_limits(self.clamp);
+            let out = sums.iter().enumerate().map(|(at, sum)| clamp_real(sum + bias[at % channels], limits));
+            return Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?]);
+        }
+        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
+        let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
+        let zero = rescale.input_zero_point;
+        let mut sums = vec![0i32; results[0].elements()];
+        self.scatter(input, filter, output, |at, i, j| {
+            sums[at] = sums[at].wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into()));
+        });
+        let out = sums.iter().enumerate().map(|(at, &sum)| {
+            let channel = at % channels;
+            rescale.apply(sum.wrapping_add(bias[channel]), channel)
+        });
+        Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?])
+    }
+
+    fn macs(&self, operands: &[&TensorType], _results: &[&TensorType]) -> u64 {
+        let per_pixel: usize = operands[1].shape.iter().take(3).product();
+        operands[0].elements() as u64 * per_pixel as u64
+    }
+}
