@@ -3,14 +3,19 @@
 //! Activations are NHWC, convolution filters OHWI (depthwise filters 1HWC). Integer results are specified to the bit:
 //! `evaluate` is the specification, written as plain loops and independent of every lowering.
 
+pub mod binary;
+pub mod broadcast;
 mod conv;
 mod linear;
 pub mod ops;
-mod pending;
 mod pool;
+pub mod quantize;
 pub mod reduce;
 pub mod requantize;
+pub mod resize;
+mod shape;
 pub mod softmax;
+pub mod unary;
 pub mod window;
 
 pub use ops::NnOp;
