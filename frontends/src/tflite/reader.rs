@@ -8,7 +8,7 @@
 mod error;
 mod model;
 mod operator;
-mod options;
+pub mod options;
 mod tensor;
 #[cfg(test)]
 mod tests;
