@@ -2,7 +2,7 @@
 
 use crate::diag::Origin;
 use crate::module::{Block, Function, Op, OpKind, Value};
-use crate::types::{Scalar, Type};
+use crate::types::{Packed, Scalar, Type};
 use crate::{attr::Number, loops, loops::ops as l, quant::F32};
 
 /// Appends operations to a block of a function, all with one origin.
@@ -194,6 +194,67 @@ impl Builder<'_> {
     pub fn load(&mut self, memory: Value, offset: Value) -> Value {
         let element = self.function.ty(memory).as_memref().map_or(Scalar::I32, |memref| memref.element);
         self.value(l::Load {}, &[memory, offset], loops::register_type(element))
+    }
+
+    /// Reads four neighbouring i8 elements of a memory.
+    pub fn load_i8x4(&mut self, memory: Value, offset: Value) -> Value {
+        self.value(l::LoadI8x4 {}, &[memory, offset], Type::Packed(Packed::I8x4))
+    }
+
+    /// Every other lane of an i8x4, widened: the even ones first, then the odd. With a `base`, its lanes are added.
+    pub fn widen_lanes(&mut self, value: Value, base: Option<Value>) -> [Value; 2] {
+        let ty = Type::Packed(Packed::I16x2);
+        [false, true].map(|odd| match base {
+            Some(base) => self.value(l::ExtendAddLanes { odd }, &[base, value], ty.clone()),
+            None => self.value(l::ExtendLanes { odd }, &[value], ty.clone()),
+        })
+    }
+
+    /// Both 16-bit lanes equal to `value`.
+    pub fn splat_lanes(&mut self, value: Value) -> Value {
+        self.value(l::SplatLanes {}, &[value], Type::Packed(Packed::I16x2))
+    }
+
+    /// `accumulator + lhs . rhs`, modulo 2^32.
+    pub fn dual_mac(&mut self, lhs: Value, rhs: Value, accumulator: Value) -> Value {
+        self.value(l::DualMac {}, &[lhs, rhs, accumulator], Type::I32)
+    }
+
+    /// Saturating rounding doubling high multiply.
+    pub fn doubling_high_mul(&mut self, lhs: Value, rhs: Value) -> Value {
+        self.value(l::DoublingHighMul {}, &[lhs, rhs], Type::I32)
+    }
+
+    /// `value / 2^distance`, ties away from zero; the distance is an i32 from 0 to 31.
+    pub fn round_shift(&mut self, value: Value, distance: Value) -> Value {
+        self.value(l::RoundShift {}, &[value, distance], Type::I32)
+    }
+
+    /// Multiplies by the quantized multiplier `multiplier * 2^(shift - 31)`.
+    pub fn requantize(&mut self, value: Value, multiplier: Value, shift: Value) -> Value {
+        self.value(l::Requantize {}, &[value, multiplier, shift], Type::I32)
+    }
+
+    /// Shifts left by a constant, dropping high bits.
+    pub fn shl_const(&mut self, value: Value, distance: i32) -> Value {
+        let distance = self.i32(distance);
+        self.like(l::Shl {}, &[value, distance])
+    }
+
+    /// Shifts right by a constant, keeping the sign.
+    pub fn shr_const(&mut self, value: Value, distance: i32) -> Value {
+        let distance = self.i32(distance);
+        self.like(l::Shr {}, &[value, distance])
+    }
+
+    /// `lhs / rhs`; of integers rounded toward zero.
+    pub fn div(&mut self, lhs: Value, rhs: Value) -> Value {
+        self.like(l::Div {}, &[lhs, rhs])
+    }
+
+    /// `lhs - rhs` modulo 2^n.
+    pub fn sub_wrap(&mut self, lhs: Value, rhs: Value) -> Value {
+        self.like(l::Sub { wrap: true }, &[lhs, rhs])
     }
 
     /// Writes an element of a memory.

@@ -130,6 +130,10 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         (LoopOp::Round(head), &[F32(a)]) => F32(round(head.rounding, a)),
         (LoopOp::Sqrt(_), &[F32(a)]) => F32(a.sqrt()),
         (LoopOp::ExtendLanes(head), &[P(lanes)]) => P(extend_lanes(lanes, head.odd)),
+        (LoopOp::ExtendAddLanes(head), &[P(base), P(lanes)]) => {
+            P(add_lanes(base, extend_lanes(lanes, head.odd)))
+        }
+        (LoopOp::SplatLanes(_), &[I32(a)]) => P((a as u32 & 0xffff) * 0x0001_0001),
         (LoopOp::DualMac(_), &[P(a), P(b), I32(accumulator)]) => I32(dual_mac(a, b, accumulator)),
         (LoopOp::DoublingHighMul(_), &[I32(a), I32(b)]) => {
             I32(fixed_point::saturating_rounding_doubling_high_mul(a, b))
@@ -180,6 +184,13 @@ fn extend_lanes(lanes: u32, odd: bool) -> u32 {
     extend(lanes) | (extend(lanes >> 16) << 16)
 }
 
+/// Sums of the 16-bit lanes, each modulo 2^16.
+fn add_lanes(a: u32, b: u32) -> u32 {
+    let low = (a as u16).wrapping_add(b as u16);
+    let high = ((a >> 16) as u16).wrapping_add((b >> 16) as u16);
+    u32::from(low) | (u32::from(high) << 16)
+}
+
 /// Source: Arm Architecture Reference Manual, SMLAD.
 fn dual_mac(a: u32, b: u32, accumulator: i32) -> i32 {
     let product = |shift: u32| i32::from((a >> shift) as i16) * i32::from((b >> shift) as i16);
@@ -210,6 +221,13 @@ mod tests {
         let odd = |odd, lanes| evaluate(&l::ExtendLanes { odd }.into(), &[Word::Packed(lanes)], &Type::I32);
         assert_eq!(odd(false, 0x80_01_7f_ff), Ok(Word::Packed(0x0001_ffff)));
         assert_eq!(odd(true, 0x80_01_7f_ff), Ok(Word::Packed(0xff80_007f)));
+        let add = |odd, base, lanes| {
+            let args = [Word::Packed(base), Word::Packed(lanes)];
+            evaluate(&l::ExtendAddLanes { odd }.into(), &args, &Type::I32)
+        };
+        assert_eq!(add(false, 0xffff_0001, 0x80_01_7f_ff), Ok(Word::Packed(0x0000_0000)));
+        assert_eq!(add(true, 0x0080_7fff, 0x80_01_7f_ff), Ok(Word::Packed(0x0000_807e)));
+        assert_eq!(i32_op(l::SplatLanes {}, &[-2]), Ok(Word::Packed(0xfffe_fffe)));
         let mac = [Word::Packed(0xffff_0002), Word::Packed(0x0003_0005), Word::I32(100)];
         assert_eq!(evaluate(&l::DualMac {}.into(), &mac, &Type::I32), Ok(Word::I32(107)));
         assert_eq!(i32_op(l::Saturate { bits: 8 }, &[300]), Ok(Word::I32(127)));

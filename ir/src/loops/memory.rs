@@ -31,6 +31,18 @@ pub enum PackLayout {
         /// Rows of a group.
         block: usize,
     },
+    /// As `Interleave`, but `run` neighbouring elements of a row stay together; `columns` is a multiple of `run`:
+    /// `#loop.interleave_runs<rows, columns, block, run>`.
+    InterleaveRuns {
+        /// Output channels.
+        rows: usize,
+        /// Elements per output channel.
+        columns: usize,
+        /// Rows of a group.
+        block: usize,
+        /// Elements of a row that stay together.
+        run: usize,
+    },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
     Transposed {
         /// Rows of the source.
@@ -43,6 +55,12 @@ pub enum PackLayout {
     FoldedBias {
         /// Elements per output channel.
         columns: usize,
+        /// The input's zero point.
+        zero_point: i64,
+    },
+    /// As `FoldedBias` for a depthwise filter, whose elements are taps x channels: `bias - zero_point * sum(column)`:
+    /// `#loop.folded_depthwise_bias<zero_point>`.
+    FoldedDepthwiseBias {
         /// The input's zero point.
         zero_point: i64,
     },
@@ -75,7 +93,15 @@ impl PackLayout {
             PackLayout::Interleave { rows, columns, block } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows, columns)?;
-                Ok(sources[0].pick(interleaved(rows, columns, block.max(1)).into_iter()))
+                Ok(sources[0].pick(interleaved(rows, columns, block.max(1), 1).into_iter()))
+            }
+            PackLayout::InterleaveRuns { rows, columns, block, run } => {
+                expect(1)?;
+                expect_elements(&sources[0], rows, columns)?;
+                if run == 0 || !columns.is_multiple_of(run) {
+                    return Err(format!("expected a multiple of {run} columns, got {columns}"));
+                }
+                Ok(sources[0].pick(interleaved(rows, columns, block.max(1), run).into_iter()))
             }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
@@ -87,6 +113,14 @@ impl PackLayout {
                 expect(2)?;
                 fold_bias(&sources[0], &sources[1], columns, zero_point)
             }
+            PackLayout::FoldedDepthwiseBias { zero_point } => {
+                expect(2)?;
+                let (channels, elements) = (sources[0].len(), sources[1].len());
+                let taps = elements.checked_div(channels).unwrap_or(0);
+                let transposed = PackLayout::Transposed { rows: taps, columns: channels };
+                let filter = transposed.evaluate(&sources[1..])?;
+                fold_bias(&sources[0], &filter, taps, zero_point)
+            }
         }
     }
 
@@ -97,9 +131,15 @@ impl PackLayout {
             PackLayout::Interleave { rows, columns, block } => {
                 ("loop.interleave", vec![int(rows), int(columns), int(block)])
             }
+            PackLayout::InterleaveRuns { rows, columns, block, run } => {
+                ("loop.interleave_runs", vec![int(rows), int(columns), int(block), int(run)])
+            }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
                 ("loop.folded_bias", vec![int(columns), zero_point])
+            }
+            PackLayout::FoldedDepthwiseBias { zero_point } => {
+                ("loop.folded_depthwise_bias", vec![zero_point])
             }
         }
     }
@@ -113,12 +153,14 @@ fn expect_elements(data: &Data, rows: usize, columns: usize) -> Result<(), Strin
     }
 }
 
-/// Source positions in the order of the interleaved data: group by group, column by column, row by row.
-fn interleaved(rows: usize, columns: usize, block: usize) -> Vec<usize> {
+/// Source positions in the order of the interleaved data: group by group, run of columns by run, row by row.
+fn interleaved(rows: usize, columns: usize, block: usize, run: usize) -> Vec<usize> {
     let mut order = Vec::with_capacity(rows * columns);
     for group in (0..rows).step_by(block) {
-        for column in 0..columns {
-            order.extend((group..rows.min(group + block)).map(|row| row * columns + column));
+        for column in (0..columns).step_by(run) {
+            for row in group..rows.min(group + block) {
+                order.extend((0..run).map(|i| row * columns + column + i));
+            }
         }
     }
     order
@@ -143,8 +185,9 @@ fn fold_bias(bias: &Data, filter: &Data, columns: usize, zero_point: i64) -> Res
 
 impl AttrValue for PackLayout {
     fn description() -> String {
-        "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.transposed<rows, columns> or \
-         #loop.folded_bias<columns, zero_point>"
+        "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
+         #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
 
@@ -164,10 +207,18 @@ impl AttrValue for PackLayout {
             "loop.interleave" => {
                 (PackLayout::Interleave { rows: size(0)?, columns: size(1)?, block: size(2)? }, 3)
             }
+            "loop.interleave_runs" => {
+                let (rows, columns) = (size(0)?, size(1)?);
+                (PackLayout::InterleaveRuns { rows, columns, block: size(2)?, run: size(3)? }, 4)
+            }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {
                 let zero_point = i64::from_attr(items.get(1).ok_or_else(error)?)?;
                 (PackLayout::FoldedBias { columns: size(0)?, zero_point }, 2)
+            }
+            "loop.folded_depthwise_bias" => {
+                let zero_point = i64::from_attr(items.first().ok_or_else(error)?)?;
+                (PackLayout::FoldedDepthwiseBias { zero_point }, 1)
             }
             _ => return Err(error()),
         };
@@ -199,5 +250,33 @@ impl AttrValue for Place {
                 found: other.kind().to_owned(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(layout: PackLayout, sources: &[Data]) -> Result<Data, String> {
+        assert_eq!(PackLayout::from_attr(&layout.to_attr()), Ok(layout.clone()));
+        layout.evaluate(sources)
+    }
+
+    #[test]
+    fn interleaving_keeps_runs_together() {
+        let rows = Data::I8((0..24).collect()); // 3 rows of 8
+        let layout = |run| PackLayout::InterleaveRuns { rows: 3, columns: 8, block: 2, run };
+        let expected = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+        assert_eq!(pack(layout(4), std::slice::from_ref(&rows)), Ok(Data::I8(expected.to_vec())));
+        let single = PackLayout::Interleave { rows: 3, columns: 8, block: 2 };
+        assert_eq!(pack(layout(1), std::slice::from_ref(&rows)), pack(single, std::slice::from_ref(&rows)));
+        assert!(pack(layout(3), &[rows]).is_err());
+    }
+
+    #[test]
+    fn depthwise_bias_folds_columns() {
+        let sources = [Data::I32(vec![100, 200]), Data::I8(vec![1, 2, 3, 4, 5, -6])];
+        let layout = PackLayout::FoldedDepthwiseBias { zero_point: -10 };
+        assert_eq!(pack(layout, &sources), Ok(Data::I32(vec![190, 200])));
     }
 }

@@ -234,6 +234,18 @@ define_ops! {
         operands { value: I8x4 } attrs { odd: bool = false } results { output: I16x2 } traits [Pure, Dsp]
     }
 
+    /// Lanes 0 and 2 (or, if `odd`, 1 and 3) of `value`, extended with their sign and added to the lanes of `base`,
+    /// modulo 2^16. Arm: SXTAB16 with ROR #0 or #8.
+    ExtendAddLanes = "loop.extend_add_lanes" {
+        operands { base: I16x2, value: I8x4 }
+        attrs { odd: bool = false }
+        results { output: I16x2 }
+        traits [Pure, Dsp]
+    }
+
+    /// Both lanes equal to the low 16 bits of `value`. Arm: PKHBT, or nothing for a literal.
+    SplatLanes = "loop.splat_lanes" { operands { value: I32 } results { output: I16x2 } traits [Pure, Dsp] }
+
     /// `accumulator + a0 * b0 + a1 * b1`, modulo 2^32. Arm: SMLAD.
     DualMac = "loop.dual_mac" {
         operands { lhs: I16x2, rhs: I16x2, accumulator: I32 } results { output: I32 } traits [Pure, Dsp]

@@ -10,5 +10,5 @@ macro_rules! pending { ($($op:ident)*) => {$(
     }
 )*}; }
 pending! {
-    Buffer Data Pack Kernel For If Yield Const Add Sub Mul Div Rem Min Max And Or Xor Shl Shr ShrU Clz Cmp Select Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt Load Store LoadI8x4 LoadI16x2 Copy Fill ExtendLanes DualMac DoublingHighMul RoundShift Requantize Saturate
+    Buffer Data Pack Kernel For If Yield Const Add Sub Mul Div Rem Min Max And Or Xor Shl Shr ShrU Clz Cmp Select Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt Load Store LoadI8x4 LoadI16x2 Copy Fill ExtendLanes ExtendAddLanes SplatLanes DualMac DoublingHighMul RoundShift Requantize Saturate
 }

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a kernel touches exactly the buffers that it lists, and writes every element of those it lists as written.
 
+mod float_math;
 pub(crate) mod kernel;
 mod pending;
 
