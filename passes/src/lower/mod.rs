@@ -7,9 +7,15 @@
 //!
 //! Invariant: a kernel touches exactly the buffers that it lists, and writes every element of those it lists as written.
 
+mod accumulator;
+mod conv;
+mod dense;
 mod float_math;
 pub(crate) mod kernel;
+mod linear;
 mod pending;
+mod requantize;
+mod window;
 
 use kernel::Kernel;
 use mcunet_ir::loops::ops as l;

@@ -13,5 +13,5 @@ macro_rules! pending { ($($op:ident)*) => {$(
     }
 )*}; }
 pending! {
-    Conv2d DepthwiseConv2d TransposeConv2d FullyConnected AvgPool2d MaxPool2d Add Sub Mul Div Maximum Minimum SquaredDifference Relu LeakyRelu Prelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Softmax LogSoftmax L2Normalization Mean Sum ReduceMax ReduceMin ArgMax ArgMin Transpose Concat Split Slice Pad Gather Pack Unpack Tile ResizeBilinear ResizeNearest DepthToSpace SpaceToDepth Quantize Dequantize Cast ShapeOf
+    DepthwiseConv2d AvgPool2d MaxPool2d Add Sub Mul Div Maximum Minimum SquaredDifference Relu LeakyRelu Prelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Softmax LogSoftmax L2Normalization Mean Sum ReduceMax ReduceMin ArgMax ArgMin Transpose Concat Split Slice Pad Gather Pack Unpack Tile ResizeBilinear ResizeNearest DepthToSpace SpaceToDepth Quantize Dequantize Cast ShapeOf
 }

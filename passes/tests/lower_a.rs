@@ -1,0 +1,143 @@
+//! Kernels of convolutions, linear layers, pools, reductions and normalizations against the ops' semantics, on seeded
+//! random shapes, strides, paddings and quantizations.
+
+mod lowering;
+
+use lowering::{Random, check, int8_type};
+use mcunet_ir::Tensor;
+use mcunet_ir::attr::Clamp;
+use mcunet_ir::nn::ops as nn;
+use mcunet_ir::quant::F32;
+use mcunet_ir::types::{Element, Scalar};
+
+const FLOAT: Element = Element::Plain(Scalar::F32);
+
+fn int_clamp(random: &mut Random) -> Clamp {
+    match random.range(0, 3) {
+        0 => Clamp::None,
+        1 => Clamp::Int(random.range(-128, 0) as i32, 127),
+        2 => Clamp::Int(random.range(-128, 0) as i32, random.range(1, 127) as i32),
+        _ => Clamp::Int(-128, random.range(1, 127) as i32),
+    }
+}
+
+fn float_clamp(random: &mut Random) -> Clamp {
+    match random.range(0, 2) {
+        0 => Clamp::None,
+        1 => Clamp::Real(F32(0.0), F32(f32::INFINITY)),
+        _ => Clamp::Real(F32(0.0), F32(6.0)),
+    }
+}
+
+/// Kernel sizes, strides, dilations and a padding below the kernel's extent; and an input that holds a window.
+struct Window {
+    input: [usize; 2],
+    kernel: [usize; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 4],
+}
+
+fn window(random: &mut Random, largest: usize, dilates: bool) -> Window {
+    let mut side = |random: &mut Random| {
+        let kernel = random.size(1, largest);
+        let dilation = if dilates && random.range(0, 3) == 0 { random.size(2, 3) } else { 1 };
+        let extent = (kernel - 1) * dilation + 1;
+        let [before, after] =
+            if random.flag() { [0; 2] } else { [(); 2].map(|()| random.size(0, extent - 1)) };
+        let least = extent.saturating_sub(before + after).max(1);
+        let input = random.size(least, least + 6);
+        (input, kernel, random.size(1, 3) as u32, dilation as u32, [before as u32, after as u32])
+    };
+    let (y, x) = (side(random), side(random));
+    Window {
+        input: [y.0, x.0],
+        kernel: [y.1, x.1],
+        stride: [y.2, x.2],
+        dilation: [y.3, x.3],
+        pad: [y.4[0], y.4[1], x.4[0], x.4[1]],
+    }
+}
+
+/// Scales that make all of right shifts, left shifts and no shifts.
+fn output_scale(random: &mut Random) -> f32 {
+    if random.range(0, 4) == 0 { random.scale(1e-5, 1e-3) } else { random.scale(0.05, 5.0) }
+}
+
+struct Operands {
+    input: Tensor,
+    filter: Tensor,
+    bias: Tensor,
+    result: Element,
+    clamp: Clamp,
+}
+
+fn operands(random: &mut Random, is_float: bool, input: &[usize], filter: &[usize], axis: usize) -> Operands {
+    let channels = filter[axis];
+    if is_float {
+        let input = random.float(input, 2.0);
+        let (filter, bias) = (random.float(filter, 1.0), random.float(&[channels], 1.0));
+        return Operands { input, filter, bias, result: FLOAT, clamp: float_clamp(random) };
+    }
+    let (scale, zero_point) = (random.scale(0.005, 0.5), random.zero_point());
+    let input = random.int8(input, scale, zero_point);
+    let filter = random.filter(filter, axis, (0.001, 0.05));
+    let reach = [1000, 100_000, i32::MAX.into()][random.size(0, 2)];
+    let bias = random.int32(channels, reach);
+    let scale = output_scale(random);
+    let result = int8_type(scale, random.zero_point());
+    Operands { input, filter, bias, result, clamp: int_clamp(random) }
+}
+
+impl Operands {
+    /// Filter and bias are constant, except now and then.
+    fn check(&self, random: &mut Random, what: &str, op: impl Into<mcunet_ir::nn::NnOp>) {
+        let constant = random.range(0, 9) != 0;
+        let operands = [(&self.input, false), (&self.filter, constant), (&self.bias, constant)];
+        check(what, op, &operands, &self.result);
+    }
+}
+
+#[test]
+fn convolutions() {
+    for seed in 0..250 {
+        let random = &mut Random(seed);
+        let w = window(random, 4, true);
+        let groups = if random.range(0, 3) == 0 { random.size(2, 3) } else { 1 };
+        let (depth, per_group) = (random.size(1, 9), random.size(1, 9));
+        let input = [random.size(1, 2), w.input[0], w.input[1], depth * groups];
+        let filter = [per_group * groups, w.kernel[0], w.kernel[1], depth];
+        let operands = operands(random, seed % 5 == 0, &input, &filter, 0);
+        let op = nn::Conv2d { stride: w.stride, pad: w.pad, dilation: w.dilation, clamp: operands.clamp };
+        operands.check(random, &format!("seed {seed}"), op);
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    for seed in 0..150 {
+        let random = &mut Random(seed);
+        let input = [random.size(1, 2), random.size(1, 5), random.size(1, 5), random.size(1, 9)];
+        let filter = [random.size(1, 6), random.size(1, 4), random.size(1, 4), input[3]];
+        let stride = [random.size(1, 3) as u32, random.size(1, 3) as u32];
+        let pad = [random.size(0, 2) as u32, random.size(0, 2) as u32];
+        let output_size = [random.size(1, 12) as u32, random.size(1, 12) as u32];
+        let operands = operands(random, seed % 5 == 0, &input, &filter, 0);
+        let op = nn::TransposeConv2d { stride, pad, output_size, clamp: operands.clamp };
+        operands.check(random, &format!("seed {seed}"), op);
+    }
+}
+
+#[test]
+fn fully_connected_layers() {
+    for seed in 0..150 {
+        let random = &mut Random(seed);
+        let (rows, inputs, outputs) = (random.size(1, 3), random.size(1, 40), random.size(1, 10));
+        let mut operands = operands(random, seed % 5 == 0, &[rows, inputs], &[outputs, inputs], 0);
+        if operands.filter.ty.affine().is_some() && random.flag() {
+            operands.filter.ty.element = int8_type(random.scale(0.001, 0.05), random.range(-128, 127) as i32);
+        }
+        let op = nn::FullyConnected { keep_dims: random.flag(), clamp: operands.clamp };
+        operands.check(random, &format!("seed {seed}"), op);
+    }
+}
