@@ -43,6 +43,18 @@ pub enum PackLayout {
         /// Elements of a row that stay together.
         run: usize,
     },
+    /// A filter for dual multiplies: rows in groups of `block` (even), columns in fours. Each four columns of two rows
+    /// `a`, `b` are the words `a0 b0 a2 b2` and `a1 b1 a3 b3`, so that extending the even lanes of a word gives two
+    /// elements of `a`, the odd ones two of `b`. Rows are filled up with zeros to whole groups:
+    /// `#loop.paired<rows, columns, block>`.
+    Paired {
+        /// Output channels.
+        rows: usize,
+        /// Elements per output channel; a multiple of 4.
+        columns: usize,
+        /// Rows of a group; even.
+        block: usize,
+    },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
     Transposed {
         /// Rows of the source.
@@ -69,7 +81,11 @@ pub enum PackLayout {
 impl PackLayout {
     /// Element type and count of the packed data.
     pub fn result(&self, sources: &[ResourceRef]) -> (Scalar, usize) {
-        // A layout rearranges its first source, or makes one number per element of it.
+        // A layout rearranges its first source, or makes one number per element of it; some fill it up.
+        if let PackLayout::Paired { rows, columns, block } = *self {
+            let element = sources.first().map_or(Scalar::I8, |first| first.element);
+            return (element, rows.next_multiple_of(block.max(1)).saturating_mul(columns));
+        }
         sources.first().map_or((Scalar::I8, 0), |first| (first.element, first.count))
     }
 
@@ -103,6 +119,11 @@ impl PackLayout {
                 }
                 Ok(sources[0].pick(interleaved(rows, columns, block.max(1), run).into_iter()))
             }
+            PackLayout::Paired { rows, columns, block } => {
+                expect(1)?;
+                expect_elements(&sources[0], rows, columns)?;
+                pair(&sources[0], rows, columns, block)
+            }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows, columns)?;
@@ -133,6 +154,9 @@ impl PackLayout {
             }
             PackLayout::InterleaveRuns { rows, columns, block, run } => {
                 ("loop.interleave_runs", vec![int(rows), int(columns), int(block), int(run)])
+            }
+            PackLayout::Paired { rows, columns, block } => {
+                ("loop.paired", vec![int(rows), int(columns), int(block)])
             }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
@@ -166,6 +190,27 @@ fn interleaved(rows: usize, columns: usize, block: usize, run: usize) -> Vec<usi
     order
 }
 
+/// Position within a group's four columns of column `k` (0 to 3) of row `row`; see [`PackLayout::Paired`].
+pub fn paired_position(row: usize, k: usize) -> usize {
+    (row / 2) * 8 + (k % 2) * 4 + (k / 2) * 2 + row % 2
+}
+
+fn pair(data: &Data, rows: usize, columns: usize, block: usize) -> Result<Data, String> {
+    if block == 0 || block % 2 != 0 || columns % 4 != 0 {
+        return Err(format!("expected an even block and columns in fours, got {block} and {columns}"));
+    }
+    let source = data.to_i64s().ok_or("expected an integer filter, got floats")?;
+    let mut paired = vec![0i64; rows.next_multiple_of(block) * columns];
+    for row in 0..rows {
+        for column in 0..columns {
+            let four = (row / block) * columns / 4 + column / 4;
+            let at = four * 4 * block + paired_position(row % block, column % 4);
+            paired[at] = source[row * columns + column];
+        }
+    }
+    Data::from_i64s(data.scalar(), paired).ok_or_else(|| "expected an integer filter, got floats".to_owned())
+}
+
 /// `bias - zero_point * sum(row)` per row, modulo 2^32: what the accumulator starts with when the kernel multiplies raw
 /// inputs. Source: Jacob et al. 2018, section 2.3.
 fn fold_bias(bias: &Data, filter: &Data, columns: usize, zero_point: i64) -> Result<Data, String> {
@@ -186,7 +231,7 @@ fn fold_bias(bias: &Data, filter: &Data, columns: usize, zero_point: i64) -> Res
 impl AttrValue for PackLayout {
     fn description() -> String {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
-         #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.paired<rows, columns, block>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
@@ -211,6 +256,7 @@ impl AttrValue for PackLayout {
                 let (rows, columns) = (size(0)?, size(1)?);
                 (PackLayout::InterleaveRuns { rows, columns, block: size(2)?, run: size(3)? }, 4)
             }
+            "loop.paired" => (PackLayout::Paired { rows: size(0)?, columns: size(1)?, block: size(2)? }, 3),
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {
                 let zero_point = i64::from_attr(items.get(1).ok_or_else(error)?)?;

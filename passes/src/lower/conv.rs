@@ -1,179 +1,389 @@
-//! Convolutions over all channels: plain, grouped and transposed.
+//! Convolution and transposed convolution.
 //!
-//! One output row at a time, pixel by pixel, output channels in blocks (see `dense`). Taps in the padding are skipped by
-//! clipping the ranges of taps, so that the input is never copied or padded.
+//! One output row at a time. A window's row is a run of contiguous inputs (taps times channels) if taps are not dilated,
+//! so a pixel is as many runs as the window has rows. Interior pixels have whole runs, pixels at the left and right
+//! border clipped ones; rows above and below the image are skipped.
 
 use super::LowerOp;
-use super::accumulator::{FILTER, INPUT};
-use super::dense::{Dense, DenseShape, Group, Length};
+use super::accumulate::{Filter, FilterSource, Form};
+use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::window::{Sliding, Taps, constant, for_rows, offset};
+use super::requantize::Requantizer;
+use super::rows::to_i32;
+use super::window::{Interior, Taps, for_segments};
+use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
-use mcunet_ir::nn::requantize::convolution_multipliers;
+use mcunet_ir::nn::requantize::{convolution_multipliers, integer_limits};
 use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Value};
+
+/// Geometry of a convolution.
+struct Conv {
+    windows: Windows,
+    input: [usize; 4],
+    output: [usize; 4],
+    /// Input channels that one output channel reads.
+    depth: usize,
+    /// Output channels of a group.
+    group: usize,
+}
+
+impl Conv {
+    /// Whether every product of every window is computed.
+    fn is_unpadded(&self) -> bool {
+        Interior::of(&self.windows.x).is_all() && Interior::of(&self.windows.y).is_all()
+    }
+
+    /// Whether a window's row is one run of contiguous inputs.
+    fn has_runs(&self) -> bool {
+        (self.windows.x.dilation == 1 || self.windows.x.taps == 1) && self.group == self.output[3]
+    }
+}
 
 impl LowerOp for Conv2d {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let [input, filter, output] = shapes(kernel)?;
-        let [batches, _, _, channels] = input;
-        let [rows, kernel_height, kernel_width, depth] = filter;
-        let windows =
-            Windows::new(input, [kernel_height, kernel_width], self.stride, self.dilation, self.pad);
-        let (y, x) = (Sliding::new(windows.y, output[1]), Sliding::new(windows.x, output[2]));
-        // Neighbouring taps of a row are one run if their pixels are neighbours too.
-        let merges = kernel_width == 1 || (x.dilation() == 1 && depth == channels);
-        let shape = DenseShape {
+        let conv = geometry(self, kernel)?;
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let depth_in_fours = conv.depth % 4 == 0;
+        let paired = kernel.features().dsp && !float && conv.has_runs() && depth_in_fours;
+        let form = if paired { Form::Paired } else { Form::Scalar };
+        let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
+        let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
+        let source = FilterSource {
+            filter: kernel.expect_constant(1, "filter")?,
+            bias: kernel.expect_constant(2, "bias")?,
             rows,
-            columns: kernel_height * kernel_width * depth,
-            groups: channels.checked_div(depth).unwrap_or(1),
-            run: if merges { kernel_width * depth } else { depth },
-            aligned: depth.is_multiple_of(4)
-                || (merges && x.is_whole() && (kernel_width * depth).is_multiple_of(4)),
-            whole: y.is_whole() && x.is_whole(),
-            filter_zero_point: false,
+            columns,
+            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            foldable: !float && conv.is_unpadded(),
+            data: filter_data.as_ref().zip(bias_data.as_ref()),
         };
-        let multipliers = |i: &_, f: &_, o: &_| convolution_multipliers(i, f, o, rows);
-        let dense = Dense::new(kernel, &shape, multipliers, self.clamp)?;
-        let walk = Walk { dense: &dense, input, kernel_width, depth, merges, y, x };
-        let groups = shape.groups;
-        let b = &mut kernel.b;
-        for_rows(b, batches, output[1], |b, batch, row| {
-            let taps_y = y.at(b, row);
-            let zero = b.index(0);
-            let output_row = offset(b, &output, &[batch, row, zero, zero]);
-            b.for_count(output[2], |b, column| {
-                let taps_x = x.at(b, column);
-                let first = offset(b, &input, &[batch, taps_y.start, taps_x.start, zero]);
-                let in_row = b.mul_const(column, constant(output[3]));
-                let output_at = b.add(output_row, in_row);
-                let group = |b: &mut Builder<'_>, group: Value| {
-                    let in_pixel = b.mul_const(group, constant(depth));
-                    let first = b.add(first, in_pixel);
-                    dense.pixel(b, output_at, group, |b, rows, sums| {
-                        walk.sum(b, rows, first, [taps_y, taps_x], sums)
-                    });
-                };
-                if groups == 1 {
-                    group(b, zero);
-                } else {
-                    b.for_count(groups, group);
-                }
-            });
-        });
+        let block = match form {
+            // A group's channels must not cross groups of the convolution.
+            Form::Scalar if conv.group < rows => largest_block(conv.group),
+            Form::Scalar => 4,
+            Form::Paired => 2,
+        };
+        let filter = Filter::new(kernel, form, block, source);
+        let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        let emitter = Emitter { conv, filter, epilogue, input, output, pixels: if paired { 2 } else { 1 } };
+        emitter.emit(&mut kernel.b);
         Ok(())
     }
 }
 
-/// The dimensions of input, filter and output.
-fn shapes(kernel: &Kernel<'_>) -> Result<[[usize; 4]; 3], Diagnostic> {
-    let four = |ty| four(ty).map_err(|message| kernel.error(message));
-    Ok([four(kernel.operand_type(INPUT))?, four(kernel.operand_type(FILTER))?, four(kernel.result_type(0))?])
+/// The largest number of channels up to 4 that divides a group.
+fn largest_block(group: usize) -> usize {
+    (1..=4).rev().find(|block| group % block == 0).unwrap_or(1)
 }
 
-/// The order in which a convolution visits its taps.
-struct Walk<'d> {
-    dense: &'d Dense,
-    input: [usize; 4],
-    kernel_width: usize,
-    /// Channels of the filter.
-    depth: usize,
-    /// The taps of a row are one run.
-    merges: bool,
-    y: Sliding,
-    x: Sliding,
+fn geometry(op: &Conv2d, kernel: &Kernel<'_>) -> Result<Conv, Diagnostic> {
+    let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+    let (input, filter) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
+    let output = shape(kernel.result_type(0))?;
+    let windows = Windows::new(input, [filter[1], filter[2]], op.stride, op.dilation, op.pad);
+    let groups = input[3].checked_div(filter[3]).unwrap_or(1).max(1);
+    Ok(Conv { windows, input, output, depth: filter[3], group: output[3] / groups })
 }
 
-impl Walk<'_> {
-    /// Adds the products of all taps inside of the input. `first` is the input element under tap (0, 0), which may lie in
-    /// the padding.
-    fn sum(
+/// From accumulators to stored results.
+pub(super) enum Epilogue {
+    /// int8.
+    Quantized(Requantizer),
+    /// Floats: bias, then limits.
+    Float(mcunet_ir::attr::Clamp),
+}
+
+impl Epilogue {
+    /// The epilogue of a convolution.
+    pub(super) fn new(
+        kernel: &mut Kernel<'_>,
+        clamp: mcunet_ir::attr::Clamp,
+        channels: usize,
+    ) -> Result<Self, Diagnostic> {
+        if kernel.result_type(0).storage() == Scalar::F32 {
+            return Ok(Epilogue::Float(clamp));
+        }
+        let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
+        let multipliers = convolution_multipliers(input, filter, output, channels)
+            .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
+        let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
+        let limits = integer_limits(clamp, output.storage());
+        Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits)))
+    }
+
+    pub(super) fn is_float(&self) -> bool {
+        matches!(self, Epilogue::Float(_))
+    }
+
+    /// The stored result of an accumulator; `bias` is added for floats.
+    pub(super) fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value, filter: &Filter) -> Value {
+        match self {
+            Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
+            Epilogue::Float(clamp) => {
+                let bias = filter.bias(b, channel);
+                let sum = b.add(sum, bias);
+                clamp_float(b, sum, *clamp)
+            }
+        }
+    }
+}
+
+struct Emitter {
+    conv: Conv,
+    filter: Filter,
+    epilogue: Epilogue,
+    input: Value,
+    output: Value,
+    /// Interior pixels that are computed together.
+    pixels: usize,
+}
+
+impl Emitter {
+    fn emit(&self, b: &mut Builder<'_>) {
+        let [batch, ih, iw, ic] = self.conv.input;
+        let [_, oh, ow, oc] = self.conv.output;
+        let rows = |b: &mut Builder<'_>, input_base: Value, output_base: Value| {
+            b.for_count(oh, |b, row| {
+                let y = if Interior::of(&self.conv.windows.y).is_all() {
+                    Taps::all(b, &self.conv.windows.y, row)
+                } else {
+                    Taps::inside(b, &self.conv.windows.y, row)
+                };
+                let row_start = b.mul_const(row, to_i32(ow * oc));
+                let row_start = b.add(output_base, row_start);
+                self.emit_row(b, y, input_base, row_start);
+            });
+        };
+        if batch == 1 {
+            let zero = b.i32(0);
+            rows(b, zero, zero);
+        } else {
+            b.for_count(batch, |b, n| {
+                let input_base = b.mul_const(n, to_i32(ih * iw * ic));
+                let output_base = b.mul_const(n, to_i32(oh * ow * oc));
+                rows(b, input_base, output_base);
+            });
+        }
+    }
+
+    fn emit_row(&self, b: &mut Builder<'_>, y: Taps, input_base: Value, row_start: Value) {
+        let interior = Interior::of(&self.conv.windows.x);
+        let whole = interior.end - interior.first;
+        let together = self.pixels.min(whole.max(1));
+        let bulk = whole / together * together;
+        if together > 1 && bulk > 0 {
+            let (lower, upper) = (b.index(interior.first), b.index(interior.first + bulk));
+            b.for_loop(lower, upper, to_i32(together) as u32, &[], |b, x, _| {
+                self.emit_pixels(b, y, x, false, together, input_base, row_start);
+                Vec::new()
+            });
+            // What is left of the interior is computed as border, whose code is there anyway or small.
+            let rest = Interior { first: interior.first, end: interior.first + bulk, ..interior };
+            let borders = Interior { outputs: interior.outputs, ..rest };
+            for_segments_outside(b, borders, &mut |b, x| {
+                let clipped = !interior.is_all();
+                self.emit_pixels(b, y, x, clipped, 1, input_base, row_start);
+            });
+            return;
+        }
+        for_segments(b, interior, &mut |b, x, at_border| {
+            self.emit_pixels(b, y, x, at_border, 1, input_base, row_start);
+        });
+    }
+
+    /// Computes all channels of `count` neighbouring pixels from `x` on.
+    #[allow(clippy::too_many_arguments)]
+    fn emit_pixels(
         &self,
         b: &mut Builder<'_>,
-        rows: &Group,
-        first: Value,
-        [taps_y, taps_x]: [Taps; 2],
-        sums: Vec<Value>,
-    ) -> Vec<Value> {
-        let [_, _, width, channels] = self.input;
-        taps_y.fold(b, &sums, |b, tap, sums| {
-            let down = b.mul_const(tap, constant(self.y.dilation() * width * channels));
-            let row = b.add(first, down);
-            let column = b.mul_const(tap, constant(self.kernel_width * self.depth));
-            if self.merges {
-                return self.merged_row(b, rows, [row, column], taps_x, sums);
+        y: Taps,
+        x: Value,
+        clipped: bool,
+        count: usize,
+        input_base: Value,
+        row_start: Value,
+    ) {
+        let oc = self.conv.output[3];
+        let window = &self.conv.windows.x;
+        let taps = if clipped { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
+        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.add(row_start, pixel);
+        self.filter.for_groups(b, &mut |b, channel, offset, channels| {
+            let start = if self.epilogue.is_float() {
+                self.filter.start_zero(b, channels, count)
+            } else {
+                self.filter.start(b, channel, channels, count)
+            };
+            let sums = self.sum_window(b, y, taps, channel, offset, channels, count, input_base, &start);
+            for p in 0..count {
+                for c in 0..channels {
+                    let at = b.add_const(channel, to_i32(c));
+                    let stored = self.epilogue.apply(b, sums[p * channels + c], at, &self.filter);
+                    let offset = b.add(pixel, at);
+                    let offset = b.add_const(offset, to_i32(p * oc));
+                    b.store(stored, self.output, offset);
+                }
             }
-            taps_x.fold(b, sums, |b, tap, sums| {
-                let right = b.mul_const(tap, constant(self.x.dilation() * channels));
-                let at = b.add(row, right);
-                let in_row = b.mul_const(tap, constant(self.depth));
-                let column = b.add(column, in_row);
-                self.dense.run(b, rows, at, column, Length::Constant(self.depth), sums)
+        });
+    }
+
+    /// Adds the products of a window to accumulators.
+    #[allow(clippy::too_many_arguments)]
+    fn sum_window(
+        &self,
+        b: &mut Builder<'_>,
+        y: Taps,
+        x: Taps,
+        channel: Value,
+        offset: Value,
+        channels: usize,
+        count: usize,
+        input_base: Value,
+        start: &[Value],
+    ) -> Vec<Value> {
+        let [_, _, iw, ic] = self.conv.input;
+        let (window_x, window_y) = (self.conv.windows.x, self.conv.windows.y);
+        let depth = self.conv.depth;
+        // First input channel of the group of the convolution.
+        let first_channel = if self.conv.group == self.conv.output[3] {
+            None
+        } else {
+            let group = b.index(self.conv.group);
+            let group = b.value(l::Div {}, &[channel, group], mcunet_ir::Type::I32);
+            Some(b.mul_const(group, to_i32(depth)))
+        };
+        b.for_loop(y.first, y.end, 1, start, |b, ky, sums| {
+            let down = b.mul_const(ky, to_i32(window_y.dilation));
+            let row = b.add(y.start, down);
+            let row = b.mul_const(row, to_i32(iw * ic));
+            let row = b.add(input_base, row);
+            let row = match first_channel {
+                Some(first) => b.add(row, first),
+                None => row,
+            };
+            let row_column = b.mul_const(ky, to_i32(window_x.taps * depth));
+            let pixel_step = to_i32(window_x.stride * ic);
+            let inputs_at = |b: &mut Builder<'_>, position: Value| -> Vec<Value> {
+                let across = b.mul_const(position, to_i32(ic));
+                let first = b.add(row, across);
+                (0..count).map(|p| b.add_const(first, to_i32(p) * pixel_step)).collect()
+            };
+            if self.conv.has_runs() {
+                let position = b.add(x.start, x.first);
+                let inputs = inputs_at(b, position);
+                let skipped = b.mul_const(x.first, to_i32(depth));
+                let column = b.add(row_column, skipped);
+                let taps = b.sub(x.end, x.first);
+                let length = b.mul_const(taps, to_i32(depth));
+                return self.filter.run(b, self.input, &inputs, offset, column, length, channels, sums);
+            }
+            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+                let across = b.mul_const(kx, to_i32(window_x.dilation));
+                let position = b.add(x.start, across);
+                let inputs = inputs_at(b, position);
+                let skipped = b.mul_const(kx, to_i32(depth));
+                let column = b.add(row_column, skipped);
+                let length = b.index(depth);
+                self.filter.run(b, self.input, &inputs, offset, column, length, channels, sums)
             })
         })
     }
+}
 
-    fn merged_row(
-        &self,
-        b: &mut Builder<'_>,
-        rows: &Group,
-        [row, column]: [Value; 2],
-        taps: Taps,
-        sums: &[Value],
-    ) -> Vec<Value> {
-        if let Some(count) = taps.constant {
-            return self.dense.run(b, rows, row, column, Length::Constant(count * self.depth), sums);
-        }
-        let skipped = b.mul_const(taps.bounds[0], constant(self.depth));
-        let (at, column) = (b.add(row, skipped), b.add(column, skipped));
-        let count = taps.count(b);
-        let length = b.mul_const(count, constant(self.depth));
-        self.dense.run(b, rows, at, column, Length::Value(length), sums)
+/// [`for_segments`] without the interior.
+fn for_segments_outside(
+    b: &mut Builder<'_>,
+    interior: Interior,
+    body: &mut dyn FnMut(&mut Builder<'_>, Value),
+) {
+    let (left, right) = (interior.first, interior.outputs - interior.end);
+    if left + right == 0 {
+        return;
     }
+    let skipped = Interior { first: left, end: left, outputs: left + right };
+    for_segments(b, skipped, &mut |b, i, _| {
+        let position = if left == 0 {
+            b.add_const(i, to_i32(interior.end))
+        } else {
+            let (bound, gap) = (b.index(left), b.index(interior.end - left));
+            let is_left = b.cmp(l::Predicate::Lt, i, bound);
+            let shifted = b.add(i, gap);
+            b.select(is_left, i, shifted)
+        };
+        body(b, position);
+    });
 }
 
 impl LowerOp for TransposeConv2d {
-    /// Gathers what the reference scatters: output position `t` (counted with the padding) gets input position `i` times
-    /// tap `t - stride * i`. In order of `i`, as the reference adds floats.
+    /// Gathers instead of scattering: output pixel `o` meets input pixel `i` at tap `o + pad - i * stride`, so the
+    /// output is computed row by row with nothing but accumulators in registers. Integer sums do not depend on order;
+    /// floats are added in the reference's order, since inputs are visited in it.
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let [input, filter, output] = shapes(kernel)?;
-        let [rows, kernel_height, kernel_width, depth] = filter;
-        let shape = DenseShape {
-            rows,
-            columns: kernel_height * kernel_width * depth,
-            groups: 1,
-            run: depth,
-            aligned: depth.is_multiple_of(4),
-            whole: false,
-            filter_zero_point: false,
+        let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+        let (input_shape, filter_shape) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
+        let [batch, ih, iw, ic] = input_shape;
+        let [oc, kh, kw, _] = filter_shape;
+        let [_, oh, ow, _] = shape(kernel.result_type(0))?;
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let columns = kh * kw * ic;
+        let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
+        let source = FilterSource {
+            filter: kernel.expect_constant(1, "filter")?,
+            bias: kernel.expect_constant(2, "bias")?,
+            rows: oc,
+            columns,
+            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            foldable: false,
+            data: filter_data.as_ref().zip(bias_data.as_ref()),
         };
-        let multipliers = |i: &_, f: &_, o: &_| convolution_multipliers(i, f, o, rows);
-        let dense = Dense::new(kernel, &shape, multipliers, self.clamp)?;
-        let axis = |axis: usize, taps: usize| Scattered {
-            input: input[1 + axis],
-            taps,
-            stride: self.stride[axis] as usize,
-            pad: self.pad[axis] as usize,
-        };
-        let (y, x) = (axis(0, kernel_height), axis(1, kernel_width));
-        for_rows(&mut kernel.b, input[0], output[1], |b, batch, row| {
-            let sources_y = y.at(b, row);
-            let zero = b.index(0);
-            let output_row = offset(b, &output, &[batch, row, zero, zero]);
-            b.for_count(output[2], |b, column| {
-                let sources_x = x.at(b, column);
-                let in_row = b.mul_const(column, constant(output[3]));
-                let output_at = b.add(output_row, in_row);
-                dense.pixel(b, output_at, zero, |b, rows, sums| {
-                    sources_y.fold(b, &sums, |b, i, tap_y, sums| {
-                        sources_x.fold(b, sums, |b, j, tap_x, sums| {
-                            let at = offset(b, &input, &[batch, i, j, zero]);
-                            let tap = b.mul_const(tap_y, constant(kernel_width));
-                            let tap = b.add(tap, tap_x);
-                            let column = b.mul_const(tap, constant(depth));
-                            dense.run(b, rows, at, column, Length::Constant(depth), sums)
+        let filter = Filter::new(kernel, Form::Scalar, 4, source);
+        let epilogue = Epilogue::new(kernel, self.clamp, oc)?;
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        let [stride_y, stride_x] = self.stride.map(|stride| stride as usize);
+        let [top, left] = self.pad.map(|pad| pad as usize);
+        let b = &mut kernel.b;
+        b.for_count(batch * oh, |b, row| {
+            // The row of the batch: n * oh + oy.
+            let height = b.index(oh);
+            let n = b.value(l::Div {}, &[row, height], mcunet_ir::Type::I32);
+            let oy = b.value(l::Rem {}, &[row, height], mcunet_ir::Type::I32);
+            let y = meeting(b, oy, top, stride_y, kh, ih);
+            let input_base = b.mul_const(n, to_i32(ih * iw * ic));
+            let row_start = b.mul_const(row, to_i32(ow * oc));
+            b.for_count(ow, |b, ox| {
+                let x = meeting(b, ox, left, stride_x, kw, iw);
+                let pixel = b.mul_const(ox, to_i32(oc));
+                let pixel = b.add(row_start, pixel);
+                filter.for_groups(b, &mut |b, channel, offset, channels| {
+                    let start = if float {
+                        filter.start_zero(b, channels, 1)
+                    } else {
+                        filter.start(b, channel, channels, 1)
+                    };
+                    let sums = b.for_loop(y.first, y.end, 1, &start, |b, iy, sums| {
+                        let ky = tap(b, y.start, iy, stride_y);
+                        let in_row = b.mul_const(iy, to_i32(iw * ic));
+                        let in_row = b.add(input_base, in_row);
+                        b.for_loop(x.first, x.end, 1, sums, |b, ix, sums| {
+                            let kx = tap(b, x.start, ix, stride_x);
+                            let across = b.mul_const(ix, to_i32(ic));
+                            let at = b.add(in_row, across);
+                            let column = b.mul_const(ky, to_i32(kw));
+                            let column = b.add(column, kx);
+                            let column = b.mul_const(column, to_i32(ic));
+                            let length = b.index(ic);
+                            filter.run(b, input, &[at], offset, column, length, channels, sums)
                         })
-                    })
+                    });
+                    for (c, &sum) in sums.iter().enumerate() {
+                        let at = b.add_const(channel, to_i32(c));
+                        let stored = epilogue.apply(b, sum, at, &filter);
+                        let place = b.add(pixel, at);
+                        b.store(stored, output, place);
+                    }
                 });
             });
         });
@@ -181,54 +391,24 @@ impl LowerOp for TransposeConv2d {
     }
 }
 
-/// One dimension of a transposed convolution.
-#[derive(Clone, Copy)]
-struct Scattered {
-    input: usize,
-    taps: usize,
-    stride: usize,
-    pad: usize,
+/// Input positions that meet output position `at`: `first..end`; `start` is the padded output position.
+fn meeting(b: &mut Builder<'_>, at: Value, pad: usize, stride: usize, taps: usize, input: usize) -> Taps {
+    let start = b.add_const(at, to_i32(pad));
+    // Tap start - i * stride must be within 0..taps.
+    let zero = b.i32(0);
+    let least = b.add_const(start, 1 - to_i32(taps));
+    let least = b.max(least, zero);
+    let least = b.add_const(least, to_i32(stride) - 1);
+    let stride = b.index(stride);
+    let first = b.value(l::Div {}, &[least, stride], mcunet_ir::Type::I32);
+    let last = b.value(l::Div {}, &[start, stride], mcunet_ir::Type::I32);
+    let end = b.add_const(last, 1);
+    let input = b.index(input);
+    let end = b.min(end, input);
+    Taps { first, end, start }
 }
 
-/// The input positions that reach an output position.
-#[derive(Clone, Copy)]
-struct Sources {
-    /// First, and the one after the last.
-    bounds: [Value; 2],
-    /// The output position, counted with the padding.
-    position: Value,
-    stride: usize,
-}
-
-impl Scattered {
-    fn at(&self, b: &mut Builder<'_>, output: Value) -> Sources {
-        let position = b.add_const(output, constant(self.pad));
-        // The tap `position - stride * i` is at most `taps - 1`: i >= (position - taps + 1) / stride, rounded up.
-        let (zero, stride) = (b.index(0), b.index(self.stride));
-        let first = b.add_const(position, constant(self.stride) - constant(self.taps));
-        let first = b.max(first, zero);
-        let first = b.div(first, stride);
-        // It is at least 0: i <= position / stride.
-        let end = b.div(position, stride);
-        let end = b.add_const(end, 1);
-        let input = b.index(self.input);
-        let end = b.min(end, input);
-        Sources { bounds: [first, end], position, stride: self.stride }
-    }
-}
-
-impl Sources {
-    /// Runs `body` for every input position and the tap under which it reaches the output.
-    fn fold(
-        &self,
-        b: &mut Builder<'_>,
-        inits: &[Value],
-        body: impl FnOnce(&mut Builder<'_>, Value, Value, &[Value]) -> Vec<Value>,
-    ) -> Vec<Value> {
-        b.for_loop(self.bounds[0], self.bounds[1], 1, inits, |b, i, carried| {
-            let covered = b.mul_const(i, constant(self.stride));
-            let tap = b.sub(self.position, covered);
-            body(b, i, tap, carried)
-        })
-    }
+fn tap(b: &mut Builder<'_>, start: Value, position: Value, stride: usize) -> Value {
+    let way = b.mul_const(position, to_i32(stride));
+    b.sub(start, way)
 }

@@ -8,7 +8,7 @@ use mcunet_ir::loops::ops as l;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::{MemRefType, Scalar};
+use mcunet_ir::types::MemRefType;
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
 
 /// The kernel of one op while it is being built.
@@ -149,10 +149,15 @@ impl<'k> Kernel<'k> {
         })
     }
 
+    /// New constant data of the module, to pack.
+    pub fn resource(&mut self, name: &str, data: &Data) -> ResourceRef {
+        self.module.add_resource(name, data.scalar(), data.to_bytes())
+    }
+
     /// New constant data in flash.
     pub fn data(&mut self, name: &str, data: &Data) -> Value {
         let (element, count) = (data.scalar(), data.len());
-        let value = self.module.add_resource(name, element, data.to_bytes());
+        let value = self.resource(name, data);
         let ty = MemRefType { shape: [count].into(), element };
         self.at_top(|b| b.value(l::Data { value }, &[], ty.into()))
     }
@@ -162,16 +167,6 @@ impl<'k> Kernel<'k> {
         let (element, count) = layout.result(&sources);
         let ty = MemRefType { shape: [count].into(), element };
         self.at_top(|b| b.value(l::Pack { sources, layout }, &[], ty.into()))
-    }
-
-    /// Working memory that only this kernel uses; planned like any buffer.
-    pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
-        let ty = MemRefType { shape: [count].into(), element };
-        let role = l::Role::Scratch;
-        let buffer =
-            self.at_top(|b| b.value(l::Buffer { role, index: 0, live: None, place: None }, &[], ty.into()));
-        self.writes.push(buffer);
-        buffer
     }
 
     /// Declares that result `result` may overwrite the bytes of operand `operand`: the body reads every element of the

@@ -1,40 +1,87 @@
-//! Fully connected layers: rows of the input times the filter's rows (see `dense`).
+//! Fully connected layers: a convolution whose window is the whole row.
 
 use super::LowerOp;
-use super::accumulator::{FILTER, INPUT};
-use super::dense::{Dense, DenseShape, Length};
+use super::accumulate::{Filter, FilterSource, Form};
+use super::conv::Epilogue;
 use super::kernel::Kernel;
-use super::window::constant;
+use super::requantize::Requantizer;
+use super::rows::to_i32;
 use mcunet_ir::Diagnostic;
+use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::nn::ops::FullyConnected;
-use mcunet_ir::nn::requantize::fully_connected_multipliers;
+use mcunet_ir::nn::requantize::{fully_connected_multipliers, integer_limits};
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
 
 impl LowerOp for FullyConnected {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let filter = kernel.operand_type(FILTER);
-        let [outputs, inputs] = filter.shape.0[..] else {
-            return Err(kernel.error(format!("expected a filter of 2 dimensions, got {}", filter.shape)));
+        let filter_type = kernel.operand_type(1);
+        let &[outputs, inputs] = &filter_type.shape[..] else {
+            return Err(kernel.error(format!("expected a filter of 2 dimensions, got {}", filter_type.shape)));
         };
-        let rows = kernel.operand_type(INPUT).elements().checked_div(inputs).unwrap_or(0);
-        let shape = DenseShape {
+        let rows = kernel.operand_type(0).elements().checked_div(inputs).unwrap_or(0);
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let filter = centered_filter(kernel)?;
+        let paired = kernel.features().dsp && filter.element == Scalar::I8 && inputs % 4 == 0;
+        let form = if paired { Form::Paired } else { Form::Scalar };
+        // A proof for the filter as stored does not hold for a centered one.
+        let filter_data = kernel.constant_data(1).filter(|_| filter.element == Scalar::I8);
+        let bias_data = kernel.constant_data(2);
+        let source = FilterSource {
+            filter,
+            bias: kernel.expect_constant(2, "bias")?,
             rows: outputs,
             columns: inputs,
-            groups: 1,
-            run: inputs,
-            aligned: inputs.is_multiple_of(4),
-            whole: true,
-            filter_zero_point: true,
+            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            foldable: !float,
+            data: filter_data.as_ref().zip(bias_data.as_ref()),
         };
-        let multipliers = |i: &_, f: &_, o: &_| fully_connected_multipliers(i, f, o, outputs);
-        let dense = Dense::new(kernel, &shape, multipliers, self.clamp)?;
-        kernel.b.for_count(rows, |b, row| {
-            let output_at = b.mul_const(row, constant(outputs));
-            let first = b.mul_const(row, constant(inputs));
-            let zero = b.index(0);
-            dense.pixel(b, output_at, zero, |b, rows, sums| {
-                dense.run(b, rows, first, zero, Length::Constant(inputs), &sums)
+        let filter = Filter::new(kernel, form, 4, source);
+        let epilogue = epilogue(self, kernel, outputs)?;
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        let b = &mut kernel.b;
+        b.for_count(rows, |b, row| {
+            let (from, to) = (b.mul_const(row, to_i32(inputs)), b.mul_const(row, to_i32(outputs)));
+            filter.for_groups(b, &mut |b, channel, offset, channels| {
+                let start = if float {
+                    filter.start_zero(b, channels, 1)
+                } else {
+                    filter.start(b, channel, channels, 1)
+                };
+                let (column, length) = (b.i32(0), b.index(inputs));
+                let sums = filter.run(b, input, &[from], offset, column, length, channels, &start);
+                for (c, &sum) in sums.iter().enumerate() {
+                    let at = b.add_const(channel, to_i32(c));
+                    let stored = epilogue.apply(b, sum, at, &filter);
+                    let place = b.add(to, at);
+                    b.store(stored, output, place);
+                }
             });
         });
         Ok(())
     }
+}
+
+/// The filter less its zero point, which counts if one scale serves all outputs; in 16 bits if it is not 0.
+fn centered_filter(kernel: &mut Kernel<'_>) -> Result<ResourceRef, Diagnostic> {
+    let zero_point = kernel.operand_type(1).affine().map_or(0, |affine| affine.zero_point);
+    if zero_point == 0 {
+        return kernel.expect_constant(1, "filter");
+    }
+    let data = kernel.expect_constant_data(1, "filter")?;
+    let centered = data.to_i64s().unwrap_or_default().into_iter().map(|w| w - i64::from(zero_point));
+    let centered: Vec<i16> = centered.map(|w| w as i16).collect();
+    Ok(kernel.resource("centered_filter", &Data::I16(centered)))
+}
+
+fn epilogue(op: &FullyConnected, kernel: &mut Kernel<'_>, outputs: usize) -> Result<Epilogue, Diagnostic> {
+    if kernel.result_type(0).storage() == Scalar::F32 {
+        return Ok(Epilogue::Float(op.clamp));
+    }
+    let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
+    let multipliers = fully_connected_multipliers(input, filter, output, outputs)
+        .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
+    let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
+    let limits = integer_limits(op.clamp, output.storage());
+    Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits)))
 }

@@ -7,14 +7,22 @@
 //!
 //! Invariant: a kernel touches exactly the buffers that it lists, and writes every element of those it lists as written.
 
-mod accumulator;
+mod accumulate;
+mod binary;
 mod conv;
-mod dense;
-mod float_math;
+mod depthwise;
+mod float;
 pub(crate) mod kernel;
 mod linear;
-mod pending;
+mod movement;
+mod pool;
+mod quantize;
+mod reduce;
 mod requantize;
+mod resize;
+mod rows;
+mod softmax;
+mod unary;
 mod window;
 
 use kernel::Kernel;

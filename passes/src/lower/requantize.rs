@@ -1,160 +1,130 @@
-//! From accumulators to results: requantization with one multiplier per channel, and the clamp of a fused activation.
+//! From 32-bit accumulators to stored integers.
 
 use super::kernel::Kernel;
-use mcunet_ir::attr::Clamp;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::nn::requantize::{integer_limits, real_limits};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, TensorType, Type, Value};
+use mcunet_ir::{Builder, Type, Value};
 
-/// A number per channel: a literal if all channels have the same, else constant data.
-#[derive(Clone, Copy)]
-enum PerChannel {
-    Same(i32),
-    Each(Value),
+/// A multiplier and its shift: literals, or tables indexed by channel.
+#[derive(Clone, Copy, Debug)]
+enum Factor {
+    Literal(QuantizedMultiplier),
+    /// Table of multipliers and one shift for all.
+    Multipliers(Value, i32),
+    /// Tables of multipliers and shifts; whether all shifts are to the right.
+    Tables(Value, Value, bool),
 }
 
-impl PerChannel {
-    /// `narrow` stores the numbers as i8, into which they have to fit.
-    fn new(kernel: &mut Kernel<'_>, name: &str, numbers: &[i32], narrow: bool) -> Self {
-        let first = numbers.first().copied().unwrap_or(0);
-        if numbers.iter().all(|&number| number == first) {
-            return PerChannel::Same(first);
-        }
-        let data = if narrow {
-            Data::I8(numbers.iter().map(|&number| number as i8).collect())
-        } else {
-            Data::I32(numbers.to_vec())
-        };
-        PerChannel::Each(kernel.data(name, &data))
-    }
-
-    fn at(self, b: &mut Builder<'_>, channel: Value) -> Value {
-        match self {
-            PerChannel::Same(number) => b.i32(number),
-            PerChannel::Each(memory) => b.load(memory, channel),
-        }
-    }
-}
-
-/// How the scaled number is shifted after (or before) the high multiply.
-#[derive(Clone, Copy)]
-enum Shift {
-    /// Not at all.
-    None,
-    /// To the right, by 0 to 31.
-    Right(PerChannel),
-    /// Either way: a left shift where positive.
-    Either(PerChannel),
-}
-
-/// Requantizes i32 accumulators to integers of a narrower type.
-#[derive(Clone, Copy)]
-pub(crate) struct Requantizer {
-    multiplier: PerChannel,
-    shift: Shift,
+/// How to bring accumulators to the result's scale, per channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Requantizer {
+    factor: Factor,
     zero_point: i32,
     limits: (i32, i32),
-    storage: Scalar,
-    /// Adding the zero point may leave i32.
-    wraps: bool,
 }
 
 impl Requantizer {
-    /// A requantizer with one multiplier per channel, to results of type `result`.
-    ///
-    /// # Errors
-    /// If the result is not quantized per tensor.
+    /// Prepares tables where channels differ.
     pub fn new(
         kernel: &mut Kernel<'_>,
         multipliers: &[QuantizedMultiplier],
-        result: &TensorType,
-        clamp: Clamp,
-    ) -> Result<Self, Diagnostic> {
-        let affine = result
-            .affine()
-            .ok_or_else(|| kernel.error("expected a result quantized per tensor, got another type"))?;
-        let numbers: Vec<i32> = multipliers.iter().map(|m| m.multiplier).collect();
-        let multiplier = PerChannel::new(kernel, "multiplier", &numbers, false);
-        let shifts = || multipliers.iter().map(|m| m.shift);
-        let shift = if shifts().all(|shift| shift == 0) {
-            Shift::None
-        } else if shifts().all(|shift| shift <= 0) {
-            let distances: Vec<i32> = shifts().map(|shift| -shift).collect();
-            Shift::Right(PerChannel::new(kernel, "shift", &distances, true))
+        zero_point: i32,
+        limits: (i32, i32),
+    ) -> Self {
+        let first = multipliers.first().copied().unwrap_or(QuantizedMultiplier::ZERO);
+        let factor = if multipliers.iter().all(|&multiplier| multiplier == first) {
+            Factor::Literal(first)
         } else {
-            let shifts: Vec<i32> = shifts().collect();
-            Shift::Either(PerChannel::new(kernel, "shift", &shifts, true))
+            let table = |values: Vec<i32>| Data::I32(values);
+            let values = table(multipliers.iter().map(|m| m.multiplier).collect());
+            let values = kernel.data("multipliers", &values);
+            if multipliers.iter().all(|multiplier| multiplier.shift == first.shift) {
+                Factor::Multipliers(values, first.shift)
+            } else {
+                let right = multipliers.iter().all(|multiplier| multiplier.shift <= 0);
+                let sign = if right { -1 } else { 1 };
+                let shifts = table(multipliers.iter().map(|m| sign * m.shift).collect());
+                Factor::Tables(values, kernel.data("shifts", &shifts), right)
+            }
         };
-        Ok(Self {
-            multiplier,
-            shift,
-            zero_point: affine.zero_point,
-            limits: integer_limits(clamp, result.storage()),
-            storage: result.storage(),
-            // Shifted right, a number has a bit to spare.
-            wraps: shifts().any(|shift| shift >= 0),
-        })
+        Self { factor, zero_point, limits }
     }
 
-    /// The result of an accumulator of `channel`.
-    pub fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value) -> Value {
-        let multiplier = self.multiplier.at(b, channel);
-        let scaled = match self.shift {
-            Shift::None => b.doubling_high_mul(sum, multiplier),
-            Shift::Right(distance) => {
-                let distance = distance.at(b, channel);
-                let product = b.doubling_high_mul(sum, multiplier);
-                b.round_shift(product, distance)
+    /// The stored integer of an accumulator of channel `channel`.
+    pub fn apply(&self, b: &mut Builder<'_>, accumulator: Value, channel: Value) -> Value {
+        let scaled = match self.factor {
+            Factor::Literal(multiplier) => rescale(b, accumulator, multiplier),
+            Factor::Multipliers(multipliers, shift) => {
+                let multiplier = b.load(multipliers, channel);
+                let shift = b.i32(shift);
+                self.general(b, accumulator, multiplier, shift)
             }
-            Shift::Either(shift) => {
-                let shift = shift.at(b, channel);
-                b.requantize(sum, multiplier, shift)
+            Factor::Tables(multipliers, shifts, right) => {
+                let (multiplier, shift) = (b.load(multipliers, channel), b.load(shifts, channel));
+                if right {
+                    let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
+                    b.value(l::RoundShift {}, &[product, shift], Type::I32)
+                } else {
+                    b.value(l::Requantize {}, &[accumulator, multiplier, shift], Type::I32)
+                }
             }
         };
-        let shifted = if self.wraps {
-            let zero_point = b.i32(self.zero_point);
-            b.add_wrap(scaled, zero_point)
-        } else {
-            b.add_const(scaled, self.zero_point)
-        };
-        clamp_integer(b, shifted, self.limits, self.storage)
+        finish(b, scaled, self.zero_point, self.limits)
+    }
+
+    fn general(&self, b: &mut Builder<'_>, accumulator: Value, multiplier: Value, shift: Value) -> Value {
+        match self.factor {
+            Factor::Multipliers(_, right) if right <= 0 => {
+                let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
+                shift_right(b, product, -right)
+            }
+            _ => b.value(l::Requantize {}, &[accumulator, multiplier, shift], Type::I32),
+        }
     }
 }
 
-/// Limits an i32, first from below and then from above, to limits within the range of `storage`. The storage's own
-/// limits cost one saturation.
-pub(crate) fn clamp_integer(
+fn shift_right(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
+    if distance == 0 {
+        return value;
+    }
+    let distance = b.i32(distance);
+    b.value(l::RoundShift {}, &[value, distance], Type::I32)
+}
+
+/// Multiplies by a constant multiplier as the reference does, rounding twice.
+pub fn rescale(b: &mut Builder<'_>, value: Value, multiplier: QuantizedMultiplier) -> Value {
+    let factor = b.i32(multiplier.multiplier);
+    if multiplier.shift > 0 {
+        let shift = b.i32(multiplier.shift);
+        return b.value(l::Requantize {}, &[value, factor, shift], Type::I32);
+    }
+    let product = b.value(l::DoublingHighMul {}, &[value, factor], Type::I32);
+    shift_right(b, product, -multiplier.shift)
+}
+
+/// Adds the zero point and limits the result. The sum wraps as the reference's does.
+pub fn finish(b: &mut Builder<'_>, scaled: Value, zero_point: i32, (low, high): (i32, i32)) -> Value {
+    let sum = if zero_point == 0 {
+        scaled
+    } else {
+        let zero_point = b.i32(zero_point);
+        b.add_wrap(scaled, zero_point)
+    };
+    if (low, high) == (-128, 127) {
+        return b.value(l::Saturate { bits: 8 }, &[sum], Type::I32);
+    }
+    b.clamp(sum, low, high)
+}
+
+/// [`rescale`] and [`finish`].
+pub fn requantize(
     b: &mut Builder<'_>,
     value: Value,
-    (low, high): (i32, i32),
-    storage: Scalar,
+    multiplier: QuantizedMultiplier,
+    zero_point: i32,
+    limits: (i32, i32),
 ) -> Value {
-    let bits = match storage {
-        Scalar::I8 => 8,
-        Scalar::I16 => 16,
-        _ => return b.clamp(value, low, high),
-    };
-    let mut value = b.value(l::Saturate { bits }, &[value], Type::I32);
-    let limit = 1 << (bits - 1);
-    if low > -limit {
-        let low = b.i32(low);
-        value = b.max(value, low);
-    }
-    if high < limit - 1 {
-        let high = b.i32(high);
-        value = b.min(value, high);
-    }
-    value
-}
-
-/// Limits a float as the reference does: from below, then from above; NaN passes.
-pub(crate) fn clamp_float(b: &mut Builder<'_>, value: Value, clamp: Clamp) -> Value {
-    let (low, high) = real_limits(clamp);
-    let low = b.f32(low);
-    let value = b.max(low, value);
-    let high = b.f32(high);
-    b.min(high, value)
+    let scaled = rescale(b, value, multiplier);
+    finish(b, scaled, zero_point, limits)
 }

@@ -1,150 +1,120 @@
-//! Sliding windows in loops: which taps of an output lie inside of the input.
-//!
-//! What can be decided when compiling costs nothing at run time: a dimension that no window leaves has constant bounds,
-//! and a bound that only one end of the input needs is computed for that end only.
+//! Windows over images in loops: which taps lie inside, and where interior pixels begin and end.
 
+use super::rows::to_i32;
+use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::window::Window;
-use mcunet_ir::{Builder, Value};
-use std::ops::Range;
+use mcunet_ir::{Builder, Type, Value};
 
-/// A window along one dimension of a kernel.
-#[derive(Clone, Copy)]
-pub(crate) struct Sliding {
-    window: Window,
-    outputs: usize,
+/// Outputs `first..end` whose windows lie inside of the input along one dimension.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interior {
+    /// First of them.
+    pub first: usize,
+    /// One past the last; equal to `first` if there is none.
+    pub end: usize,
+    /// Outputs in all.
+    pub outputs: usize,
 }
 
-/// The taps of one output that lie inside of the input.
-#[derive(Clone, Copy)]
-pub(crate) struct Taps {
-    /// Input position of tap 0; negative if that lies in the padding.
+impl Interior {
+    /// The interior outputs of a window that fits its input.
+    pub fn of(window: &Window) -> Self {
+        let outputs = window.outputs().unwrap_or(0);
+        let first = window.before.div_ceil(window.stride).min(outputs);
+        let end = match (window.input + window.before).checked_sub(window.extent()) {
+            Some(rest) => (rest / window.stride + 1).min(outputs),
+            None => 0,
+        };
+        Self { first, end: end.max(first), outputs }
+    }
+
+    /// Whether every output is interior.
+    pub fn is_all(&self) -> bool {
+        self.first == 0 && self.end == self.outputs
+    }
+}
+
+/// Taps of one output: a range known at compile time, or computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taps {
+    /// First tap inside, as i32.
+    pub first: Value,
+    /// One past the last tap inside.
+    pub end: Value,
+    /// Input position of tap 0, which may be negative.
     pub start: Value,
-    /// First tap inside and the one after the last.
-    pub bounds: [Value; 2],
-    /// How many there are, if that is the same for all outputs.
-    pub constant: Option<usize>,
-}
-
-impl Sliding {
-    pub fn new(window: Window, outputs: usize) -> Self {
-        Self { window, outputs }
-    }
-
-    /// Number of outputs.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Taps of a whole window.
-    pub fn taps(&self) -> usize {
-        self.window.taps
-    }
-
-    /// Distance between neighbouring taps in the input.
-    pub fn dilation(&self) -> usize {
-        self.window.dilation
-    }
-
-    /// Whether some output's window satisfies a predicate on its taps inside of the input.
-    fn any(&self, predicate: impl Fn(Range<usize>) -> bool) -> bool {
-        (0..self.outputs).any(|index| predicate(self.window.taps_inside(index).0))
-    }
-
-    /// Whether no window leaves the input.
-    pub fn is_whole(&self) -> bool {
-        !self.any(|taps| taps != (0..self.window.taps))
-    }
-
-    /// The taps of output `index`.
-    pub fn at(&self, b: &mut Builder<'_>, index: Value) -> Taps {
-        let Window { input, taps, stride, dilation, before, .. } = self.window;
-        let start = b.mul_const(index, constant(stride));
-        let start = b.add_const(start, -constant(before));
-        let (mut first, mut end) = (b.index(0), b.index(taps));
-        if self.any(|taps| taps.start > 0) {
-            // ceil(-start / dilation), at least 0
-            let before = b.i32(0);
-            let before = b.sub(before, start);
-            let zero = b.index(0);
-            let before = b.max(before, zero);
-            first = divide_up(b, before, dilation);
-        }
-        if self.any(|inside| inside.end < taps) {
-            let room = b.index(input);
-            let room = b.sub(room, start);
-            let room = divide_up(b, room, dilation);
-            end = b.min(end, room);
-            if self.any(|inside| inside.is_empty()) {
-                end = b.max(end, first);
-            }
-        }
-        let constant = self.is_whole().then_some(taps);
-        Taps { start, bounds: [first, end], constant }
-    }
 }
 
 impl Taps {
-    /// How many taps there are.
-    pub fn count(&self, b: &mut Builder<'_>) -> Value {
-        match self.constant {
-            Some(count) => b.index(count),
-            None => b.sub(self.bounds[1], self.bounds[0]),
-        }
+    /// All taps of output `index`.
+    pub fn all(b: &mut Builder<'_>, window: &Window, index: Value) -> Self {
+        let start = start(b, window, index);
+        let (first, end) = (b.i32(0), b.index(window.taps));
+        Self { first, end, start }
     }
 
-    /// Runs `body` for every tap with carried values; without a loop if there is one tap always.
-    pub fn fold(
-        &self,
-        b: &mut Builder<'_>,
-        inits: &[Value],
-        body: impl FnOnce(&mut Builder<'_>, Value, &[Value]) -> Vec<Value>,
-    ) -> Vec<Value> {
-        if self.constant == Some(1) {
-            let tap = b.index(0);
-            return body(b, tap, inits);
-        }
-        b.for_loop(self.bounds[0], self.bounds[1], 1, inits, |b, tap, carried| body(b, tap, carried))
+    /// The taps of output `index` that lie inside of the input.
+    pub fn inside(b: &mut Builder<'_>, window: &Window, index: Value) -> Self {
+        let start = start(b, window, index);
+        let (zero, dilation) = (b.i32(0), to_i32(window.dilation));
+        let missing = b.sub(zero, start);
+        let missing = b.max(missing, zero);
+        let first = div_up(b, missing, dilation);
+        let size = b.index(window.input);
+        let room = b.sub(size, start);
+        let room = b.max(room, zero);
+        let end = div_up(b, room, dilation);
+        let taps = b.index(window.taps);
+        let end = b.min(end, taps);
+        Self { first, end, start }
     }
 }
 
-fn divide_up(b: &mut Builder<'_>, value: Value, divisor: usize) -> Value {
+/// Input position of tap 0 of output `index`.
+fn start(b: &mut Builder<'_>, window: &Window, index: Value) -> Value {
+    let position = b.mul_const(index, to_i32(window.stride));
+    b.add_const(position, -to_i32(window.before))
+}
+
+/// `value / divisor` rounded up, of numbers that are not negative.
+fn div_up(b: &mut Builder<'_>, value: Value, divisor: i32) -> Value {
     if divisor == 1 {
         return value;
     }
-    let value = b.add_const(value, constant(divisor - 1));
-    let divisor = b.index(divisor);
-    b.div(value, divisor)
+    let value = b.add_const(value, divisor - 1);
+    let divisor = b.i32(divisor);
+    b.value(l::Div {}, &[value, divisor], Type::I32)
 }
 
-/// A size as a literal.
-///
-/// # Panics
-/// Beyond 2^31 - 1; the verifier bounds every tensor below that.
-pub(crate) fn constant(size: usize) -> i32 {
-    i32::try_from(size).expect("tensors are smaller than 2^31 bytes")
-}
-
-/// Runs `body` for every output row of every batch: `(batch, row)`. The row is the outermost loop if there is one batch.
-pub(crate) fn for_rows(
+/// Runs `body` for border outputs, left of the interior and right of it, and for interior ones; `body` gets the output's
+/// position and whether it is at a border. Both borders share one copy of their code.
+pub fn for_segments(
     b: &mut Builder<'_>,
-    batches: usize,
-    rows: usize,
-    body: impl FnOnce(&mut Builder<'_>, Value, Value),
+    interior: Interior,
+    body: &mut dyn FnMut(&mut Builder<'_>, Value, bool),
 ) {
-    if batches == 1 {
-        let batch = b.index(0);
-        b.for_count(rows, |b, row| body(b, batch, row));
-    } else {
-        b.for_count(batches, |b, batch| b.for_count(rows, |b, row| body(b, batch, row)));
+    let (left, right) = (interior.first, interior.outputs - interior.end);
+    if interior.first < interior.end {
+        let (lower, upper) = (b.index(interior.first), b.index(interior.end));
+        b.for_loop(lower, upper, 1, &[], |b, position, _| {
+            body(b, position, false);
+            Vec::new()
+        });
     }
-}
-
-/// Offset of element `[i0, i1, ...]` of a tensor with these dimensions; the first dimension does not matter.
-pub(crate) fn offset(b: &mut Builder<'_>, dims: &[usize], index: &[Value]) -> Value {
-    let mut offset = index[0];
-    for (&dim, &i) in dims.iter().zip(index).skip(1) {
-        let scaled = b.mul_const(offset, constant(dim));
-        offset = b.add(scaled, i);
+    if left + right == 0 {
+        return;
     }
-    offset
+    b.for_count(left + right, |b, i| {
+        let position = if right == 0 {
+            i
+        } else if left == 0 {
+            b.add_const(i, to_i32(interior.end))
+        } else {
+            let (bound, skipped) = (b.index(left), b.index(interior.end - left));
+            let is_left = b.cmp(l::Predicate::Lt, i, bound);
+            let shifted = b.add(i, skipped);
+            b.select(is_left, i, shifted)
+        };
+        body(b, position, true);
+    });
 }

@@ -1,0 +1,248 @@
+//! Products of a run of inputs with several output channels: the inner loop of convolutions and linear layers.
+//!
+//! Two forms: *scalar* loads each input once for a group of channels; *paired* multiplies two 16-bit lanes at a time on
+//! cores with the DSP extension. The filter is packed for the form, so that both read it front to back.
+
+use super::kernel::Kernel;
+use super::rows::to_i32;
+use mcunet_ir::attr::ResourceRef;
+use mcunet_ir::loops::memory::{PackLayout, paired_position};
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Packed;
+use mcunet_ir::{Builder, Type, Value};
+
+/// How products are accumulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// One multiplication at a time, inputs shared by four channels.
+    Scalar,
+    /// Two at a time, in runs of a multiple of four inputs.
+    Paired,
+}
+
+/// A filter of `rows` output channels of `columns` elements, packed, with its bias.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    form: Form,
+    weights: Value,
+    bias: Value,
+    rows: usize,
+    columns: usize,
+    /// Rows of a group.
+    block: usize,
+    /// What is subtracted from every input; 0 if it is folded into the bias.
+    input_zero_point: i32,
+    /// Whether sums may exceed 32 bits, so that they have to wrap.
+    wrap: bool,
+    float: bool,
+}
+
+/// What a filter is made from.
+pub struct FilterSource<'s> {
+    /// The filter, `rows` times `columns`.
+    pub filter: ResourceRef,
+    /// One bias per row.
+    pub bias: ResourceRef,
+    /// Output channels.
+    pub rows: usize,
+    /// Elements per output channel.
+    pub columns: usize,
+    /// Zero point of the input.
+    pub input_zero_point: i32,
+    /// Whether every product is always computed, so that the zero point can be folded into the bias.
+    pub foldable: bool,
+    /// Values of filter and bias, if they are at hand, to prove that sums fit 32 bits.
+    pub data: Option<(&'s Data, &'s Data)>,
+}
+
+impl Filter {
+    /// Packs a filter for a form.
+    pub fn new(kernel: &mut Kernel<'_>, form: Form, block: usize, source: FilterSource<'_>) -> Self {
+        let FilterSource { filter, bias, rows, columns, input_zero_point, foldable, data } = source;
+        let float = filter.element.is_float();
+        let folds = foldable && input_zero_point != 0;
+        let layout = match form {
+            Form::Scalar => PackLayout::Interleave { rows, columns, block },
+            Form::Paired => PackLayout::Paired { rows, columns, block },
+        };
+        let weights = kernel.pack(vec![filter.clone()], layout);
+        let bias = if folds {
+            let zero_point = input_zero_point.into();
+            kernel.pack(vec![bias, filter], PackLayout::FoldedBias { columns, zero_point })
+        } else {
+            kernel.pack(vec![bias], PackLayout::Verbatim)
+        };
+        let wrap = !float && !data.is_some_and(|(filter, bias)| fits(filter, bias, columns));
+        let input_zero_point = if folds { 0 } else { input_zero_point };
+        Self { form, weights, bias, rows, columns, block, input_zero_point, wrap, float }
+    }
+
+    /// Calls `body` for every group of output channels with the group's first channel, its offset in the packed
+    /// filter, and how many channels it has.
+    pub fn for_groups(
+        &self,
+        b: &mut Builder<'_>,
+        body: &mut dyn FnMut(&mut Builder<'_>, Value, Value, usize),
+    ) {
+        let whole = self.rows / self.block;
+        if whole > 0 {
+            b.for_count(whole, |b, group| {
+                let channel = b.mul_const(group, to_i32(self.block));
+                let offset = b.mul_const(group, to_i32(self.block * self.columns));
+                body(b, channel, offset, self.block);
+            });
+        }
+        let rest = self.rows % self.block;
+        if rest > 0 {
+            let channel = b.index(whole * self.block);
+            let offset = b.index(whole * self.block * self.columns);
+            body(b, channel, offset, rest);
+        }
+    }
+
+    /// Accumulators of a group of channels for `pixels` pixels, pixel by pixel: the biases.
+    pub fn start(&self, b: &mut Builder<'_>, channel: Value, channels: usize, pixels: usize) -> Vec<Value> {
+        let biases: Vec<Value> = (0..channels)
+            .map(|i| {
+                let at = b.add_const(channel, to_i32(i));
+                b.load(self.bias, at)
+            })
+            .collect();
+        (0..pixels).flat_map(|_| biases.clone()).collect()
+    }
+
+    /// Zero accumulators, for floats, whose reference adds the bias last.
+    pub fn start_zero(&self, b: &mut Builder<'_>, channels: usize, pixels: usize) -> Vec<Value> {
+        let zero = b.f32(0.0);
+        vec![zero; channels * pixels]
+    }
+
+    /// Bias of a channel of a group.
+    pub fn bias(&self, b: &mut Builder<'_>, channel: Value) -> Value {
+        b.load(self.bias, channel)
+    }
+
+    /// Adds the products of `length` inputs from each of `inputs` on (one offset per pixel) with the filter from column
+    /// `column` of the group at `offset` on.
+    #[allow(clippy::too_many_arguments)]
+    pub fn run(
+        &self,
+        b: &mut Builder<'_>,
+        input: Value,
+        inputs: &[Value],
+        offset: Value,
+        column: Value,
+        length: Value,
+        channels: usize,
+        accumulators: &[Value],
+    ) -> Vec<Value> {
+        match self.form {
+            Form::Scalar => self.run_scalar(b, input, inputs, offset, column, length, channels, accumulators),
+            Form::Paired => self.run_paired(b, input, inputs, offset, column, length, channels, accumulators),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run_scalar(
+        &self,
+        b: &mut Builder<'_>,
+        input: Value,
+        inputs: &[Value],
+        offset: Value,
+        column: Value,
+        length: Value,
+        channels: usize,
+        accumulators: &[Value],
+    ) -> Vec<Value> {
+        // The last group is interleaved by its own, smaller number of channels.
+        let skipped = b.mul_const(column, to_i32(channels));
+        let weights_start = b.add(offset, skipped);
+        let zero = b.i32(0);
+        b.for_loop(zero, length, 1, accumulators, |b, i, sums| {
+            let step = b.mul_const(i, to_i32(channels));
+            let first = b.add(weights_start, step);
+            let xs: Vec<Value> = inputs.iter().map(|&start| self.centered(b, input, start, i)).collect();
+            let mut next = sums.to_vec();
+            for c in 0..channels {
+                let at = b.add_const(first, to_i32(c));
+                let w = b.load(self.weights, at);
+                for (p, &x) in xs.iter().enumerate() {
+                    let product = b.mul(x, w);
+                    next[p * channels + c] = self.add(b, sums[p * channels + c], product);
+                }
+            }
+            next
+        })
+    }
+
+    fn centered(&self, b: &mut Builder<'_>, input: Value, start: Value, i: Value) -> Value {
+        let at = b.add(start, i);
+        let x = b.load(input, at);
+        if self.float { x } else { b.add_const(x, -self.input_zero_point) }
+    }
+
+    fn add(&self, b: &mut Builder<'_>, sum: Value, product: Value) -> Value {
+        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
+    }
+
+    /// As [`Filter::run_scalar`] in steps of four inputs. Single products near borders use the same packed words.
+    #[allow(clippy::too_many_arguments)]
+    fn run_paired(
+        &self,
+        b: &mut Builder<'_>,
+        input: Value,
+        inputs: &[Value],
+        offset: Value,
+        column: Value,
+        length: Value,
+        channels: usize,
+        accumulators: &[Value],
+    ) -> Vec<Value> {
+        let skipped = b.mul_const(column, to_i32(self.block));
+        let weights_start = b.add(offset, skipped);
+        let zero = b.i32(0);
+        let lanes = Type::Packed(Packed::I16x2);
+        let base = (self.input_zero_point != 0).then(|| {
+            let offset = b.i32(-self.input_zero_point);
+            b.splat_lanes(offset)
+        });
+        b.for_loop(zero, length, 4, accumulators, |b, i, sums| {
+            let step = b.mul_const(i, to_i32(self.block));
+            let first = b.add(weights_start, step);
+            let xs: Vec<[Value; 2]> = inputs
+                .iter()
+                .map(|&start| {
+                    let at = b.add(start, i);
+                    let word = b.load_i8x4(input, at);
+                    b.widen_lanes(word, base)
+                })
+                .collect();
+            let mut next = sums.to_vec();
+            for pair in 0..channels.div_ceil(2) {
+                for half in 0..2 {
+                    let at = b.add_const(first, to_i32(paired_position(2 * pair, half)));
+                    let word = b.load_i8x4(self.weights, at);
+                    for c in (2 * pair)..(2 * pair + 2).min(channels) {
+                        let w = b.value(l::ExtendLanes { odd: c % 2 == 1 }, &[word], lanes.clone());
+                        for (p, x) in xs.iter().enumerate() {
+                            let sum = &mut next[p * channels + c];
+                            *sum = b.value(l::DualMac {}, &[w, x[half], *sum], Type::I32);
+                        }
+                    }
+                }
+            }
+            next
+        })
+    }
+}
+
+/// Whether, for every row, bias and products stay within 32 bits for every int8 input: `|bias| + 255 sum |w| < 2^31`.
+pub fn fits(filter: &Data, bias: &Data, columns: usize) -> bool {
+    let (Some(filter), Some(bias)) = (filter.to_i64s(), bias.to_i64s()) else { return false };
+    filter.chunks(columns.max(1)).zip(&bias).all(|(row, &bias)| {
+        let sum: i64 = row.iter().map(|w| w.abs()).sum();
+        // Folding the zero point into the bias adds at most 128 times the sum again.
+        bias.abs() + (255 + 128) * sum < 1 << 31
+    })
+}

@@ -1,0 +1,296 @@
+//! Elementwise ops of two operands, with broadcasting.
+//!
+//! Neighbouring dimensions that all operands walk alike become one loop. An int8 op with a constant scalar operand is a
+//! table of 256 results.
+
+use super::LowerOp;
+use super::float::clamp_float;
+use super::kernel::Kernel;
+use super::requantize::{finish, rescale};
+use super::rows::{Axis, collapse, nest};
+use super::unary::lower_table;
+use mcunet_ir::attr::Clamp;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::nn::binary::{CommonScale, prelu_multipliers, product_multiplier};
+use mcunet_ir::nn::broadcast::broadcast_strides;
+use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
+use mcunet_ir::nn::requantize::integer_limits;
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
+
+/// Loops over all elements of the result; `f` maps the operands' elements.
+fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, Value, Value) -> Value) {
+    let result = &kernel.result_type(0).shape;
+    let steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
+    let own = result.strides();
+    let axes = (0..result.rank()).map(|axis| Axis {
+        count: result[axis],
+        steps: vec![steps[0][axis] as i64, steps[1][axis] as i64, own[axis] as i64],
+    });
+    let axes = collapse(axes.collect());
+    for operand in 0..2 {
+        if kernel.operand_type(operand).shape.elements() == result.elements() {
+            kernel.allow_in_place(0, operand);
+        }
+    }
+    let (lhs, rhs, output) = (kernel.input(0), kernel.input(1), kernel.output(0));
+    let b = &mut kernel.b;
+    let zero = b.i32(0);
+    nest(b, &axes, &[zero, zero, zero], &mut |b, offsets| {
+        let (x, y) = (b.load(lhs, offsets[0]), b.load(rhs, offsets[1]));
+        let z = f(b, x, y);
+        b.store(z, output, offsets[2]);
+    });
+}
+
+/// The table of an int8 op one of whose operands is a constant scalar; the other operand's position.
+fn scalar_table(kernel: &Kernel<'_>, op: &NnOp) -> Option<([i8; 256], usize)> {
+    let result = kernel.result_type(0);
+    let all = || Data::I8((i8::MIN..=i8::MAX).collect());
+    let variable = (0..2).find(|&operand| {
+        let other = 1 - operand;
+        kernel.operand_type(other).elements() == 1
+            && kernel.constant(other).is_some()
+            && kernel.operand_type(operand).elements() == result.elements()
+    })?;
+    if result.storage() != Scalar::I8 {
+        return None;
+    }
+    let constant =
+        Tensor::new(kernel.operand_type(1 - variable).with_shape([1]), kernel.constant_data(1 - variable)?)
+            .ok()?;
+    let inputs = Tensor::new(kernel.operand_type(variable).with_shape([256]), all()).ok()?;
+    let operands = if variable == 0 { [&inputs, &constant] } else { [&constant, &inputs] };
+    let results = op.semantics().evaluate(&operands, &[&result.with_shape([256])]).ok()?;
+    Some((results.first()?.i8s().ok()?.try_into().ok()?, variable))
+}
+
+/// Types of operands and result.
+fn types<'k>(kernel: &Kernel<'k>) -> [&'k TensorType; 3] {
+    [kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0)]
+}
+
+fn zero_points(types: [&TensorType; 3]) -> [i32; 3] {
+    types.map(|ty| ty.affine().map_or(0, |affine| affine.zero_point))
+}
+
+/// Lowers the types that need no quantization: floats, clamped, and 32-bit integers.
+fn lower_plain(
+    kernel: &mut Kernel<'_>,
+    clamp: Clamp,
+    f: &mut dyn FnMut(&mut Builder<'_>, Value, Value) -> Value,
+) {
+    let storage = kernel.result_type(0).storage();
+    lower_elements(kernel, &mut |b, x, y| {
+        let z = f(b, x, y);
+        if storage.is_float() {
+            return clamp_float(b, z, clamp);
+        }
+        match clamp {
+            Clamp::Int(..) => {
+                let (low, high) = integer_limits(clamp, storage);
+                b.clamp(z, low, high)
+            }
+            _ => z,
+        }
+    });
+}
+
+fn lower_common_scale(
+    kernel: &mut Kernel<'_>,
+    scale: CommonScale,
+    clamp: Clamp,
+    combine: fn(&mut Builder<'_>, Value, Value) -> Value,
+) {
+    let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
+    let limits = integer_limits(clamp, Scalar::I8);
+    let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
+        let x = b.add_const(x, -zero);
+        let distance = b.i32(scale.left_shift as i32);
+        let x = b.value(l::Shl {}, &[x, distance], Type::I32);
+        rescale(b, x, multiplier)
+    };
+    lower_elements(kernel, &mut |b, x, y| {
+        let x = bring(b, x, left_zero, scale.lhs);
+        let y = bring(b, y, right_zero, scale.rhs);
+        let z = combine(b, x, y);
+        let z = rescale(b, z, scale.output);
+        finish(b, z, output_zero, limits)
+    });
+}
+
+/// What the three ops on a common scale share.
+fn lower_sum(
+    kernel: &mut Kernel<'_>,
+    op: NnOp,
+    clamp: Clamp,
+    scale: Option<CommonScale>,
+    combine: fn(&mut Builder<'_>, Value, Value) -> Value,
+) -> Result<(), Diagnostic> {
+    if kernel.result_type(0).storage() != Scalar::I8 {
+        lower_plain(kernel, clamp, &mut |b, x, y| combine(b, x, y));
+        return Ok(());
+    }
+    if let Some((table, operand)) = scalar_table(kernel, &op) {
+        lower_table(kernel, operand, &table);
+        return Ok(());
+    }
+    let scale =
+        scale.ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
+    lower_common_scale(kernel, scale, clamp, combine);
+    Ok(())
+}
+
+/// Integers wrap, as the reference's do.
+fn wrapping(kind_int: impl Into<mcunet_ir::OpKind>, b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+    let ty = b.function.ty(x).clone();
+    b.value(kind_int, &[x, y], ty)
+}
+
+fn add(b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+    wrapping(l::Add { wrap: true }, b, x, y)
+}
+
+fn sub(b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+    wrapping(l::Sub { wrap: true }, b, x, y)
+}
+
+fn mul(b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+    wrapping(l::Mul { wrap: true }, b, x, y)
+}
+
+fn squared_difference(b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+    let difference = sub(b, x, y);
+    mul(b, difference, difference)
+}
+
+impl LowerOp for Add {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let scale = CommonScale::of_add(types(kernel));
+        lower_sum(kernel, self.clone().into(), self.clamp, scale, add)
+    }
+}
+
+impl LowerOp for Sub {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let scale = CommonScale::of_sub(types(kernel));
+        lower_sum(kernel, self.clone().into(), self.clamp, scale, sub)
+    }
+}
+
+impl LowerOp for SquaredDifference {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let scale = CommonScale::of_squared_difference(types(kernel));
+        lower_sum(kernel, self.clone().into(), Clamp::None, scale, squared_difference)
+    }
+}
+
+impl LowerOp for Mul {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        if kernel.result_type(0).storage() != Scalar::I8 {
+            lower_plain(kernel, self.clamp, &mut |b, x, y| mul(b, x, y));
+            return Ok(());
+        }
+        if let Some((table, operand)) = scalar_table(kernel, &self.clone().into()) {
+            lower_table(kernel, operand, &table);
+            return Ok(());
+        }
+        let multiplier = product_multiplier(types(kernel))
+            .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
+        let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
+        let limits = integer_limits(self.clamp, Scalar::I8);
+        lower_elements(kernel, &mut |b, x, y| {
+            let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
+            let product = b.mul(x, y);
+            let scaled = rescale(b, product, multiplier);
+            finish(b, scaled, output_zero, limits)
+        });
+        Ok(())
+    }
+}
+
+impl LowerOp for Div {
+    /// int8 division is a table of all quotients, 256 by 256, only for a constant divisor or dividend; the general
+    /// form is a table of 65536 results, made by the reference, so that it is exact by construction.
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        if kernel.result_type(0).storage() != Scalar::I8 {
+            lower_plain(kernel, self.clamp, &mut |b, x, y| {
+                let ty = b.function.ty(x).clone();
+                b.value(l::Div {}, &[x, y], ty)
+            });
+            return Ok(());
+        }
+        if let Some((table, operand)) = scalar_table(kernel, &self.clone().into()) {
+            lower_table(kernel, operand, &table);
+            return Ok(());
+        }
+        let table = pair_table(kernel, &self.clone().into())
+            .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
+        let table = kernel.data("quotients", &Data::I8(table));
+        lower_elements(kernel, &mut |b, x, y| {
+            let (x, y) = (b.add_const(x, 128), b.add_const(y, 128));
+            let row = b.mul_const(x, 256);
+            let at = b.add(row, y);
+            b.load(table, at)
+        });
+        Ok(())
+    }
+}
+
+/// Results of an int8 op for all pairs of operands.
+fn pair_table(kernel: &Kernel<'_>, op: &NnOp) -> Option<Vec<i8>> {
+    let all = |shape: [usize; 2], ty: &TensorType| {
+        Tensor::new(ty.with_shape(shape), Data::I8((i8::MIN..=i8::MAX).collect())).ok()
+    };
+    let (lhs, rhs) = (all([256, 1], kernel.operand_type(0))?, all([1, 256], kernel.operand_type(1))?);
+    let result = kernel.result_type(0).with_shape([256, 256]);
+    let results = op.semantics().evaluate(&[&lhs, &rhs], &[&result]).ok()?;
+    results.first()?.i8s().ok().map(<[i8]>::to_vec)
+}
+
+macro_rules! extremes {
+    ($($op:ident $predicate:ident),*) => {$(
+        impl LowerOp for $op {
+            fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+                if let Some((table, operand)) = scalar_table(kernel, &self.clone().into()) {
+                    lower_table(kernel, operand, &table);
+                    return Ok(());
+                }
+                lower_elements(kernel, &mut |b, x, y| {
+                    let first = b.cmp(l::Predicate::$predicate, x, y);
+                    b.select(first, x, y)
+                });
+                Ok(())
+            }
+        }
+    )*};
+}
+extremes!(Maximum Gt, Minimum Lt);
+
+impl LowerOp for Prelu {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        if kernel.result_type(0).storage() == Scalar::F32 {
+            lower_plain(kernel, Clamp::None, &mut |b, x, alpha| {
+                let (zero, product) = (b.f32(0.0), b.mul(x, alpha));
+                let positive = b.cmp(l::Predicate::Ge, x, zero);
+                b.select(positive, x, product)
+            });
+            return Ok(());
+        }
+        let [positive, negative] = prelu_multipliers(types(kernel))
+            .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
+        let [input_zero, alpha_zero, output_zero] = zero_points(types(kernel));
+        lower_elements(kernel, &mut |b, x, alpha| {
+            let (x, alpha) = (b.add_const(x, -input_zero), b.add_const(alpha, -alpha_zero));
+            let product = b.mul(x, alpha);
+            let (above, below) = (rescale(b, x, positive), rescale(b, product, negative));
+            let zero = b.i32(0);
+            let is_positive = b.cmp(l::Predicate::Ge, x, zero);
+            let scaled = b.select(is_positive, above, below);
+            finish(b, scaled, output_zero, (-128, 127))
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Depthwise convolution: every channel by itself, one output row at a time.
+//!
+//! Taps of interior pixels are unrolled along the row; pixels at the left and right border loop over the taps that lie
+//! inside. The filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
+
+use super::LowerOp;
+use super::accumulate::fits;
+use super::conv::Epilogue;
+use super::float::clamp_float;
+use super::kernel::Kernel;
+use super::rows::to_i32;
+use super::window::{Interior, Taps, for_segments};
+use mcunet_ir::loops::memory::PackLayout;
+use mcunet_ir::nn::ops::DepthwiseConv2d;
+use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Value};
+
+/// Rows of at most this many taps are unrolled.
+const MAX_UNROLLED_TAPS: usize = 7;
+
+struct Depthwise {
+    windows: Windows,
+    input_shape: [usize; 4],
+    output_shape: [usize; 4],
+    multiplier: usize,
+    input: Value,
+    output: Value,
+    weights: Value,
+    bias: Value,
+    input_zero_point: i32,
+    wrap: bool,
+    unroll: bool,
+    epilogue: Epilogue,
+}
+
+impl LowerOp for DepthwiseConv2d {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+        let (input_shape, filter) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
+        let output_shape = shape(kernel.result_type(0))?;
+        let channels = output_shape[3];
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let proven = kernel.constant_data(1).zip(kernel.constant_data(2));
+        let proven = proven.is_some_and(|(filter, bias)| columns_fit(&filter, &bias, channels));
+        let weights = kernel.expect_constant(1, "filter")?;
+        let bias = kernel.expect_constant(2, "bias")?;
+        let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
+        let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
+        let lowering = Depthwise {
+            windows: Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad),
+            input_shape,
+            output_shape,
+            multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
+            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            wrap: !float && !proven,
+            unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
+            epilogue: Epilogue::new(kernel, self.clamp, channels)?,
+            input: kernel.input(0),
+            output: kernel.output(0),
+            weights,
+            bias,
+        };
+        lowering.emit(&mut kernel.b);
+        Ok(())
+    }
+}
+
+/// Whether sums of every channel fit 32 bits; the filter's channels are innermost.
+fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
+    let taps = filter.len().checked_div(channels).unwrap_or(0);
+    let order = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
+    fits(&filter.pick(order), bias, taps)
+}
+
+impl Depthwise {
+    fn emit(&self, b: &mut Builder<'_>) {
+        let [batch, ih, iw, ic] = self.input_shape;
+        let [_, oh, ow, oc] = self.output_shape;
+        b.for_count(batch, |b, n| {
+            let input_base = b.mul_const(n, to_i32(ih * iw * ic));
+            let output_base = b.mul_const(n, to_i32(oh * ow * oc));
+            b.for_count(oh, |b, row| {
+                let y = if Interior::of(&self.windows.y).is_all() {
+                    Taps::all(b, &self.windows.y, row)
+                } else {
+                    Taps::inside(b, &self.windows.y, row)
+                };
+                let row_start = b.mul_const(row, to_i32(ow * oc));
+                let row_start = b.add(output_base, row_start);
+                for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {
+                    self.emit_pixel(b, y, x, at_border, input_base, row_start);
+                });
+            });
+        });
+    }
+
+    fn emit_pixel(
+        &self,
+        b: &mut Builder<'_>,
+        y: Taps,
+        x: Value,
+        at_border: bool,
+        input_base: Value,
+        row_start: Value,
+    ) {
+        let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
+        let window = &self.windows.x;
+        let taps = if at_border { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
+        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.add(row_start, pixel);
+        b.for_count(ic, |b, c| {
+            for m in 0..self.multiplier {
+                let channel = b.mul_const(c, to_i32(self.multiplier));
+                let channel = b.add_const(channel, to_i32(m));
+                let start = if self.epilogue.is_float() { b.f32(0.0) } else { b.load(self.bias, channel) };
+                let sum = self.sum_window(b, y, taps, at_border, c, channel, input_base, start);
+                let stored = match &self.epilogue {
+                    Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
+                    Epilogue::Float(clamp) => {
+                        let bias = b.load(self.bias, channel);
+                        let sum = b.add(sum, bias);
+                        clamp_float(b, sum, *clamp)
+                    }
+                };
+                let at = b.add(pixel, channel);
+                b.store(stored, self.output, at);
+            }
+        });
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn sum_window(
+        &self,
+        b: &mut Builder<'_>,
+        y: Taps,
+        x: Taps,
+        at_border: bool,
+        input_channel: Value,
+        channel: Value,
+        input_base: Value,
+        start: Value,
+    ) -> Value {
+        let ([_, _, iw, ic], oc) = (self.input_shape, self.output_shape[3]);
+        let (window_x, window_y) = (self.windows.x, self.windows.y);
+        let rows = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
+            let down = b.mul_const(ky, to_i32(window_y.dilation));
+            let row = b.add(y.start, down);
+            let row = b.mul_const(row, to_i32(iw));
+            let pixel = b.add(row, x.start);
+            let at = b.mul_const(pixel, to_i32(ic));
+            let at = b.add(at, input_channel);
+            let at = b.add(input_base, at);
+            let weight = b.mul_const(ky, to_i32(window_x.taps * oc));
+            let weight = b.add(weight, channel);
+            let step = to_i32(window_x.dilation * ic);
+            if !at_border && self.unroll {
+                let mut sum = sums[0];
+                for kx in 0..window_x.taps {
+                    let kx = to_i32(kx);
+                    let (at, weight) = (b.add_const(at, kx * step), b.add_const(weight, kx * to_i32(oc)));
+                    sum = self.multiply(b, at, weight, sum);
+                }
+                return vec![sum];
+            }
+            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+                let (across, skipped) = (b.mul_const(kx, step), b.mul_const(kx, to_i32(oc)));
+                let (at, weight) = (b.add(at, across), b.add(weight, skipped));
+                vec![self.multiply(b, at, weight, sums[0])]
+            })
+        });
+        rows[0]
+    }
+
+    fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, sum: Value) -> Value {
+        let (x, w) = (b.load(self.input, at), b.load(self.weights, weight));
+        let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
+        let product = b.mul(x, w);
+        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
+    }
+}

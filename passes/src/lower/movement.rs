@@ -1,0 +1,252 @@
+//! Ops that move elements: strided copies, in runs where elements stay neighbours.
+
+use super::LowerOp;
+use super::kernel::Kernel;
+use super::rows::{Axis, collapse, nest, to_i32};
+use mcunet_ir::attr::Number;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::ops::{
+    Concat, DepthToSpace, Gather, Pack, Pad, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose, Unpack,
+};
+use mcunet_ir::nn::window::four;
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Shape, Type, Value};
+
+/// Copies along axes whose steps are those of source and target.
+fn copy(b: &mut Builder<'_>, axes: Vec<Axis>, source: Value, target: Value, starts: [i64; 2]) {
+    let mut axes = collapse(axes);
+    if axes.iter().any(|axis| axis.count == 0) {
+        return;
+    }
+    let run = match axes.last() {
+        Some(axis) if axis.steps == [1, 1] => axes.pop().map_or(1, |axis| axis.count),
+        _ => 1,
+    };
+    let starts = starts.map(|start| b.i32(start as i32));
+    nest(b, &axes, &starts, &mut |b, offsets| {
+        if run == 1 {
+            let x = b.load(source, offsets[0]);
+            b.store(x, target, offsets[1]);
+        } else {
+            b.op(l::Copy { count: run }, &[source, offsets[0], target, offsets[1]], &[]);
+        }
+    });
+}
+
+/// Axes of a dense tensor of a shape, with the given source steps.
+fn to_dense(shape: &Shape, source_steps: &[i64]) -> Vec<Axis> {
+    let own = shape.strides();
+    (0..shape.rank())
+        .map(|axis| Axis { count: shape[axis], steps: vec![source_steps[axis], own[axis] as i64] })
+        .collect()
+}
+
+fn signed(strides: Vec<usize>) -> Vec<i64> {
+    strides.into_iter().map(|stride| stride as i64).collect()
+}
+
+impl LowerOp for Transpose {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let strides = signed(kernel.operand_type(0).shape.strides());
+        let steps: Vec<i64> = self.permutation.iter().map(|&axis| strides[axis]).collect();
+        let axes = to_dense(&kernel.result_type(0).shape, &steps);
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        Ok(())
+    }
+}
+
+impl LowerOp for Slice {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let strides = signed(kernel.operand_type(0).shape.strides());
+        let steps: Vec<i64> = strides.iter().zip(&self.stride).map(|(a, b)| a * b).collect();
+        let start = strides.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64).sum();
+        let axes = to_dense(&kernel.result_type(0).shape, &steps);
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        copy(&mut kernel.b, axes, source, target, [start, 0]);
+        Ok(())
+    }
+}
+
+impl LowerOp for Tile {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let shape = kernel.operand_type(0).shape.clone();
+        let (from, to) = (signed(shape.strides()), signed(kernel.result_type(0).shape.strides()));
+        let axes = (0..shape.rank()).flat_map(|axis| {
+            let whole = to[axis] * shape[axis] as i64;
+            [
+                Axis { count: self.multiples[axis], steps: vec![0, whole] },
+                Axis { count: shape[axis], steps: vec![from[axis], to[axis]] },
+            ]
+        });
+        let axes = axes.collect();
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        Ok(())
+    }
+}
+
+impl LowerOp for DepthToSpace {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+        let ([n, h, w, c], [.., depth]) = (shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?);
+        let (row, block) = ((w * c) as i64, self.block);
+        let dims = Shape(vec![n, h, block, w, block, depth]);
+        let steps = [h as i64 * row, row, (block * depth) as i64, c as i64, depth as i64, 1];
+        let axes = to_dense(&dims, &steps);
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        Ok(())
+    }
+}
+
+impl LowerOp for SpaceToDepth {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let [n, h, w, c] = four(kernel.operand_type(0)).map_err(|message| kernel.error(message))?;
+        let (row, block) = ((w * c) as i64, self.block);
+        let dims = Shape(vec![n, h / block, w / block, block, block, c]);
+        let steps = [h as i64 * row, block as i64 * row, (block * c) as i64, row, c as i64, 1];
+        let axes = to_dense(&dims, &steps);
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        Ok(())
+    }
+}
+
+/// Blocks before an axis and elements of a slice along it.
+fn around(shape: &Shape, axis: usize) -> (usize, usize) {
+    (shape[..axis].iter().product(), shape[axis + 1..].iter().product())
+}
+
+impl LowerOp for Concat {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (outer, inner) = around(&kernel.result_type(0).shape, self.axis);
+        let sizes = (0..kernel.operand_count()).map(|i| kernel.operand_type(i).shape[self.axis] * inner);
+        join(kernel, outer, sizes.collect());
+        Ok(())
+    }
+}
+
+impl LowerOp for Pack {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (outer, inner) = around(&kernel.result_type(0).shape, self.axis);
+        join(kernel, outer, vec![inner; kernel.operand_count()]);
+        Ok(())
+    }
+}
+
+/// Joins operands of which each gives runs of `sizes[i]` elements to every of `outer` blocks.
+fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
+    let total: usize = sizes.iter().sum();
+    let target = kernel.output(0);
+    let mut start = 0;
+    for (operand, &size) in sizes.iter().enumerate() {
+        let source = kernel.input(operand);
+        let axes = vec![
+            Axis { count: outer, steps: vec![size as i64, total as i64] },
+            Axis { count: size, steps: vec![1, 1] },
+        ];
+        copy(&mut kernel.b, axes, source, target, [0, start]);
+        start += size as i64;
+    }
+}
+
+/// Cuts the operand's blocks of `sum(sizes)` elements into runs of `sizes[i]`, one per result.
+fn cut(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
+    let total: usize = sizes.iter().sum();
+    let source = kernel.input(0);
+    let mut start = 0;
+    for (result, &size) in sizes.iter().enumerate() {
+        let target = kernel.output(result);
+        let axes = vec![
+            Axis { count: outer, steps: vec![total as i64, size as i64] },
+            Axis { count: size, steps: vec![1, 1] },
+        ];
+        copy(&mut kernel.b, axes, source, target, [start, 0]);
+        start += size as i64;
+    }
+}
+
+impl LowerOp for Split {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (outer, inner) = around(&kernel.operand_type(0).shape, self.axis);
+        cut(kernel, outer, self.sizes.iter().map(|size| size * inner).collect());
+        Ok(())
+    }
+}
+
+impl LowerOp for Unpack {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (outer, inner) = around(&kernel.operand_type(0).shape, self.axis);
+        cut(kernel, outer, vec![inner; kernel.result_count()]);
+        Ok(())
+    }
+}
+
+impl LowerOp for Pad {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let shape = kernel.operand_type(0).shape.clone();
+        let result = kernel.result_type(0);
+        let strides = signed(result.shape.strides());
+        let start: i64 = strides.iter().zip(&self.low).map(|(stride, &low)| stride * low as i64).sum();
+        let from = signed(shape.strides());
+        let axes =
+            (0..shape.rank()).map(|axis| Axis { count: shape[axis], steps: vec![from[axis], strides[axis]] });
+        let axes: Vec<Axis> = axes.collect();
+        let (count, wide) = (result.elements(), result.storage().size_bytes() == 8);
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        let b = &mut kernel.b;
+        let value = match self.value {
+            Number::Real(value) => b.f32(value.get()),
+            Number::Int(value) if wide => b.i64(value),
+            Number::Int(value) => b.i32(value as i32),
+        };
+        let zero = b.i32(0);
+        b.op(l::Fill { count }, &[value, target, zero], &[]);
+        copy(b, axes, source, target, [0, start]);
+        Ok(())
+    }
+}
+
+impl LowerOp for Gather {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let shape = kernel.operand_type(0).shape.clone();
+        let (outer, inner) = around(&shape, self.axis);
+        let dim = shape[self.axis];
+        let indices = kernel.expect_constant_data(1, "indices")?.to_i64s().unwrap_or_default();
+        let last = dim.saturating_sub(1) as i64;
+        let offsets: Vec<i32> = indices.iter().map(|&i| i.clamp(0, last) as i32 * to_i32(inner)).collect();
+        let count = offsets.len();
+        let offsets = kernel.data("gather_offsets", &Data::I32(offsets));
+        let (source, target) = (kernel.input(0), kernel.output(0));
+        kernel.b.for_count(outer, |b, block| {
+            let from = b.mul_const(block, to_i32(dim * inner));
+            let to = b.mul_const(block, to_i32(count * inner));
+            b.for_count(count, |b, i| {
+                let offset = b.load(offsets, i);
+                let from = b.add(from, offset);
+                let way = b.mul_const(i, to_i32(inner));
+                let to = b.add(to, way);
+                b.op(l::Copy { count: inner }, &[source, from, target, to], &[]);
+            });
+        });
+        Ok(())
+    }
+}
+
+impl LowerOp for ShapeOf {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let dims: Vec<i64> = kernel.operand_type(0).shape.iter().map(|&dim| dim as i64).collect();
+        let wide = kernel.result_type(0).storage() == Scalar::I64;
+        let output = kernel.output(0);
+        let b = &mut kernel.b;
+        for (i, dim) in dims.into_iter().enumerate() {
+            let value = if wide { b.i64(dim) } else { b.i32(dim as i32) };
+            let at = b.index(i);
+            debug_assert!(*b.function.ty(value) == if wide { Type::I64 } else { Type::I32 });
+            b.store(value, output, at);
+        }
+        Ok(())
+    }
+}

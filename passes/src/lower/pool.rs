@@ -1,0 +1,139 @@
+//! Pools over windows, one output row at a time, channels innermost.
+
+use super::LowerOp;
+use super::float::clamp_float;
+use super::kernel::Kernel;
+use super::rows::to_i32;
+use super::window::{Interior, Taps, for_segments};
+use mcunet_ir::attr::Clamp;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::ops::{AvgPool2d, MaxPool2d};
+use mcunet_ir::nn::requantize::integer_limits;
+use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Type, Value};
+
+/// Which pool, and what both share.
+struct Pool {
+    windows: Windows,
+    input_shape: [usize; 4],
+    output_shape: [usize; 4],
+    clamp: Clamp,
+    float: bool,
+    mean: bool,
+}
+
+impl LowerOp for AvgPool2d {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower(kernel, self.kernel, self.stride, self.pad, self.clamp, true)
+    }
+}
+
+impl LowerOp for MaxPool2d {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower(kernel, self.kernel, self.stride, self.pad, self.clamp, false)
+    }
+}
+
+fn lower(
+    kernel: &mut Kernel<'_>,
+    taps: [u32; 2],
+    stride: [u32; 2],
+    pad: [u32; 4],
+    clamp: Clamp,
+    mean: bool,
+) -> Result<(), Diagnostic> {
+    let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+    let (input_shape, output_shape) = (shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?);
+    let windows = Windows::new(input_shape, taps.map(|size| size as usize), stride, [1, 1], pad);
+    let float = kernel.result_type(0).storage() == Scalar::F32;
+    let pool = Pool { windows, input_shape, output_shape, clamp, float, mean };
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    pool.emit(&mut kernel.b, input, output);
+    Ok(())
+}
+
+impl Pool {
+    fn emit(&self, b: &mut Builder<'_>, input: Value, output: Value) {
+        let [batch, ih, iw, channels] = self.input_shape;
+        let [_, oh, ow, _] = self.output_shape;
+        b.for_count(batch, |b, n| {
+            let input_base = b.mul_const(n, to_i32(ih * iw * channels));
+            let output_base = b.mul_const(n, to_i32(oh * ow * channels));
+            b.for_count(oh, |b, row| {
+                let y = Taps::inside(b, &self.windows.y, row);
+                let row_start = b.mul_const(row, to_i32(ow * channels));
+                let row_start = b.add(output_base, row_start);
+                for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
+                    let window = &self.windows.x;
+                    let x = if at_border {
+                        Taps::inside(b, window, position)
+                    } else {
+                        Taps::all(b, window, position)
+                    };
+                    let (height, width) = (b.sub(y.end, y.first), b.sub(x.end, x.first));
+                    let taps = b.mul(height, width);
+                    let pixel = b.mul_const(position, to_i32(channels));
+                    let pixel = b.add(row_start, pixel);
+                    b.for_count(channels, |b, c| {
+                        let folded = self.fold(b, input, y, x, c, input_base);
+                        let result = self.finish(b, folded, taps);
+                        let at = b.add(pixel, c);
+                        b.store(result, output, at);
+                    });
+                });
+            });
+        });
+    }
+
+    /// Sum or greatest of the window's elements of a channel.
+    fn fold(&self, b: &mut Builder<'_>, input: Value, y: Taps, x: Taps, c: Value, base: Value) -> Value {
+        let [_, _, iw, channels] = self.input_shape;
+        let start = match (self.mean, self.float) {
+            (true, true) => b.f32(0.0),
+            (true, false) => b.i32(0),
+            (false, true) => b.f32(f32::MIN),
+            (false, false) => b.i32(i8::MIN.into()),
+        };
+        let folded = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
+            let row = b.add(y.start, ky);
+            let row = b.mul_const(row, to_i32(iw * channels));
+            let row = b.add(base, row);
+            let row = b.add(row, c);
+            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+                let column = b.add(x.start, kx);
+                let column = b.mul_const(column, to_i32(channels));
+                let at = b.add(row, column);
+                let element = b.load(input, at);
+                vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
+            })
+        });
+        folded[0]
+    }
+
+    fn finish(&self, b: &mut Builder<'_>, folded: Value, taps: Value) -> Value {
+        if self.float {
+            let value = if self.mean {
+                let count = b.value(l::ToFloat {}, &[taps], Type::F32);
+                b.value(l::Div {}, &[folded, count], Type::F32)
+            } else {
+                folded
+            };
+            return clamp_float(b, value, self.clamp);
+        }
+        let (low, high) = integer_limits(self.clamp, Scalar::I8);
+        let value = if self.mean { rounded_quotient(b, folded, taps) } else { folded };
+        if (low, high) == (-128, 127) { value } else { b.clamp(value, low, high) }
+    }
+}
+
+/// `sum / count` rounded to the nearest, ties away from zero.
+pub(super) fn rounded_quotient(b: &mut Builder<'_>, sum: Value, count: Value) -> Value {
+    let (zero, two) = (b.i32(0), b.i32(2));
+    let half = b.value(l::Div {}, &[count, two], Type::I32);
+    let negative = b.sub(zero, half);
+    let is_positive = b.cmp(l::Predicate::Gt, sum, zero);
+    let half = b.select(is_positive, half, negative);
+    let sum = b.add(sum, half);
+    b.value(l::Div {}, &[sum, count], Type::I32)
+}

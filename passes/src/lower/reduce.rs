@@ -1,0 +1,191 @@
+//! Reductions over axes, and the position of extremes.
+//!
+//! Results are made one by one: an outer nest over the kept dimensions, an inner one over the reduced ones.
+
+use super::LowerOp;
+use super::kernel::Kernel;
+use super::requantize::requantize;
+use super::rows::{Axis, collapse, nest, to_i32};
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::ops::{ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum};
+use mcunet_ir::nn::reduce::reduction_multiplier;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Type, Value};
+
+/// Kept axes (steps of input and output) and reduced axes (steps of the input).
+fn split_axes(kernel: &Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
+    let shape = &kernel.operand_type(0).shape;
+    let strides = shape.strides();
+    let (mut kept, mut reduced) = (Vec::new(), Vec::new());
+    let mut output_step = kernel.result_type(0).elements() as i64;
+    for (axis, (&count, &stride)) in shape.iter().zip(&strides).enumerate() {
+        let stride = stride as i64;
+        if axes.contains(&axis) {
+            reduced.push(Axis { count, steps: vec![stride] });
+        } else {
+            output_step = output_step.checked_div(count as i64).unwrap_or(0);
+            kept.push(Axis { count, steps: vec![stride, output_step] });
+        }
+    }
+    (collapse(kept), collapse(reduced))
+}
+
+/// Folds the elements that `axes` reach from `start` on, as carried values through nested loops.
+fn fold(
+    b: &mut Builder<'_>,
+    axes: &[Axis],
+    start: Value,
+    carried: Vec<Value>,
+    body: &mut dyn FnMut(&mut Builder<'_>, Value, &[Value]) -> Vec<Value>,
+) -> Vec<Value> {
+    let Some((axis, inner)) = axes.split_first() else { return body(b, start, &carried) };
+    let (lower, upper) = (b.i32(0), b.index(axis.count));
+    b.for_loop(lower, upper, 1, &carried, |b, i, carried| {
+        let way = b.mul_const(i, axis.steps[0] as i32);
+        let at = b.add(start, way);
+        fold(b, inner, at, carried.to_vec(), body)
+    })
+}
+
+/// Lowers a reduction: `first` makes the start value, `step` folds an element in, `last` makes the stored result.
+fn lower(
+    kernel: &mut Kernel<'_>,
+    axes: &[usize],
+    first: impl Fn(&mut Builder<'_>) -> Value,
+    step: impl Fn(&mut Builder<'_>, Value, Value) -> Value,
+    last: impl Fn(&mut Builder<'_>, Value) -> Value,
+) {
+    let (kept, reduced) = split_axes(kernel, axes);
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    let b = &mut kernel.b;
+    let zero = b.i32(0);
+    nest(b, &kept, &[zero, zero], &mut |b, offsets| {
+        let start = first(b);
+        let folded = fold(b, &reduced, offsets[0], vec![start], &mut |b, at, carried| {
+            let element = b.load(input, at);
+            vec![step(b, carried[0], element)]
+        });
+        let result = last(b, folded[0]);
+        b.store(result, output, offsets[1]);
+    });
+}
+
+fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), Diagnostic> {
+    let (input, output) = (kernel.operand_type(0), kernel.result_type(0));
+    let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
+    if output.storage() == Scalar::F32 {
+        let add = |b: &mut Builder<'_>, sum, element| b.add(sum, element);
+        lower(
+            kernel,
+            axes,
+            |b| b.f32(0.0),
+            add,
+            |b, sum| {
+                if !mean {
+                    return sum;
+                }
+                let count = b.f32(count as f32);
+                b.value(l::Div {}, &[sum, count], Type::F32)
+            },
+        );
+        return Ok(());
+    }
+    let multiplier = reduction_multiplier(input, output, mean.then_some(count))
+        .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
+    let input_zero = input.affine().map_or(0, |affine| affine.zero_point);
+    let output_zero = output.affine().map_or(0, |affine| affine.zero_point);
+    let offset = input_zero.wrapping_mul(count as i32);
+    // 2^23 elements of at most 128 and their offset stay within 32 bits.
+    let fits = count <= 1 << 22;
+    let add =
+        |b: &mut Builder<'_>, sum, element| if fits { b.add(sum, element) } else { b.add_wrap(sum, element) };
+    lower(
+        kernel,
+        axes,
+        |b| b.i32(offset.wrapping_neg()),
+        add,
+        |b, sum| requantize(b, sum, multiplier, output_zero, (-128, 127)),
+    );
+    Ok(())
+}
+
+impl LowerOp for Mean {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_sum(kernel, &self.axes, true)
+    }
+}
+
+impl LowerOp for Sum {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_sum(kernel, &self.axes, false)
+    }
+}
+
+fn lower_extreme(kernel: &mut Kernel<'_>, axes: &[usize], greatest: bool) {
+    let float = kernel.result_type(0).storage() == Scalar::F32;
+    let first = |b: &mut Builder<'_>| match (float, greatest) {
+        (true, true) => b.f32(f32::MIN),
+        (true, false) => b.f32(f32::MAX),
+        (false, true) => b.i32(i8::MIN.into()),
+        (false, false) => b.i32(i8::MAX.into()),
+    };
+    let step = |b: &mut Builder<'_>, best, element| {
+        if greatest { b.max(element, best) } else { b.min(element, best) }
+    };
+    lower(kernel, axes, first, step, |_, best| best);
+}
+
+impl LowerOp for ReduceMax {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_extreme(kernel, &self.axes, true);
+        Ok(())
+    }
+}
+
+impl LowerOp for ReduceMin {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_extreme(kernel, &self.axes, false);
+        Ok(())
+    }
+}
+
+fn lower_argument(kernel: &mut Kernel<'_>, axis: usize, better: l::Predicate) {
+    let shape = kernel.operand_type(0).shape.clone();
+    let inner: usize = shape[axis + 1..].iter().product();
+    let outer: usize = shape[..axis].iter().product();
+    let size = shape[axis];
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    let b = &mut kernel.b;
+    b.for_count(outer, |b, o| {
+        let block = b.mul_const(o, to_i32(size * inner));
+        let row = b.mul_const(o, to_i32(inner));
+        b.for_count(inner, |b, i| {
+            let first = b.add(block, i);
+            let (element, zero) = (b.load(input, first), b.i32(0));
+            let (one, count) = (b.i32(1), b.index(size));
+            let best = b.for_loop(one, count, 1, &[element, zero], |b, k, best| {
+                let way = b.mul_const(k, to_i32(inner));
+                let at = b.add(first, way);
+                let element = b.load(input, at);
+                let is_better = b.cmp(better, element, best[0]);
+                vec![b.select(is_better, element, best[0]), b.select(is_better, k, best[1])]
+            });
+            let at = b.add(row, i);
+            b.store(best[1], output, at);
+        });
+    });
+}
+
+impl LowerOp for ArgMax {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_argument(kernel, self.axis, l::Predicate::Gt);
+        Ok(())
+    }
+}
+
+impl LowerOp for ArgMin {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_argument(kernel, self.axis, l::Predicate::Lt);
+        Ok(())
+    }
+}

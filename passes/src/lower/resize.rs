@@ -1,0 +1,176 @@
+//! Interpolation of images, one output row at a time. Where each row and column samples is a table in flash.
+
+use super::LowerOp;
+use super::kernel::Kernel;
+use super::rows::to_i32;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::ops::{ResizeBilinear, ResizeNearest};
+use mcunet_ir::nn::resize::{fixed_sample, nearest, real_sample};
+use mcunet_ir::nn::window::four;
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Type, Value};
+
+/// Shapes of operand and result.
+fn shapes(kernel: &Kernel<'_>) -> Result<([usize; 4], [usize; 4]), Diagnostic> {
+    let shape = |ty| four(ty).map_err(|message| kernel.error(message));
+    Ok((shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?))
+}
+
+fn positions(kernel: &mut Kernel<'_>, name: &str, values: impl Iterator<Item = usize>, unit: usize) -> Value {
+    let offsets: Vec<i32> = values.map(|value| to_i32(value * unit)).collect();
+    kernel.data(name, &Data::I32(offsets))
+}
+
+impl LowerOp for ResizeNearest {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let ([batch, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
+        let (align, half) = (self.align_corners, self.half_pixel_centers);
+        let rows = (0..oh).map(|y| nearest(y, ih, oh, align, half));
+        let columns = (0..ow).map(|x| nearest(x, iw, ow, align, half));
+        let rows = positions(kernel, "resize_rows", rows, iw * channels);
+        let columns = positions(kernel, "resize_columns", columns, channels);
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        kernel.b.for_count(batch, |b, n| {
+            let (from, to) =
+                (b.mul_const(n, to_i32(ih * iw * channels)), b.mul_const(n, to_i32(oh * ow * channels)));
+            b.for_count(oh, |b, y| {
+                let row = b.load(rows, y);
+                let row = b.add(from, row);
+                let target = b.mul_const(y, to_i32(ow * channels));
+                let target = b.add(to, target);
+                b.for_count(ow, |b, x| {
+                    let column = b.load(columns, x);
+                    let source = b.add(row, column);
+                    let way = b.mul_const(x, to_i32(channels));
+                    let target = b.add(target, way);
+                    b.op(l::Copy { count: channels }, &[input, source, output, target], &[]);
+                });
+            });
+        });
+        Ok(())
+    }
+}
+
+/// Tables of one dimension: offsets of both positions and the weight of the second.
+#[derive(Clone, Copy)]
+struct Samples {
+    low: Value,
+    high: Value,
+    weight: Value,
+}
+
+/// Offsets and weights of both positions at one output position.
+#[derive(Clone, Copy)]
+struct At {
+    low: Value,
+    high: Value,
+    weight: Value,
+    rest: Value,
+}
+
+impl Samples {
+    fn fixed(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, unit: usize) -> Self {
+        let samples: Vec<_> = (0..output)
+            .map(|i| fixed_sample(i, input, output, op.align_corners, op.half_pixel_centers))
+            .collect();
+        Self {
+            low: positions(kernel, "resize_low", samples.iter().map(|s| s.low), unit),
+            high: positions(kernel, "resize_high", samples.iter().map(|s| s.high), unit),
+            weight: kernel.data("resize_weights", &Data::I32(samples.iter().map(|s| s.weight).collect())),
+        }
+    }
+
+    fn real(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, unit: usize) -> Self {
+        let samples: Vec<_> = (0..output)
+            .map(|i| real_sample(i, input, output, op.align_corners, op.half_pixel_centers))
+            .collect();
+        Self {
+            low: positions(kernel, "resize_low", samples.iter().map(|s| s.low), unit),
+            high: positions(kernel, "resize_high", samples.iter().map(|s| s.high), unit),
+            weight: kernel.data("resize_weights", &Data::F32(samples.iter().map(|s| s.weight).collect())),
+        }
+    }
+
+    fn at(&self, b: &mut Builder<'_>, index: Value, float: bool) -> At {
+        let (low, high, weight) =
+            (b.load(self.low, index), b.load(self.high, index), b.load(self.weight, index));
+        let one = if float { b.f32(1.0) } else { b.i32(1024) };
+        At { low, high, weight, rest: b.sub(one, weight) }
+    }
+}
+
+impl LowerOp for ResizeBilinear {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let ([batch, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let samples = if float { Samples::real } else { Samples::fixed };
+        let rows = samples(kernel, self, ih, oh, iw * channels);
+        let columns = samples(kernel, self, iw, ow, channels);
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        kernel.b.for_count(batch, |b, n| {
+            let (from, to) =
+                (b.mul_const(n, to_i32(ih * iw * channels)), b.mul_const(n, to_i32(oh * ow * channels)));
+            b.for_count(oh, |b, y| {
+                let sy = rows.at(b, y, float);
+                let target = b.mul_const(y, to_i32(ow * channels));
+                let target = b.add(to, target);
+                b.for_count(ow, |b, x| {
+                    let sx = columns.at(b, x, float);
+                    let way = b.mul_const(x, to_i32(channels));
+                    let target = b.add(target, way);
+                    b.for_count(channels, |b, c| {
+                        let pixel = |b: &mut Builder<'_>, row: Value, column: Value| {
+                            let at = b.add(row, column);
+                            let at = b.add(from, at);
+                            let at = b.add(at, c);
+                            b.load(input, at)
+                        };
+                        let result = interpolate(b, sy, sx, pixel);
+                        let result = if float { result } else { round(b, result) };
+                        let at = b.add(target, c);
+                        b.store(result, output, at);
+                    });
+                });
+            });
+        });
+        Ok(())
+    }
+}
+
+/// Weighted sum of four pixels, in the reference's order.
+fn interpolate(
+    b: &mut Builder<'_>,
+    y: At,
+    x: At,
+    pixel: impl Fn(&mut Builder<'_>, Value, Value) -> Value,
+) -> Value {
+    let corners = [
+        (y.low, x.low, y.rest, x.rest),
+        (y.high, x.low, y.weight, x.rest),
+        (y.low, x.high, y.rest, x.weight),
+        (y.high, x.high, y.weight, x.weight),
+    ];
+    let mut sum = None;
+    for (row, column, down, across) in corners {
+        let value = pixel(b, row, column);
+        let value = b.mul(value, down);
+        let value = b.mul(value, across);
+        sum = Some(match sum {
+            None => value,
+            Some(sum) => b.add(sum, value),
+        });
+    }
+    // There are four corners.
+    sum.unwrap_or(y.low)
+}
+
+/// From 1/2^20 to integers, to the nearest, ties away from zero.
+fn round(b: &mut Builder<'_>, sum: Value) -> Value {
+    let (zero, up, down) = (b.i32(0), b.i32(1 << 19), b.i32(-(1 << 19)));
+    let positive = b.cmp(l::Predicate::Gt, sum, zero);
+    let half = b.select(positive, up, down);
+    let sum = b.add(sum, half);
+    let unit = b.i32(1 << 20);
+    b.value(l::Div {}, &[sum, unit], Type::I32)
+}

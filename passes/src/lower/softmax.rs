@@ -1,0 +1,448 @@
+//! Normalizations along the last dimension, row by row.
+
+use super::LowerOp;
+use super::float;
+use super::kernel::Kernel;
+use super::requantize::rescale;
+use super::rows::to_i32;
+use mcunet_ir::fixed_point::QuantizedMultiplier;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::ops::{L2Normalization, LogSoftmax, Softmax};
+use mcunet_ir::nn::softmax::{LogSoftmaxParameters, SoftmaxTable};
+use mcunet_ir::tensor::Data;
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Type, Value};
+
+/// Number of rows and their length.
+fn rows(kernel: &Kernel<'_>) -> (usize, usize) {
+    let shape = &kernel.operand_type(0).shape;
+    let length = shape.last().copied().unwrap_or(1);
+    (shape.elements().checked_div(length).unwrap_or(0), length)
+}
+
+/// Folds a row into carried values.
+fn fold_row(
+    b: &mut Builder<'_>,
+    input: Value,
+    start: Value,
+    length: usize,
+    init: Value,
+    step: impl FnOnce(&mut Builder<'_>, Value, Value) -> Value,
+) -> Value {
+    let (zero, count) = (b.i32(0), b.index(length));
+    let folded = b.for_loop(zero, count, 1, &[init], |b, i, carried| {
+        let at = b.add(start, i);
+        let x = b.load(input, at);
+        vec![step(b, carried[0], x)]
+    });
+    folded[0]
+}
+
+/// Stores a function of every element of a row.
+fn map_row(
+    b: &mut Builder<'_>,
+    input: Value,
+    output: Value,
+    start: Value,
+    length: usize,
+    f: impl FnOnce(&mut Builder<'_>, Value) -> Value,
+) {
+    b.for_count(length, |b, i| {
+        let at = b.add(start, i);
+        let x = b.load(input, at);
+        let y = f(b, x);
+        b.store(y, output, at);
+    });
+}
+
+impl LowerOp for Softmax {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        kernel.allow_in_place(0, 0);
+        if kernel.result_type(0).storage() == Scalar::F32 {
+            lower_float_softmax(kernel, self.beta.get());
+            return Ok(());
+        }
+        let scale = kernel.operand_type(0).affine().map_or(1.0, |affine| affine.scale.get());
+        let table = SoftmaxTable::new(self.beta.get(), scale).ok_or_else(|| {
+            kernel.error("expected beta times the input's scale to be above 2^-26, got less")
+        })?;
+        lower_softmax(kernel, &table);
+        Ok(())
+    }
+}
+
+fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
+    let (count, length) = rows(kernel);
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    let b = &mut kernel.b;
+    b.for_count(count, |b, row| {
+        let start = b.mul_const(row, to_i32(length));
+        let least = b.f32(f32::MIN);
+        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+        let exponential = |b: &mut Builder<'_>, x: Value| {
+            let difference = b.sub(x, max);
+            let beta = b.f32(beta);
+            let scaled = b.mul(difference, beta);
+            float::exp(b, scaled)
+        };
+        // The exponentials are stored first, so that each is computed once.
+        let (zero, first, end) = (b.f32(0.0), b.i32(0), b.index(length));
+        let sum = b.for_loop(first, end, 1, &[zero], |b, i, carried| {
+            let at = b.add(start, i);
+            let x = b.load(input, at);
+            let e = exponential(b, x);
+            b.store(e, output, at);
+            vec![b.add(carried[0], e)]
+        })[0];
+        map_row(b, output, output, start, length, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
+    });
+}
+
+fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
+    let (count, length) = rows(kernel);
+    // Differences beyond the table count as zero: the table is filled up, so that every difference has an entry.
+    let known = table.exponentials.len();
+    let mut exponentials = table.exponentials.clone();
+    exponentials.resize(256, 0);
+    let exponentials = kernel.data("softmax_exponentials", &Data::I32(exponentials));
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    let b = &mut kernel.b;
+    b.for_count(count, |b, row| {
+        let start = b.mul_const(row, to_i32(length));
+        let least = b.i32(i8::MIN.into());
+        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+        let sum = sum_of_exponentials(b, input, exponentials, start, length, max);
+        let (scale, headroom) = reciprocal(b, sum);
+        // 12 integer digits less the headroom, plus 31 - 8 bits of the result.
+        let all = b.i32(12 + 23);
+        let shift = b.sub(all, headroom);
+        map_row(b, input, output, start, length, |b, x| {
+            let difference = b.sub(max, x);
+            let e = b.load(exponentials, difference);
+            let product = b.value(l::DoublingHighMul {}, &[scale, e], Type::I32);
+            let scaled = b.value(l::RoundShift {}, &[product, shift], Type::I32);
+            let result = b.add_const(scaled, -128);
+            let result = b.value(l::Saturate { bits: 8 }, &[result], Type::I32);
+            if known >= 256 {
+                return result;
+            }
+            let (bound, least) = (b.index(known), b.i32(i8::MIN.into()));
+            let counts = b.cmp(l::Predicate::Lt, difference, bound);
+            b.select(counts, result, least)
+        });
+    });
+}
+
+/// Sum of a row's exponentials, with 12 integer bits; `exponentials` is indexed by the difference to the maximum.
+fn sum_of_exponentials(
+    b: &mut Builder<'_>,
+    input: Value,
+    exponentials: Value,
+    start: Value,
+    length: usize,
+    max: Value,
+) -> Value {
+    let zero = b.i32(0);
+    fold_row(b, input, start, length, zero, |b, sum, x| {
+        let difference = b.sub(max, x);
+        let e = b.load(exponentials, difference);
+        let e = round_shift_const(b, e, 12);
+        b.add_wrap(sum, e)
+    })
+}
+
+/// `1 / (x / 2^headroom)` for `x` shifted up by `headroom` leading zeros, and that headroom.
+///
+/// Three steps of Newton's division, as `fixed_point::get_reciprocal` makes them.
+fn reciprocal(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
+    let headroom = b.value(l::Clz {}, &[x], Type::I32);
+    let shifted = b.value(l::Shl {}, &[x, headroom], Type::I32);
+    let minimum = b.i32(i32::MIN);
+    let fraction = b.value(l::Sub { wrap: true }, &[shifted, minimum], Type::I32);
+    (one_over_one_plus(b, fraction), headroom)
+}
+
+/// `1 / (1 + fraction)` for a fraction of [0, 1).
+fn one_over_one_plus(b: &mut Builder<'_>, fraction: Value) -> Value {
+    // Half of 1 + fraction, rounded away from zero: (fraction + 2^31) / 2.
+    let one = b.i32(1);
+    let half = b.value(l::Shr {}, &[fraction, one], Type::I32);
+    let half_up = b.add_const(half, 1 << 30);
+    let constant = b.i32(-1_010_580_540);
+    let product = b.value(l::DoublingHighMul {}, &[half_up, constant], Type::I32);
+    let mut estimate = b.add_const(product, 1_515_870_810);
+    for _ in 0..3 {
+        let square = b.value(l::DoublingHighMul {}, &[half_up, estimate], Type::I32);
+        let unit = b.i32(1 << 29);
+        let error = b.sub(unit, square);
+        let step = b.value(l::DoublingHighMul {}, &[estimate, error], Type::I32);
+        let step = saturating_shift_left(b, step, 2);
+        estimate = b.add(estimate, step);
+    }
+    saturating_shift_left(b, estimate, 1)
+}
+
+/// `value * 2^distance`, saturating at 32 bits.
+fn saturating_shift_left(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
+    let limit = (1i32 << (31 - distance)) - 1;
+    let (low, high) = (b.i32(-limit), b.i32(limit));
+    let (minimum, maximum) = (b.i32(i32::MIN), b.i32(i32::MAX));
+    let by = b.i32(distance);
+    let shifted = b.value(l::Shl {}, &[value, by], Type::I32);
+    let too_low = b.cmp(l::Predicate::Lt, value, low);
+    let shifted = b.select(too_low, minimum, shifted);
+    let too_high = b.cmp(l::Predicate::Gt, value, high);
+    b.select(too_high, maximum, shifted)
+}
+
+impl LowerOp for LogSoftmax {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        if kernel.result_type(0).storage() != Scalar::F32 {
+            return lower_log_softmax(kernel);
+        }
+        kernel.allow_in_place(0, 0);
+        let (count, length) = rows(kernel);
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        let b = &mut kernel.b;
+        b.for_count(count, |b, row| {
+            let start = b.mul_const(row, to_i32(length));
+            let least = b.f32(f32::MIN);
+            let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+            let zero = b.f32(0.0);
+            let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+                let difference = b.sub(x, max);
+                let e = float::exp(b, difference);
+                b.add(sum, e)
+            });
+            let log = float::log(b, sum);
+            map_row(b, input, output, start, length, |b, x| {
+                let difference = b.sub(x, max);
+                b.sub(difference, log)
+            });
+        });
+        Ok(())
+    }
+}
+
+fn lower_log_softmax(kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+    let scale = kernel.operand_type(0).affine().map_or(1.0, |affine| affine.scale.get());
+    let parameters = LogSoftmaxParameters::new(scale);
+    let table = SoftmaxTable::new(1.0, scale);
+    let (Some(LogSoftmaxParameters { scaling, diff_min }), Some(table)) = (parameters, table) else {
+        return Err(kernel.error("expected the input's scale to be above 2^-26, got less"));
+    };
+    kernel.allow_in_place(0, 0);
+    let (count, length) = rows(kernel);
+    let mut exponentials = table.exponentials;
+    exponentials.resize(256, 0);
+    let exponentials = kernel.data("softmax_exponentials", &Data::I32(exponentials));
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    let b = &mut kernel.b;
+    b.for_count(count, |b, row| {
+        let start = b.mul_const(row, to_i32(length));
+        let least = b.i32(i8::MIN.into());
+        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+        let sum = sum_of_exponentials(b, input, exponentials, start, length, max);
+        let log = fixed_log(b, sum);
+        let minimum = b.i32(i32::MIN);
+        let below = b.add_wrap(log, minimum);
+        let from_log = rescale(b, below, scaling.reverse);
+        let bound = b.i32(diff_min - 1);
+        let bound = b.max(bound, from_log);
+        map_row(b, input, output, start, length, |b, x| {
+            let difference = b.sub(x, max);
+            let scaled = rescale(b, difference, scaling.input);
+            let steps = b.sub_wrap(scaled, log);
+            let steps = round_shift_const(b, steps, 31 - 5 - 4);
+            let result = b.add_const(steps, 127);
+            let result = b.value(l::Saturate { bits: 8 }, &[result], Type::I32);
+            let counts = b.cmp(l::Predicate::Gt, difference, bound);
+            b.select(counts, result, least)
+        });
+    });
+    Ok(())
+}
+
+/// Natural logarithm of a sum with 12 integer bits, with 5 integer bits, as
+/// `fixed_point::log_x_for_x_greater_than_or_equal_to_1` computes it; names and constants are explained there.
+fn fixed_log(b: &mut Builder<'_>, x: Value) -> Value {
+    let half_root = b.i32(1_518_500_250);
+    let quarter = 1 << 23;
+    let headroom = |b: &mut Builder<'_>, z: Value| {
+        let zeros = b.value(l::Clz {}, &[z], Type::I32);
+        b.add_const(zeros, -1)
+    };
+    // Exponents as numbers of 6 integer bits.
+    let exponent = |b: &mut Builder<'_>, headroom: Value, most: i32, offset: i32| {
+        let most = b.i32(most);
+        let whole = b.sub(most, headroom);
+        let whole = b.shl_const(whole, 25);
+        b.add_const(whole, offset)
+    };
+    let odd_headroom = headroom(b, x);
+    let odd = b.value(l::Shl {}, &[x, odd_headroom], Type::I32);
+    let odd = b.doubling_high_mul(odd, half_root);
+    let odd = saturating_shift_left(b, odd, 1);
+    let odd_exponent = exponent(b, odd_headroom, 11, quarter);
+    let scaled = b.doubling_high_mul(x, half_root);
+    let even_headroom = headroom(b, scaled);
+    let even = saturating_shift_by(b, x, even_headroom);
+    let even_exponent = exponent(b, even_headroom, 12, -quarter);
+    let r = b.min(odd, even);
+    let e = b.max(odd_exponent, even_exponent);
+    let (numerator, denominator) = fixed_log_fraction(b, r);
+    let inverse = one_over_one_plus(b, denominator);
+    let numerator = round_shift_const(b, numerator, 6);
+    let log_2 = b.i32(1_488_522_236);
+    let (first, second) = (b.doubling_high_mul(log_2, e), b.doubling_high_mul(inverse, numerator));
+    let sum = b.add_wrap(first, second);
+    saturating_shift_left(b, sum, 1)
+}
+
+/// Numerator, and denominator less one, of the rational approximation of the logarithm near 1.
+fn fixed_log_fraction(b: &mut Builder<'_>, r: Value) -> (Value, Value) {
+    let [fourth_root, alpha_n, alpha_d, alpha_i, alpha_f] =
+        [1_805_811_301, 117_049_297, 127_690_142, 1_057_819_769, 638_450_708].map(|constant| b.i32(constant));
+    let (wide_r, wide_root) =
+        (b.value(l::Extend {}, &[r], Type::I64), b.value(l::Extend {}, &[fourth_root], Type::I64));
+    // Half the sum of two positive numbers, rounded up.
+    let sum = b.add(wide_r, wide_root);
+    let one = b.i64(1);
+    let sum = b.add(sum, one);
+    let p = b.shr_const(sum, 1);
+    let p = b.value(l::Truncate {}, &[p], Type::I32);
+    let half_q = b.sub_wrap(r, fourth_root);
+    let q = b.add_wrap(half_q, half_q);
+    let q2 = b.doubling_high_mul(q, q);
+    let first = b.doubling_high_mul(q, r);
+    let cubed = b.doubling_high_mul(q, q2);
+    let second = b.doubling_high_mul(cubed, alpha_n);
+    let numerator = b.add_wrap(first, second);
+    let inner = b.add_wrap(alpha_i, q);
+    let square = b.doubling_high_mul(alpha_d, q2);
+    let inner = b.add_wrap(inner, square);
+    let outer = b.doubling_high_mul(p, inner);
+    let linear = b.doubling_high_mul(alpha_f, q);
+    (numerator, b.add_wrap(outer, linear))
+}
+
+fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
+    let distance = b.i32(distance);
+    b.round_shift(value, distance)
+}
+
+/// `value * 2^distance` of a positive number, saturating at 32 bits.
+fn saturating_shift_by(b: &mut Builder<'_>, value: Value, distance: Value) -> Value {
+    let maximum = b.i32(i32::MAX);
+    let most = b.value(l::ShrU {}, &[maximum, distance], Type::I32);
+    let shifted = b.value(l::Shl {}, &[value, distance], Type::I32);
+    let overflows = b.cmp(l::Predicate::Gt, value, most);
+    b.select(overflows, maximum, shifted)
+}
+
+impl LowerOp for L2Normalization {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        kernel.allow_in_place(0, 0);
+        let (count, length) = rows(kernel);
+        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let zero_point = kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point);
+        if !float && length > 1 << 15 {
+            return Err(kernel.error(format!("expected rows of at most 32768 elements, got {length}")));
+        }
+        let (input, output) = (kernel.input(0), kernel.output(0));
+        let b = &mut kernel.b;
+        b.for_count(count, |b, row| {
+            let start = b.mul_const(row, to_i32(length));
+            if float {
+                normalize_float(b, input, output, start, length);
+            } else {
+                normalize(b, input, output, start, length, zero_point);
+            }
+        });
+        Ok(())
+    }
+}
+
+fn normalize_float(b: &mut Builder<'_>, input: Value, output: Value, start: Value, length: usize) {
+    let zero = b.f32(0.0);
+    let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+        let square = b.mul(x, x);
+        b.add(sum, square)
+    });
+    let norm = b.value(l::Sqrt {}, &[sum], Type::F32);
+    let least = b.f32(1e-6);
+    let norm = b.max(least, norm);
+    map_row(b, input, output, start, length, |b, x| b.value(l::Div {}, &[x, norm], Type::F32));
+}
+
+fn normalize(b: &mut Builder<'_>, input: Value, output: Value, start: Value, length: usize, zero_point: i32) {
+    let zero = b.i32(0);
+    let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+        let x = b.add_const(x, -zero_point);
+        let square = b.mul(x, x);
+        b.add(sum, square)
+    });
+    let (multiplier, shift) = inverse_square_root(b, sum);
+    // The result's scale is 1/128.
+    let shift = b.add_const(shift, 7);
+    map_row(b, input, output, start, length, |b, x| {
+        let x = b.add_const(x, -zero_point);
+        let scaled = b.value(l::Requantize {}, &[x, multiplier, shift], Type::I32);
+        b.value(l::Saturate { bits: 8 }, &[scaled], Type::I32)
+    });
+}
+
+/// `1 / sqrt(x)` as multiplier and shift, as `fixed_point::get_inv_sqrt_quantized_multiplier_exp` computes it.
+fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
+    let QuantizedMultiplier { multiplier, shift } =
+        mcunet_ir::fixed_point::get_inv_sqrt_quantized_multiplier_exp(1);
+    let (known_multiplier, known_shift) = (b.i32(multiplier), b.i32(shift));
+    let (one, two) = (b.i32(1), b.i32(2));
+    let is_small = b.cmp(l::Predicate::Le, x, one);
+    let x = b.select(is_small, two, x);
+    let (scaled, right_shift) = scale_by_power_of_four(b, x);
+    let input = b.value(l::Shr {}, &[scaled, one], Type::I32);
+    let half = b.value(l::RoundShift {}, &[input, one], Type::I32);
+    let three_halves = b.i32(3 << 27);
+    let mut root = b.i32(1 << 28);
+    for _ in 0..5 {
+        let square = b.value(l::DoublingHighMul {}, &[root, root], Type::I32);
+        let cube = b.value(l::DoublingHighMul {}, &[square, root], Type::I32);
+        let cube = saturating_shift_left(b, cube, 6);
+        let first = b.value(l::DoublingHighMul {}, &[three_halves, root], Type::I32);
+        let second = b.value(l::DoublingHighMul {}, &[half, cube], Type::I32);
+        let step = b.value(l::Sub { wrap: true }, &[first, second], Type::I32);
+        root = saturating_shift_left(b, step, 3);
+    }
+    // The square root of one half.
+    let half_root = b.i32(1_518_500_250);
+    let root = b.value(l::DoublingHighMul {}, &[root, half_root], Type::I32);
+    // A negative right shift becomes part of the multiplier.
+    let zero = b.i32(0);
+    let left = b.sub(zero, right_shift);
+    let left = b.max(left, zero);
+    let multiplier = b.value(l::Shl {}, &[root, left], Type::I32);
+    let right = b.max(right_shift, zero);
+    let shift = b.sub(zero, right);
+    let multiplier = b.select(is_small, known_multiplier, multiplier);
+    let shift = b.select(is_small, known_shift, shift);
+    (multiplier, shift)
+}
+
+/// `x` brought to `[2^27, 2^29)` by a power of four, and the right shift that follows from it.
+fn scale_by_power_of_four(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
+    // Down by one step of four while at or above 2^29: at most once for a positive number of 31 bits.
+    let (one, two, limit) = (b.i32(1), b.i32(2), b.i32(1 << 29));
+    let is_large = b.cmp(l::Predicate::Ge, x, limit);
+    let down = b.value(l::Shr {}, &[x, two], Type::I32);
+    let x = b.select(is_large, down, x);
+    let (twelve, eleven) = (b.i32(12), b.i32(11));
+    let shift = b.select(is_large, twelve, eleven);
+    let leading = b.value(l::Clz {}, &[x], Type::I32);
+    let pairs = b.add_const(leading, -1);
+    let pairs = b.value(l::Shr {}, &[pairs, one], Type::I32);
+    let pairs = b.add_const(pairs, -1);
+    let shift = b.sub(shift, pairs);
+    let distance = b.add(pairs, pairs);
+    (b.value(l::Shl {}, &[x, distance], Type::I32), shift)
+}
