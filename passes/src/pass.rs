@@ -75,7 +75,7 @@ pub trait ConfiguredPass: Pass + std::fmt::Debug {
     fn options(&self) -> Vec<(&'static str, String)>;
 }
 
-impl std::fmt::Display for dyn ConfiguredPass {
+impl std::fmt::Display for dyn ConfiguredPass + '_ {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.head().name)?;
         let options: Vec<String> = self

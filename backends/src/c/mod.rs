@@ -1,0 +1,49 @@
+//! C99: freestanding, re-entrant, no malloc, nothing but `memcpy`, `memmove` and `memset` from a library.
+//!
+//! A kernel becomes a static function; its loops are printed as they are. Operations of the DSP extension go through
+//! ACLE intrinsics or single instructions on Arm and through portable inline functions elsewhere, so that one file runs
+//! on the target and on a host.
+
+mod expression;
+mod header;
+mod kernel;
+mod names;
+mod prelude;
+mod project;
+mod source;
+mod weights;
+
+use crate::{Artifact, Backend, EmitOptions};
+use mcunet_ir::verify::Verified;
+use mcunet_ir::{Diagnostic, Diagnostics, Stage};
+use names::Names;
+
+/// The C back end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct C;
+
+impl Backend for C {
+    fn emit(&self, module: Verified<'_>, options: &EmitOptions) -> Result<Artifact, Diagnostics> {
+        if module.stage != Stage::Planned {
+            let found = module.stage.name();
+            return Err(
+                Diagnostic::error(format!("expected a planned module, got one of stage '{found}'")).into()
+            );
+        }
+        let Some(function) = module.functions.first() else {
+            return Err(Diagnostic::error("expected a module with a function, got an empty one").into());
+        };
+        let names = Names::new(&options.name, &module);
+        let name = &names.prefix;
+        let mut files = vec![
+            (format!("{name}.h"), header::header(function, &names).into_bytes()),
+            (format!("{name}.c"), source::source(function, &names)?.into_bytes()),
+            (format!("{name}_weights.h"), weights::header(&module, &names).into_bytes()),
+            (format!("{name}_weights.c"), weights::source(&module, &names)?.into_bytes()),
+        ];
+        if options.project {
+            files.extend(project::files(function, &names, options));
+        }
+        Ok(Artifact { files })
+    }
+}

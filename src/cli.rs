@@ -1,0 +1,371 @@
+//! The command line as types. Help on passes comes from their registry, help on targets from their files.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcunet_frontends::IoType;
+use mcunet_passes::pipeline::Level;
+use std::path::PathBuf;
+
+/// Compiles a trained neural network to firmware source for a microcontroller.
+///
+/// `mcunetc model.tflite` writes C99 without malloc, interpreter or runtime library to `./model/`.
+#[derive(Parser, Debug)]
+#[command(name = "mcunetc", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  mcunetc model.tflite                              write model/model.{h,c} and model/model_weights.c
+  mcunetc model.tflite --emit=project -o demo       a project with test vectors, Makefile and a QEMU example
+  mcunetc model.tflite --target stm32f746 --report=json
+  mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
+  mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
+
+Exit codes: 0 done, 1 the input can't be compiled, 2 wrong usage, 3 a budget is not met.")]
+pub struct Cli {
+    /// Other things to do than to compile.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Compile a model.
+    #[command(flatten)]
+    pub compile: CompileArgs,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run passes over a module and print the result: our mlir-opt.
+    Opt(OptArgs),
+    /// Run a model on given inputs and write its outputs.
+    Run(RunArgs),
+    /// Compile and run the emitted C, and compare it with the interpreter.
+    Check(CheckArgs),
+    /// Show operators, shapes, quantization and multiply-accumulates.
+    Inspect(InspectArgs),
+    /// List the devices that can be compiled for.
+    Targets(TargetsArgs),
+}
+
+/// What to write.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Emit {
+    /// C sources: NAME.h, NAME.c, NAME_weights.c.
+    C,
+    /// The C sources with Makefile, CMakeLists.txt, test vectors and a bare-metal example for QEMU.
+    Project,
+    /// The module after the pipeline, in mcunetc's own text.
+    Mcir,
+}
+
+/// Type of the model's inputs and outputs.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoTypeArg {
+    /// As the model says.
+    Model,
+    /// Quantized to int8; QUANTIZE and DEQUANTIZE at the borders are dropped or added.
+    Int8,
+    /// Quantized to uint8.
+    Uint8,
+    /// Floats.
+    Float32,
+}
+
+impl From<IoTypeArg> for IoType {
+    fn from(arg: IoTypeArg) -> Self {
+        match arg {
+            IoTypeArg::Model => IoType::Model,
+            IoTypeArg::Int8 => IoType::Int8,
+            IoTypeArg::Uint8 => IoType::Uint8,
+            IoTypeArg::Float32 => IoType::Float32,
+        }
+    }
+}
+
+/// Optimization level.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LevelArg {
+    /// Reference lowering, layer by layer, nothing in place.
+    #[value(name = "0")]
+    O0,
+    /// Fast and small.
+    #[value(name = "2")]
+    O2,
+    /// Flash first.
+    #[value(name = "s")]
+    Os,
+}
+
+impl From<LevelArg> for Level {
+    fn from(arg: LevelArg) -> Self {
+        match arg {
+            LevelArg::O0 => Level::O0,
+            LevelArg::O2 => Level::O2,
+            LevelArg::Os => Level::Os,
+        }
+    }
+}
+
+/// Form of the report.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportFormat {
+    /// NAME_report.json with stable keys.
+    Json,
+}
+
+/// The device that is compiled for.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Target")]
+pub struct TargetArgs {
+    /// Device: a name from `mcunetc targets`, or a TOML file of your own.
+    #[arg(long, value_name = "NAME|FILE", default_value = "cortex-m4")]
+    pub target: String,
+    /// Processor core instead of the target's, such as cortex-m7.
+    #[arg(long, value_name = "CORE")]
+    pub core: Option<String>,
+    /// SRAM for the arena instead of the target's, such as 64KiB; exceeding it is an error.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub sram: Option<u64>,
+    /// Flash for constants instead of the target's, such as 1MiB; exceeding it is an error.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub flash: Option<u64>,
+    /// Clock in Hz instead of the target's.
+    #[arg(long, value_name = "HZ")]
+    pub clock: Option<u64>,
+}
+
+/// How the model is read.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Type of inputs and outputs.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
+    /// Name in the generated code; the file's name by default.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Which passes run.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Optimization")]
+pub struct PipelineArgs {
+    /// Optimization level: -O0, -O2 or -Os.
+    #[arg(short = 'O', value_enum, default_value = "2", value_name = "LEVEL")]
+    pub level: LevelArg,
+    /// Passes to run instead of the level's, such as 'canonicalize,lower,pack-weights,plan-memory'.
+    #[arg(long, value_name = "PASSES")]
+    pub pass_pipeline: Option<String>,
+}
+
+/// Arguments of the default command.
+#[derive(Args, Debug)]
+pub struct CompileArgs {
+    /// Model: .tflite or .mcir; `-` reads standard input.
+    #[arg(required = true)]
+    pub model: Option<PathBuf>,
+    /// What to write; may be given several times.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "c")]
+    pub emit: Vec<Emit>,
+    /// Folder for the output (a file or `-` for --emit=mcir); ./NAME by default.
+    #[arg(short, long, value_name = "DIR|FILE|-")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Write NAME_report.json beside the output.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub report: Option<ReportFormat>,
+    /// Print weights in --emit=mcir instead of leaving them out.
+    #[arg(long)]
+    pub print_weights: bool,
+    /// Explain every pass and its options, and exit.
+    #[arg(long, exclusive = true)]
+    pub help_passes: bool,
+}
+
+/// Arguments of `opt`.
+#[derive(Args, Debug)]
+pub struct OptArgs {
+    /// Module or model; `-` reads standard input.
+    pub file: PathBuf,
+    /// Passes to run, such as 'canonicalize,lower{dsp=false}'; none by default.
+    #[arg(long, value_name = "PASSES", default_value = "", hide_default_value = true)]
+    pub pass_pipeline: String,
+    /// Where the result goes.
+    #[arg(short, long, default_value = "-", value_name = "FILE|-")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Print the module before these passes, to standard error.
+    #[arg(long, value_name = "PASS", value_delimiter = ',')]
+    pub print_ir_before: Vec<String>,
+    /// Print the module after these passes, to standard error.
+    #[arg(long, value_name = "PASS", value_delimiter = ',')]
+    pub print_ir_after: Vec<String>,
+    /// Print the module before every pass.
+    #[arg(long)]
+    pub print_ir_before_all: bool,
+    /// Print the module after every pass.
+    #[arg(long)]
+    pub print_ir_after_all: bool,
+    /// Verify the module after every pass.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub verify_each: bool,
+    /// Print how long each pass took, to standard error.
+    #[arg(long)]
+    pub timing: bool,
+    /// Print the statistics of each pass, to standard error.
+    #[arg(long)]
+    pub stats: bool,
+    /// Print what each pass changed as a textual diff, to standard error.
+    #[arg(long)]
+    pub diff: bool,
+    /// Print MLIR's generic form.
+    #[arg(long)]
+    pub print_generic: bool,
+    /// Print locations.
+    #[arg(long)]
+    pub print_locations: bool,
+    /// Print weights instead of leaving them out.
+    #[arg(long)]
+    pub print_weights: bool,
+    /// Treat the input as several modules, separated by lines `// -----`.
+    #[arg(long)]
+    pub split_input_file: bool,
+    /// Check that exactly the errors announced by `// expected-error {{...}}` comments occur.
+    #[arg(long)]
+    pub verify_diagnostics: bool,
+}
+
+/// Which executor runs the model.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExecutorArg {
+    /// The reference interpreter of tensor operations.
+    Interp,
+    /// The interpreter of the lowered program, after the pipeline, with memory checks.
+    Lowered,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Input, by position or name: `input=image.npy`, `0=frame.bin` or just a file. `.npy`, or raw little-endian bytes.
+    #[arg(short, long, value_name = "[I=]FILE")]
+    pub input: Vec<String>,
+    /// Fill inputs that are not given with random data from this seed.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Folder for out0.bin, out1.bin, ...
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Write .npy instead of raw bytes.
+    #[arg(long)]
+    pub npy: bool,
+    /// Executor.
+    #[arg(long, value_enum, default_value = "interp")]
+    pub executor: ExecutorArg,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+}
+
+/// Where `check` runs the emitted C.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckOn {
+    /// The host's C compiler ($CC, or cc).
+    Host,
+    /// arm-none-eabi-gcc and a simulated Cortex-M4 (QEMU mps2-an386).
+    M4,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Where to run the emitted C.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "host")]
+    pub on: Vec<CheckOn>,
+    /// Input, by position or name, as for `run`; all inputs of one sample.
+    #[arg(short, long, value_name = "[I=]FILE")]
+    pub input: Vec<String>,
+    /// Random samples to try when no input is given.
+    #[arg(long, default_value_t = 3)]
+    pub samples: u64,
+    /// Seed of the random samples.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the generated project here instead of in a temporary folder.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+}
+
+/// Arguments of `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+}
+
+/// Arguments of `targets`.
+#[derive(Args, Debug)]
+pub struct TargetsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a size: `65536`, `64KiB`, `320kB`, `1MiB`, `1.5MB`.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let error = || format!("expected a size such as 65536, 64KiB, 320kB or 1MiB, got '{text}'");
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.replace('_', "").parse().map_err(|_| error())?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" | "k" => 1024.0,
+        "kb" => 1e3,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "mb" => 1e6,
+        _ => return Err(error()),
+    };
+    let bytes = number * factor;
+    if bytes.fract() == 0.0 && bytes < 2f64.powi(53) { Ok(bytes as u64) } else { Err(error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_take_decimal_and_binary_units() {
+        assert_eq!(parse_size("65536"), Ok(65536));
+        assert_eq!(parse_size("64KiB"), Ok(65536));
+        assert_eq!(parse_size("320kB"), Ok(320_000));
+        assert_eq!(parse_size("1.5MiB"), Ok(1_572_864));
+        assert!(parse_size("64 apples").is_err());
+        assert!(parse_size("").is_err());
+        assert!(parse_size("-1").is_err());
+    }
+}

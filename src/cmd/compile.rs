@@ -1,0 +1,177 @@
+//! The default command: a model in, firmware source out.
+
+use crate::Io;
+use crate::cli::{CompileArgs, Emit, ReportFormat};
+use crate::files;
+use crate::report::layers::{LayerObserver, macs};
+use crate::report::{Report, weight_bytes};
+use crate::session::{self, Failure, usage};
+use crate::tensors::{RandomTensors, port_type};
+use mcunet_backends::c::C;
+use mcunet_backends::{Backend, EmitOptions, GoldenVector};
+use mcunet_ir::diag::Category;
+use mcunet_ir::interp::{Executor, Interpreter};
+use mcunet_ir::text::{PrintOptions, print};
+use mcunet_ir::verify::verify;
+use mcunet_ir::{Diagnostic, Module, Tensor};
+use mcunet_passes::registry::Registry;
+use mcunet_passes::target::Target;
+use std::path::{Path, PathBuf};
+
+/// Random test vectors in a generated project.
+const PROJECT_VECTORS: u64 = 2;
+
+/// A model after its pipeline.
+pub struct Compiled {
+    /// The module as imported: the reference.
+    pub imported: Module,
+    /// The module after the pipeline.
+    pub module: Module,
+    /// Its figures.
+    pub report: Report,
+}
+
+/// Compiles and writes what was asked for.
+pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
+    if args.help_passes {
+        return super::print(io, &Registry::builtin().reference());
+    }
+    let Some(model) = &args.model else { return Err(usage("expected a model").into()) };
+    let target = session::target(&args.target)?;
+    let pipeline = session::pipeline(&args.pipeline)?;
+    let imported = session::load(model, &args.model_args, io)?;
+    let compiled = compile(imported, &pipeline, &target)?;
+    let name = compiled.module.name.to_string();
+    let outputs = outputs(args, &compiled, &target)?;
+    let place = place(args, &name)?;
+    match &place {
+        Place::Folder(folder) => files::write_all(folder, &outputs)?,
+        Place::Single(path) => {
+            let bytes: Vec<u8> = outputs.into_iter().flat_map(|(_, bytes)| bytes).collect();
+            files::write(path, &bytes, io)?;
+        }
+    }
+    super::progress(io, &format!("{name} for {}: {}", target.name, compiled.report.summary()));
+    Ok(())
+}
+
+/// Runs the pipeline over an imported module and checks the flash budget.
+pub fn compile(
+    imported: Module,
+    pipeline: &mcunet_passes::pipeline::Pipeline,
+    target: &Target,
+) -> Result<Compiled, Failure> {
+    let mut module = imported.clone();
+    let mut observer = LayerObserver::default();
+    session::optimize(&mut module, pipeline, target, true, &mut observer)?;
+    let report = Report::new(&module, target, macs(&imported), observer.layers);
+    check_flash(&module, target)?;
+    Ok(Compiled { imported, module, report })
+}
+
+fn check_flash(module: &Module, target: &Target) -> Result<(), Failure> {
+    let constants: usize = module.functions.iter().map(weight_bytes).sum();
+    let budget = target.flash_bytes;
+    if budget == 0 || constants as u64 <= budget {
+        return Ok(());
+    }
+    let message = format!(
+        "expected at most {budget} bytes of constants, got {constants}: {} too many",
+        constants as u64 - budget
+    );
+    Err(Diagnostic::error(message)
+        .category(Category::Budget)
+        .note("the program's code comes on top")
+        .help("raise --flash or choose a larger --target")
+        .into())
+}
+
+/// Files to write, by path relative to the output folder.
+fn outputs(
+    args: &CompileArgs,
+    compiled: &Compiled,
+    target: &Target,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let name = &compiled.module.name;
+    let mut files = Vec::new();
+    for emit in &args.emit {
+        match emit {
+            Emit::Mcir => {
+                let options = PrintOptions { weights: args.print_weights, ..PrintOptions::default() };
+                files.push((format!("{name}.mcir"), print(&compiled.module, &options).into_bytes()));
+            }
+            // A project contains the sources.
+            Emit::C if args.emit.contains(&Emit::Project) => {}
+            Emit::C => files.extend(emit_c(compiled, target, false, Vec::new())?),
+            Emit::Project => {
+                let samples = random_samples(&compiled.imported, 1, PROJECT_VECTORS)?;
+                let golden = golden(&compiled.imported, samples)?;
+                files.extend(emit_c(compiled, target, true, golden)?);
+            }
+        }
+    }
+    if args.report == Some(ReportFormat::Json) {
+        files.push((format!("{name}_report.json"), compiled.report.to_json().into_bytes()));
+    }
+    Ok(files)
+}
+
+/// The C sources, or a whole project, of a planned module.
+pub fn emit_c(
+    compiled: &Compiled,
+    target: &Target,
+    project: bool,
+    golden: Vec<GoldenVector>,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    if compiled.module.stage != mcunet_ir::Stage::Planned {
+        let message =
+            format!("expected a planned module for C, got one of stage '{}'", compiled.module.stage.name());
+        return Err(usage(message).help("end the pipeline with lower,pack-weights,plan-memory").into());
+    }
+    let verified = verify(&compiled.module)?;
+    let options = EmitOptions { name: compiled.module.name.to_string(), core: target.core, project, golden };
+    Ok(C.emit(verified, &options)?.files)
+}
+
+/// Random inputs of a model, one vector per sample.
+pub fn random_samples(module: &Module, seed: u64, count: u64) -> Result<Vec<Vec<Tensor>>, Failure> {
+    let ports = module.functions.first().map(|function| function.inputs.as_slice()).unwrap_or_default();
+    let mut random = RandomTensors::new(seed);
+    (0..count)
+        .map(|_| {
+            ports.iter().map(|port| Ok(random.tensor(port_type(port)?))).collect::<Result<Vec<_>, Failure>>()
+        })
+        .collect()
+}
+
+/// What the reference interpreter says of samples.
+pub fn golden(module: &Module, samples: Vec<Vec<Tensor>>) -> Result<Vec<GoldenVector>, Failure> {
+    let mut interpreter = Interpreter::new(module);
+    samples
+        .into_iter()
+        .map(|inputs| {
+            let outputs = interpreter.run(&inputs).map_err(|error| Diagnostic::error(error.to_string()))?;
+            Ok(GoldenVector { inputs, outputs })
+        })
+        .collect()
+}
+
+enum Place {
+    Folder(PathBuf),
+    Single(PathBuf),
+}
+
+/// Where the output goes: a folder, or for a single text a file or standard output.
+fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
+    let single = args.emit == [Emit::Mcir] && args.report.is_none();
+    match &args.output {
+        None => Ok(Place::Folder(PathBuf::from(name))),
+        Some(path) if single && (path == Path::new("-") || path.extension().is_some()) => {
+            Ok(Place::Single(path.clone()))
+        }
+        Some(path) if path == Path::new("-") => Err(usage("expected a folder for several files, got '-'")
+            .help("only --emit=mcir fits one stream")
+            .into()),
+        Some(path) => Ok(Place::Folder(path.clone())),
+    }
+}

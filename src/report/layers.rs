@@ -1,0 +1,159 @@
+//! The layers of a model: what `inspect` lists and the report measures.
+
+use mcunet_ir::loops::LoopOp;
+use mcunet_ir::module::{Function, Module, Op, OpKind};
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::types::{Element, TensorType};
+use mcunet_ir::{Origin, Type};
+use mcunet_passes::manager::{Observer, PassRun};
+use mcunet_passes::pass::ConfiguredPass;
+use serde::Serialize;
+
+/// One operation of a model.
+#[derive(Serialize, Debug, Clone)]
+pub struct Layer {
+    /// Position in the order of execution.
+    pub index: usize,
+    /// Where it comes from in the model.
+    pub origin: String,
+    /// The operation.
+    pub op: String,
+    /// Shapes of the activations it reads.
+    pub inputs: Vec<Vec<usize>>,
+    /// Shapes of the results.
+    pub outputs: Vec<Vec<usize>>,
+    /// Element type of the first result, with its quantization.
+    pub element: String,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of the buffers it touches.
+    pub buffer_bytes: usize,
+    /// Bytes of the constants it reads.
+    pub weight_bytes: usize,
+}
+
+/// Layers of a tensor function: all ops but constants, and, if `kernels_only`, but those that become no kernel.
+pub fn layers(module: &Module, kernels_only: bool) -> Vec<Layer> {
+    let Some(function) = module.functions.first() else { return Vec::new() };
+    let mut layers = Vec::new();
+    for &op in &function.blocks[function.body].ops {
+        let OpKind::Nn(kind) = &function.ops[op].kind else { continue };
+        let skipped = match kind {
+            NnOp::Const(_) => true,
+            NnOp::Reshape(_) => kernels_only,
+            _ => false,
+        };
+        if !skipped {
+            layers.push(layer(function, op, kind, layers.len()));
+        }
+    }
+    layers
+}
+
+/// Multiply-accumulates of a tensor function.
+pub fn macs(module: &Module) -> u64 {
+    layers(module, false).iter().map(|layer| layer.macs).sum()
+}
+
+fn layer(function: &Function, op: Op, kind: &NnOp, index: usize) -> Layer {
+    let data = &function.ops[op];
+    let tensor = |&value: &mcunet_ir::Value| function.ty(value).as_tensor();
+    let operands: Vec<&TensorType> = data.operands.iter().filter_map(tensor).collect();
+    let results: Vec<&TensorType> = data.results.iter().filter_map(tensor).collect();
+    let is_constant = |&value: &mcunet_ir::Value| {
+        function
+            .defining_op(value)
+            .is_some_and(|op| matches!(function.ops[op].kind, OpKind::Nn(NnOp::Const(_))))
+    };
+    let constants = data.operands.iter().filter(|&value| is_constant(value)).filter_map(tensor);
+    let weight_bytes = constants.map(TensorType::size_bytes).sum();
+    let activations = data.operands.iter().filter(|&value| !is_constant(value)).filter_map(tensor);
+    Layer {
+        index,
+        origin: origin(&data.origin),
+        op: data.kind.name().to_owned(),
+        inputs: activations.clone().map(|ty| ty.shape.0.clone()).collect(),
+        outputs: results.iter().map(|ty| ty.shape.0.clone()).collect(),
+        element: results.first().map(|ty| element(ty)).unwrap_or_default(),
+        macs: kind.semantics().macs(&operands, &results),
+        buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
+            + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
+        weight_bytes,
+    }
+}
+
+/// The origin without the file's name, which is the same for all layers.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Model { operator, name, .. } => format!("{operator} {name}"),
+        Origin::Fused(parts) => {
+            let parts: Vec<String> = parts.iter().map(self::origin).collect();
+            parts.join(" + ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Element type as people write it: `i8 scale 0.0235 zero point -5`.
+pub fn element(ty: &TensorType) -> String {
+    match &ty.element {
+        Element::Plain(scalar) => scalar.name().to_owned(),
+        Element::Quant(quant) => match quant.affine() {
+            Some(affine) => {
+                format!(
+                    "{} scale {} zero point {}",
+                    quant.storage.name(),
+                    affine.scale.get(),
+                    affine.zero_point
+                )
+            }
+            None => format!("{} per axis", quant.storage.name()),
+        },
+    }
+}
+
+/// Fills in what only the lowered program knows: constants as packed, buffers with scratch.
+pub fn measure(function: &Function, layers: &mut [Layer]) {
+    let kernels = function.blocks[function.body]
+        .ops
+        .iter()
+        .filter(|&&op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))));
+    for (&kernel, layer) in kernels.zip(layers) {
+        let bytes = |ty: &Type| ty.as_memref().map_or(0, mcunet_ir::types::MemRefType::size_bytes);
+        layer.buffer_bytes =
+            function.ops[kernel].operands.iter().map(|&buffer| bytes(function.ty(buffer))).sum();
+        layer.weight_bytes = data_read(function, kernel).iter().map(|&data| bytes(function.ty(data))).sum();
+    }
+}
+
+/// Constants that a kernel's body reads.
+fn data_read(function: &Function, kernel: Op) -> std::collections::BTreeSet<mcunet_ir::Value> {
+    let mut read = std::collections::BTreeSet::new();
+    for &body in &function.ops[kernel].regions {
+        function.walk_block(body, &mut |op| {
+            read.extend(function.ops[op].operands.iter().copied().filter(|&value| {
+                function.defining_op(value).is_some_and(|definition| {
+                    matches!(function.ops[definition].kind, OpKind::Loop(LoopOp::Data(_)))
+                })
+            }));
+        });
+    }
+    read
+}
+
+/// Notes the layers as they are right before lowering, when shapes and multiply-accumulates are still known.
+#[derive(Default)]
+pub struct LayerObserver {
+    /// The layers that become kernels, in order.
+    pub layers: Vec<Layer>,
+}
+
+impl Observer for LayerObserver {
+    fn before(&mut self, _index: usize, pass: &dyn ConfiguredPass, module: &Module) {
+        if pass.head().name == "lower" {
+            self.layers = layers(module, true);
+        }
+    }
+
+    fn after(&mut self, _run: &PassRun<'_>, _module: &Module) {}
+}

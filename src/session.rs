@@ -1,0 +1,164 @@
+//! What every subcommand does: read a model, find the target, run a pipeline, fail readably.
+
+use crate::Io;
+use crate::cli::{ModelArgs, PipelineArgs, TargetArgs};
+use crate::files;
+use mcunet_frontends::{ImportOptions, import};
+use mcunet_ir::diag::{Category, render};
+use mcunet_ir::{Diagnostic, Diagnostics, Module};
+use mcunet_passes::manager::{self, Observer};
+use mcunet_passes::pass::PassContext;
+use mcunet_passes::pipeline::{Level, Pipeline};
+use mcunet_passes::registry::Registry;
+use mcunet_passes::target::{Core, Memory, Target};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a command failed, with the texts that its locations point into.
+#[derive(Debug, Default)]
+pub struct Failure {
+    diagnostics: Diagnostics,
+    sources: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self { diagnostics, sources: Vec::new() }
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Diagnostics::from(diagnostic).into()
+    }
+}
+
+impl Failure {
+    /// Adds the text that locations in `file` point into.
+    #[must_use]
+    pub fn with_source(mut self, file: &str, text: &str) -> Self {
+        self.sources.push((file.into(), text.into()));
+        self
+    }
+
+    /// The gravest reason among the messages: usage before input before budget.
+    pub fn category(&self) -> Category {
+        let has = |category| self.diagnostics.0.iter().any(|diagnostic| diagnostic.category == category);
+        if has(Category::Usage) {
+            Category::Usage
+        } else if has(Category::Budget) && !has(Category::Input) {
+            Category::Budget
+        } else {
+            Category::Input
+        }
+    }
+
+    /// The messages as the user reads them.
+    pub fn render(&self, color: bool) -> String {
+        let mut sources = render::SourceMap::default();
+        for (file, text) in &self.sources {
+            sources.add(file.clone(), text.clone());
+        }
+        render::render(&self.diagnostics, &sources, color)
+    }
+
+    /// The messages.
+    pub fn diagnostics(&self) -> &Diagnostics {
+        &self.diagnostics
+    }
+}
+
+/// A wrong command line.
+pub fn usage(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(message).category(Category::Usage)
+}
+
+/// File name without folders, so that no output depends on where the compiler runs.
+pub fn base_name(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "stdin".to_owned();
+    }
+    path.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Reads and imports a model and names the module.
+pub fn load(path: &Path, args: &ModelArgs, io: &mut Io<'_>) -> Result<Module, Failure> {
+    let bytes = files::read(path, io)?;
+    let file = base_name(path);
+    let options = ImportOptions { io_type: args.io_type.into() };
+    let mut module = import(&bytes, &file, &options)
+        .map_err(|diagnostics| with_text(diagnostics.into(), &file, &bytes))?;
+    mcunet_ir::verify::verify(&module).map_err(|diagnostics| with_text(diagnostics.into(), &file, &bytes))?;
+    if let Some(name) = &args.name {
+        module.name = name.as_str().into();
+    } else if module.name.is_empty() {
+        module.name = file.split('.').next().unwrap_or("model").into();
+    }
+    Ok(module)
+}
+
+/// Lets locations in a textual input show their line.
+pub fn with_text(failure: Failure, file: &str, bytes: &[u8]) -> Failure {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => failure.with_source(file, text),
+        Err(_) => failure,
+    }
+}
+
+/// The target of the command line.
+pub fn target(args: &TargetArgs) -> Result<Target, Failure> {
+    let mut target = named_target(&args.target)?;
+    if let Some(core) = &args.core {
+        target.core = Core::from_name(core).ok_or_else(|| {
+            let known: Vec<&str> = Core::ALL.iter().map(|core| core.name()).collect();
+            usage(format!("unknown core '{core}'")).help(format!("cores are {}", known.join(", ")))
+        })?;
+    }
+    if let Some(bytes) = args.sram {
+        target.sram = vec![Memory { name: "sram".to_owned(), bytes }];
+    }
+    if let Some(bytes) = args.flash {
+        target.flash_bytes = bytes;
+    }
+    if let Some(hz) = args.clock {
+        target.clock_hz = hz;
+    }
+    Ok(target)
+}
+
+fn named_target(name: &str) -> Result<Target, Failure> {
+    if let Some(target) = Target::find(name) {
+        return Ok(target);
+    }
+    if !name.ends_with(".toml") {
+        let message = format!("unknown target '{name}'");
+        let help = "`mcunetc targets` lists the known ones; a file of your own ends in .toml";
+        return Err(usage(message).help(help).into());
+    }
+    let text =
+        std::fs::read_to_string(name).map_err(|error| files::io_error("read", Path::new(name), &error))?;
+    Target::from_toml(&text).map_err(|error| {
+        Diagnostic::error(format!("'{name}' is no target: {}", error.trim()))
+            .help("the files under passes/targets show the form")
+            .into()
+    })
+}
+
+/// The pipeline of the command line.
+pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
+    let level: Level = args.level.into();
+    let text = args.pass_pipeline.as_deref().unwrap_or(level.pipeline());
+    Ok(Pipeline::parse(text, &Registry::builtin())?)
+}
+
+/// Runs a pipeline over a module.
+pub fn optimize(
+    module: &mut Module,
+    pipeline: &Pipeline,
+    target: &Target,
+    verify_each: bool,
+    observer: &mut dyn Observer,
+) -> Result<(), Failure> {
+    let cx = PassContext::new(target);
+    Ok(manager::run(pipeline, module, &cx, verify_each, observer)?)
+}
