@@ -38,7 +38,7 @@ fn mcunetc(arguments: &[String], mut stdin: &[u8]) -> Outcome {
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     let mut stdout = Vec::new();
     let mut stderr = Vec::new();
-    let mut io = mcunetc::Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+    let mut io = mcunetc::Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr, color: false };
     let status = mcunetc::run(&arguments, &mut io);
     Outcome { status, stdout, stderr }
 }
