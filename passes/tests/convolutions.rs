@@ -1,5 +1,5 @@
-//! Kernels of convolutions, linear layers, pools, reductions and normalizations against the ops' semantics, on seeded
-//! random shapes, strides, paddings and quantizations.
+//! Kernels of convolutions, linear layers and pools against the ops' semantics, on seeded random shapes, strides,
+//! paddings and quantizations.
 
 mod lowering;
 
@@ -138,5 +138,43 @@ fn fully_connected_layers() {
         }
         let op = nn::FullyConnected { keep_dims: random.flag(), clamp: operands.clamp };
         operands.check(&format!("seed {seed}"), op);
+    }
+}
+
+#[test]
+fn depthwise_convolutions() {
+    for seed in 0..250 {
+        let random = &mut Random(seed);
+        let w = window(random, if seed % 7 == 0 { 8 } else { 4 }, true);
+        let multiplier = if random.range(0, 3) == 0 { random.size(2, 4) } else { 1 };
+        let input = [random.size(1, 2), w.input[0], w.input[1], random.size(1, 9)];
+        let filter = [1, w.kernel[0], w.kernel[1], input[3] * multiplier];
+        let operands = operands(random, seed % 5 == 0, &input, &filter, 3);
+        let op =
+            nn::DepthwiseConv2d { stride: w.stride, pad: w.pad, dilation: w.dilation, clamp: operands.clamp };
+        operands.check(&format!("seed {seed}"), op);
+    }
+}
+
+#[test]
+fn pools() {
+    for seed in 0..200 {
+        let random = &mut Random(seed);
+        let w = window(random, 5, false);
+        let shape = [random.size(1, 2), w.input[0], w.input[1], random.size(1, 6)];
+        let (input, clamp, element) = if seed % 4 == 0 {
+            (random.float(&shape, 8.0), float_clamp(random), FLOAT)
+        } else {
+            let (scale, zero_point) = (random.scale(0.01, 1.0), random.zero_point());
+            let input = random.int8(&shape, scale, zero_point);
+            let element = input.ty.element.clone();
+            (input, int_clamp(random), element)
+        };
+        let kernel = w.kernel.map(|size| size as u32);
+        let what = format!("seed {seed}");
+        let average = nn::AvgPool2d { kernel, stride: w.stride, pad: w.pad, clamp };
+        check(&what, average, &[(&input, false)], &element);
+        let greatest = nn::MaxPool2d { kernel, stride: w.stride, pad: w.pad, clamp };
+        check(&what, greatest, &[(&input, false)], &element);
     }
 }

@@ -98,6 +98,10 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
     });
 }
 
+/// Rows of up to this many elements sum to less than 2^28, since no exponential adds more than 2^19: the final shift of
+/// 35 less the sum's leading zeros is then at most 31. That of a longer row, if it is nearly flat, is not.
+const LONGEST_SHORT_ROW: usize = 511;
+
 fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
     let (count, length) = rows(kernel);
     // Differences beyond the table count as zero: the table is filled up, so that every difference has an entry.
@@ -116,11 +120,23 @@ fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
         // 12 integer digits less the headroom, plus 31 - 8 bits of the result.
         let all = b.i32(12 + 23);
         let shift = b.sub(all, headroom);
+        let shifts_out = (length > LONGEST_SHORT_ROW).then(|| {
+            let most = b.i32(31);
+            b.cmp(l::Predicate::Gt, shift, most)
+        });
         map_row(b, input, output, start, length, |b, x| {
             let difference = b.sub(max, x);
             let e = b.load(exponentials, difference);
             let product = b.value(l::DoublingHighMul {}, &[scale, e], Type::I32);
             let scaled = b.value(l::RoundShift {}, &[product, shift], Type::I32);
+            let scaled = match shifts_out {
+                // What `fixed_point::rounding_divide_by_pot` makes of 0 and more beyond 31 bits.
+                Some(shifts_out) => {
+                    let one = b.i32(1);
+                    b.select(shifts_out, one, scaled)
+                }
+                None => scaled,
+            };
             let result = b.add_const(scaled, -128);
             let result = b.value(l::Saturate { bits: 8 }, &[result], Type::I32);
             if known >= 256 {
