@@ -383,7 +383,9 @@ static inline int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
 static inline int32_t saturate_8(int32_t x)
 {
 #if HAS_DSP
-    return __ssat(x, 8);
+    int32_t result;
+    __asm__(\"ssat %0, #8, %1\" : \"=r\"(result) : \"r\"(x));
+    return result;
 #else
     return x < -128 ? -128 : (x > 127 ? 127 : x);
 #endif
@@ -523,7 +525,7 @@ static inline uint32_t extend_add_odd(uint32_t base, uint32_t x)
 static inline int32_t dual_mac(uint32_t a, uint32_t b, int32_t sum)
 {
 #if HAS_DSP
-    return __smlad((int16x2_t)a, (int16x2_t)b, sum);
+    return (int32_t)__smlad((int16x2_t)a, (int16x2_t)b, sum);
 #else
     const int32_t low = (int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b & 0xffffu);
     const int32_t high = (int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b >> 16);

@@ -275,7 +275,7 @@ fn makefile(names: &Names) -> String {
          build/test.elf: $(SOURCES) $(HEADERS) qemu/console.c qemu/startup.c qemu/mps2-an386.ld\n\t@mkdir -p build\n\
          \t$(ARM_CC) -std=gnu99 -ffp-contract=off $(ARM_FLAGS) -ffunction-sections -fdata-sections -Wall -Wextra \
          -Wconversion -Werror $(ARM_LINK) -o $@ $(SOURCES) qemu/console.c qemu/startup.c\n\n\
-         run-qemu: build/test.elf\n\t$(QEMU) -M mps2-an386 -display none -monitor none -serial none -nic none \\\n\
+         run-qemu: build/test.elf\n\t$(QEMU) -M mps2-an386 -display none -monitor none -serial none \\\n\
          \t\t-semihosting-config enable=on,target=native -kernel build/test.elf\n\n\
          clean:\n\trm -rf build\n\n.PHONY: test run-qemu clean\n"
     )
