@@ -110,10 +110,10 @@ pub fn weight_bytes(function: &Function) -> usize {
     let mut names = std::collections::BTreeSet::new();
     let mut bytes = 0;
     for op in function.walk() {
-        if let OpKind::Loop(LoopOp::Data(data)) = &function.ops[op].kind {
-            if names.insert(data.value.name.clone()) {
-                bytes += data.value.count * data.value.element.size_bytes();
-            }
+        if let OpKind::Loop(LoopOp::Data(data)) = &function.ops[op].kind
+            && names.insert(data.value.name.clone())
+        {
+            bytes += data.value.count * data.value.element.size_bytes();
         }
     }
     bytes

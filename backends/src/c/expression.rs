@@ -52,7 +52,11 @@ impl Expression {
     /// `lhs operator rhs`; the right operand is parenthesized if it binds no tighter.
     pub fn binary(lhs: &Expression, operator: &str, rhs: &Expression, precedence: Precedence) -> Self {
         let (left, right) = match precedence {
-            Precedence::Mixed => (lhs.at(Precedence::Sum), rhs.at(Precedence::Sum)),
+            // Few know how shifts and bitwise operators bind; comparisons are clear.
+            Precedence::Mixed if operator.contains(['<', '>', '=']) && !matches!(operator, "<<" | ">>") => {
+                (lhs.at(Precedence::Sum), rhs.at(Precedence::Sum))
+            }
+            Precedence::Mixed => (lhs.at(Precedence::Unary), rhs.at(Precedence::Unary)),
             Precedence::Sum => {
                 // Sums of sums need no parentheses but after a minus.
                 let tight = operator == "-" || rhs.text.starts_with('-');

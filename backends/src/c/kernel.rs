@@ -515,10 +515,11 @@ impl<'p> KernelPrinter<'p> {
             return self.call(wrapping[usize::from(*ty == Type::I64)], &[lhs, rhs]);
         }
         // A negative literal is subtracted instead of added.
-        if let ("+", Some(positive)) = (operator, rhs.text.strip_prefix('-')) {
-            if rhs.precedence == Precedence::Unary && positive.chars().all(|c| c.is_ascii_digit()) {
-                return Expression::binary(lhs, "-", &Expression::literal(positive), Precedence::Sum);
-            }
+        if let ("+", Some(positive)) = (operator, rhs.text.strip_prefix('-'))
+            && rhs.precedence == Precedence::Unary
+            && positive.chars().all(|c| c.is_ascii_digit())
+        {
+            return Expression::binary(lhs, "-", &Expression::literal(positive), Precedence::Sum);
         }
         Expression::binary(lhs, operator, rhs, Precedence::Sum)
     }

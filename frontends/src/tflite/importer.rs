@@ -82,13 +82,13 @@ impl<'m> Importer<'m> {
 
     fn input(&mut self, index: TensorIndex) -> Result<(), Refusal> {
         let tensor = self.file_tensor(index);
-        if let Some(signature) = &tensor.shape_signature {
-            if let Some(axis) = (1..signature.len()).find(|&axis| signature[axis] < 0) {
-                return Err(format!(
-                    "input '{}': expected static dimensions (but for the batch), got a dynamic dimension {axis}",
-                    tensor.name
-                ));
-            }
+        if let Some(signature) = &tensor.shape_signature
+            && let Some(axis) = (1..signature.len()).find(|&axis| signature[axis] < 0)
+        {
+            return Err(format!(
+                "input '{}': expected static dimensions (but for the batch), got a dynamic dimension {axis}",
+                tensor.name
+            ));
         }
         if self.values[index.index()].is_some() {
             return Err(format!("expected distinct inputs, got '{}' twice", tensor.name));

@@ -196,7 +196,7 @@ pub fn paired_position(row: usize, k: usize) -> usize {
 }
 
 fn pair(data: &Data, rows: usize, columns: usize, block: usize) -> Result<Data, String> {
-    if block == 0 || block % 2 != 0 || columns % 4 != 0 {
+    if block == 0 || !block.is_multiple_of(2) || !columns.is_multiple_of(4) {
         return Err(format!("expected an even block and columns in fours, got {block} and {columns}"));
     }
     let source = data.to_i64s().ok_or("expected an integer filter, got floats")?;

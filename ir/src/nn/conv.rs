@@ -35,10 +35,10 @@ fn verify_types(
                         .to_owned(),
                 );
             }
-            if let Some(Granularity::PerAxis { axis, .. }) = filter.quant().map(|quant| &quant.granularity) {
-                if *axis != channel_axis {
-                    report.push(format!("expected filter scales along dimension {channel_axis}, got {axis}"));
-                }
+            if let Some(Granularity::PerAxis { axis, .. }) = filter.quant().map(|quant| &quant.granularity)
+                && *axis != channel_axis
+            {
+                report.push(format!("expected filter scales along dimension {channel_axis}, got {axis}"));
             }
             if bias.storage() != Scalar::I32 {
                 report.push(format!("expected an i32 bias, got {}", bias.storage().name()));

@@ -239,7 +239,7 @@ impl Unary for HardSwish {
     const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
 
     fn real(&self, x: f32) -> f32 {
-        x * (x + 3.0).max(0.0).min(6.0) / 6.0
+        x * (x + 3.0).clamp(0.0, 6.0) / 6.0
     }
 
     fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {

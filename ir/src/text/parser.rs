@@ -29,6 +29,7 @@ pub fn parse(text: &str, file: &str) -> Result<Module, Diagnostics> {
         aliases: HashMap::new(),
         resources: Vec::new(),
         depth: 0,
+        resume: None,
     };
     if let Err(error) = parser.file() {
         parser.report(error);
@@ -48,6 +49,8 @@ struct Parser<'t> {
     /// References in order of first use; the data comes at the end of the text.
     resources: Vec<ResourceRef>,
     depth: usize,
+    /// Where parsing goes on after an op that was read but is wrong.
+    resume: Option<usize>,
 }
 
 /// What a value name stands for.
@@ -266,7 +269,16 @@ impl<'t> Parser<'t> {
                 if self.errors.0.len() >= MAX_ERRORS {
                     return self.fail(self.cursor.position, "too many errors");
                 }
-                self.cursor.skip_line();
+                match self.resume.take() {
+                    // The op was read whole, but for its location.
+                    Some(position) => {
+                        self.cursor.position = position;
+                        if self.location().is_err() {
+                            self.cursor.skip_line();
+                        }
+                    }
+                    None => self.cursor.skip_line(),
+                }
             }
         }
     }
@@ -287,6 +299,7 @@ impl<'t> Parser<'t> {
     }
 
     fn op(&mut self, function: &mut Function, block: Block, scope: &mut Scope) -> Step<()> {
+        self.resume = None;
         let mut names = Vec::new();
         if self.cursor.peek() == Some('%') {
             loop {
@@ -354,6 +367,7 @@ impl<'t> Parser<'t> {
             self.cursor.expect("{")?;
             regions.push(self.region(function, scope)?);
         }
+        self.resume = Some(self.cursor.position);
         let origin = self.location()?.unwrap_or_else(|| self.cursor.origin(at));
         if types.len() != names.len() {
             return self.fail(at, format!("expected {} result types, got {}", names.len(), types.len()));
@@ -778,7 +792,7 @@ fn kept_name(name: &str) -> Option<Arc<str>> {
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);

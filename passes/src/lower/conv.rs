@@ -76,7 +76,7 @@ impl LowerOp for Conv2d {
 
 /// The largest number of channels up to 4 that divides a group.
 fn largest_block(group: usize) -> usize {
-    (1..=4).rev().find(|block| group % block == 0).unwrap_or(1)
+    (1..=4).rev().find(|block| group.is_multiple_of(*block)).unwrap_or(1)
 }
 
 fn geometry(op: &Conv2d, kernel: &Kernel<'_>) -> Result<Conv, Diagnostic> {

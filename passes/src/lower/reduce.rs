@@ -30,13 +30,16 @@ fn split_axes(kernel: &Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
     (collapse(kept), collapse(reduced))
 }
 
+/// Folds an element at an offset into carried values.
+type Fold<'f> = dyn FnMut(&mut Builder<'_>, Value, &[Value]) -> Vec<Value> + 'f;
+
 /// Folds the elements that `axes` reach from `start` on, as carried values through nested loops.
 fn fold(
     b: &mut Builder<'_>,
     axes: &[Axis],
     start: Value,
     carried: Vec<Value>,
-    body: &mut dyn FnMut(&mut Builder<'_>, Value, &[Value]) -> Vec<Value>,
+    body: &mut Fold<'_>,
 ) -> Vec<Value> {
     let Some((axis, inner)) = axes.split_first() else { return body(b, start, &carried) };
     let (lower, upper) = (b.i32(0), b.index(axis.count));

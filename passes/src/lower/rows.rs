@@ -22,7 +22,7 @@ impl Rows {
         };
         let elements: usize = shape[shape.rank() - inner..].iter().product();
         let total = shape.elements();
-        Self { count: if elements == 0 { 0 } else { total / elements }, elements }
+        Self { count: total.checked_div(elements).unwrap_or(0), elements }
     }
 }
 

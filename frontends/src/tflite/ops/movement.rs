@@ -120,7 +120,7 @@ pub(super) fn split<'m>(importer: &mut Importer<'m>, operator: &Operator<'m>) ->
     let dims = importer.ty(x).shape.0.clone();
     let axis = axis(given, dims.len())?;
     let pieces = operator.outputs.len();
-    if pieces == 0 || dims[axis] % pieces != 0 {
+    if pieces == 0 || !dims[axis].is_multiple_of(pieces) {
         return Err(format!(
             "expected a dimension that divides into {pieces} equal pieces, got {}",
             dims[axis]
