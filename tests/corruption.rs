@@ -67,12 +67,12 @@ fn damaged_models_never_panic() {
     let mut count = 0;
     for (i, model) in models.iter().enumerate() {
         let other = &models[(i + 7) % models.len()];
-        for _ in 0..80 {
+        for _ in 0..400 {
             survives(&random.damage(model, other), "damaged.tflite");
             count += 1;
         }
     }
-    assert!(count >= 5000, "expected thousands of damaged models, got {count}");
+    assert!(count >= 30_000, "expected tens of thousands of damaged models, got {count}");
 }
 
 #[test]

@@ -282,6 +282,11 @@ impl<'m> Importer<'m> {
     ) -> Result<Vec<Value>, Refusal> {
         let kind = kind.into();
         let operand_types: Vec<&TensorType> = operands.iter().map(|&value| self.ty(value)).collect();
+        let specs = kind.spec().operands;
+        let variadic = specs.iter().any(|spec| spec.variadic);
+        if !variadic && specs.len() != operands.len() {
+            return Err(format!("expected {} inputs, got {}", specs.len(), operands.len()));
+        }
         for (spec, ty) in kind.spec().operands.iter().zip(&operand_types) {
             if !spec.constraint.accepts(&(*ty).clone().into()) {
                 let wanted = spec.constraint.description();

@@ -5,8 +5,10 @@ use crate::attr::Attr;
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, Port, Resource, Value};
 use crate::types::Type;
+use indexmap::IndexSet;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// What to print, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -307,12 +309,29 @@ impl Printer<'_> {
         self.results(function, op, names)
     }
 
+    /// Names of the resources that ops refer to, each once: the order in which a parser meets them.
+    fn resources_in_order_of_use(&self) -> Vec<Arc<str>> {
+        let mut names = IndexSet::new();
+        for function in &self.module.functions {
+            for op in function.walk() {
+                for (_, attr) in function.ops[op].kind.attrs() {
+                    resource_names(&attr, &mut names);
+                }
+            }
+        }
+        names.into_iter().collect()
+    }
+
     fn print_resources(&mut self) {
         self.line("{-#");
         self.line("  dialect_resources: {");
         self.line("    builtin: {");
-        let known: Vec<(&std::sync::Arc<str>, &Resource)> =
-            self.module.resources().filter(|(_, resource)| resource.bytes.is_some()).collect();
+        let known: Vec<(Arc<str>, &Resource)> = self
+            .resources_in_order_of_use()
+            .into_iter()
+            .filter_map(|name| self.module.resource(&name).map(|resource| (name, resource)))
+            .filter(|(_, resource)| resource.bytes.is_some())
+            .collect();
         for (i, (name, resource)) in known.iter().enumerate() {
             let bytes = resource.bytes.as_deref().unwrap_or(&[]);
             // MLIR's blob begins with its alignment as a little-endian u32.
@@ -326,6 +345,20 @@ impl Printer<'_> {
         self.line("    }");
         self.line("  }");
         self.line("#-}");
+    }
+}
+
+fn resource_names(attr: &Attr, names: &mut IndexSet<Arc<str>>) {
+    match attr {
+        Attr::Resource(reference) => {
+            names.insert(reference.name.clone());
+        }
+        Attr::Array(items) | Attr::Tuple(_, items) => {
+            for item in items {
+                resource_names(item, names);
+            }
+        }
+        _ => {}
     }
 }
 
