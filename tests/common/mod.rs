@@ -1,5 +1,8 @@
 //! What the tests of emitted C share: models with golden outputs, compilers, simulators.
 
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
 use mcunet_backends::c::C;
 use mcunet_backends::{Backend, EmitOptions, GoldenVector};
 use mcunet_frontends::{ImportOptions, import};

@@ -1,4 +1,4 @@
-//! TensorFlow Lite models: checked reading ([`reader`]), then one row per operator ([`ops`]) to `nn`.
+//! TensorFlow Lite models: checked reading ([`reader`]), then one row per operator (`ops`) to `nn`.
 
 mod importer;
 mod ops;

@@ -1,13 +1,13 @@
 //! The verifier: which modules are valid. It reports every error, not the first.
 //!
 //! Rules, by group; each is one function.
-//! - Structure ([`structure`]): S1 every op has as many operands, results and regions as its row of the table; S2 their
+//! - Structure (`structure.rs`): S1 every op has as many operands, results and regions as its row of the table; S2 their
 //!   types satisfy the row's constraints; S3 a value is defined before it is used, in its own block or an enclosing one;
 //!   S4 blocks that need a terminator end with it and have it nowhere else; S5 resources exist with the size their
 //!   references say.
-//! - Types ([`types`]): T1 tensors are smaller than 2^31 bytes; T2 quantization parameters are finite, not zero, and fit
+//! - Types (`types.rs`): T1 tensors are smaller than 2^31 bytes; T2 quantization parameters are finite, not zero, and fit
 //!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types.
-//! - Stages ([`stage`]): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of
+//! - Stages (`stage.rs`): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of
 //!   a planned module holds ([`memory`]).
 //!
 //! A group is checked only if those before it hold, since its rules rely on theirs.
