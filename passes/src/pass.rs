@@ -1,6 +1,6 @@
 //! How a pass is declared: its head (name, options, documentation, stages) and its one method, `run`.
 //!
-//! ```ignore
+//! ```text
 //! declare_pass! {
 //!     /// Removes operations whose results nobody uses.
 //!     pub EliminateDeadCode = "eliminate-dead-code" {

@@ -1,6 +1,6 @@
 //! Lowers tensor operations to the `loop` dialect: one kernel per operation, written once for all back ends.
 //!
-//! Every `nn` op implements [`LowerOp`] in its family's file. The driver here gives each tensor a buffer, each constant
+//! Every `nn` op implements `LowerOp` in its family's file. The driver here gives each tensor a buffer, each constant
 //! its data, lets reshapes alias their operand's buffer, and runs the ops in order. A kernel is row-wise: its outermost
 //! loop makes one output row (or one slice along the outermost dimension) from the input rows it needs, because rows
 //! are the unit in which memory is planned.
