@@ -124,8 +124,36 @@ impl Builder<'_> {
         self.value(kind, operands, ty)
     }
 
+    /// The number of a literal i32.
+    pub fn known_i32(&self, value: Value) -> Option<i32> {
+        let op = self.function.defining_op(value)?;
+        match &self.function.ops[op].kind {
+            OpKind::Loop(loops::LoopOp::Const(literal)) if *self.function.ty(value) == Type::I32 => {
+                match literal.value {
+                    Number::Int(value) => i32::try_from(value).ok(),
+                    Number::Real(_) => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The result of an i32 operation whose operands are literals and that does not overflow.
+    fn folded(&mut self, lhs: Value, rhs: Value, f: fn(i32, i32) -> Option<i32>) -> Option<Value> {
+        let result = f(self.known_i32(lhs)?, self.known_i32(rhs)?)?;
+        Some(self.i32(result))
+    }
+
     /// `lhs + rhs`, promised not to overflow.
     pub fn add(&mut self, lhs: Value, rhs: Value) -> Value {
+        if let Some(sum) = self.folded(lhs, rhs, i32::checked_add) {
+            return sum;
+        }
+        match (self.known_i32(lhs), self.known_i32(rhs)) {
+            (Some(0), _) => return rhs,
+            (_, Some(0)) => return lhs,
+            _ => {}
+        }
         self.like(l::Add { wrap: false }, &[lhs, rhs])
     }
 
@@ -136,11 +164,20 @@ impl Builder<'_> {
 
     /// `lhs - rhs`, promised not to overflow.
     pub fn sub(&mut self, lhs: Value, rhs: Value) -> Value {
+        if let Some(difference) = self.folded(lhs, rhs, i32::checked_sub) {
+            return difference;
+        }
+        if self.known_i32(rhs) == Some(0) {
+            return lhs;
+        }
         self.like(l::Sub { wrap: false }, &[lhs, rhs])
     }
 
     /// `lhs * rhs`, promised not to overflow.
     pub fn mul(&mut self, lhs: Value, rhs: Value) -> Value {
+        if let Some(product) = self.folded(lhs, rhs, i32::checked_mul) {
+            return product;
+        }
         self.like(l::Mul { wrap: false }, &[lhs, rhs])
     }
 
@@ -272,6 +309,15 @@ impl Builder<'_> {
         inits: &[Value],
         body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
+        // A loop that runs once is its body; one that never runs is nothing.
+        if let (Some(first), Some(end)) = (self.known_i32(lower), self.known_i32(upper)) {
+            if first >= end {
+                return inits.to_vec();
+            }
+            if i64::from(first) + i64::from(step.max(1)) >= i64::from(end) {
+                return body(self, lower, inits);
+            }
+        }
         let types: Vec<Type> = inits.iter().map(|&init| self.function.ty(init).clone()).collect();
         let block = self.function.create_block();
         let induction = self.function.add_argument(block, Type::I32, None);

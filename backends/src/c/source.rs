@@ -67,7 +67,8 @@ fn memory_map(function: &Function) -> String {
         let (Some(place), Some([first, last])) = (&buffer.place, buffer.live) else { continue };
         let value = function.ops[op].results[0];
         let name = function.values[value].name.as_deref().unwrap_or("scratch");
-        rows.push((place.offset, first, last, place.bytes, comment(name)));
+        let name: String = comment(name).chars().take(64).collect();
+        rows.push((place.offset, first, last, place.bytes, name));
     }
     rows.sort();
     let mut out = String::from(
