@@ -1,0 +1,50 @@
+//! What users read: emitted C and diagnostics, as snapshots. `INSTA_UPDATE=always cargo test --test snapshots` rewrites them.
+
+use std::ffi::OsString;
+
+/// Runs the compiler in process; its exit code, output and errors.
+fn run(args: &[&str], input: &str) -> (u8, String, String) {
+    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let (mut stdin, mut stdout, mut stderr) = (input.as_bytes(), Vec::new(), Vec::new());
+    let mut io = mcunetc::Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr, color: false };
+    let status = mcunetc::run(&args, &mut io);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+    (status, text(stdout), text(stderr))
+}
+
+const POOL: &str = r#"module "pool" stage "imported" {
+  func "main" inputs ["image" : tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>] outputs ["pooled" : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>] {
+  ^(%image: tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>):
+    %pooled = nn.max_pool2d %image {kernel = [2, 2], stride = [2, 2]} : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>
+    func.return %pooled
+  }
+}
+"#;
+
+#[test]
+fn emitted_c_of_a_pool() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("a UTF-8 path");
+    let (status, _, stderr) = run(&["-", "-o", path], POOL);
+    assert_eq!(status, 0, "{stderr}");
+    for file in ["pool.h", "pool.c"] {
+        let text = std::fs::read_to_string(folder.path().join(file)).expect("the file is there");
+        insta::assert_snapshot!(file, text);
+    }
+}
+
+#[test]
+fn diagnostics_of_a_broken_module() {
+    let broken = POOL.replace("nn.max_pool2d", "nn.max_pool").replace("%pooled\n  }", "%poled\n  }");
+    let (status, stdout, stderr) = run(&["opt", "-"], &broken);
+    assert_eq!((status, stdout.as_str()), (1, ""));
+    insta::assert_snapshot!("broken_module", stderr);
+}
+
+#[test]
+fn diagnostics_of_a_budget() {
+    let (status, stdout, stderr) = run(&["-", "--sram=16", "-o", "never-written"], POOL);
+    assert_eq!((status, stdout.as_str()), (3, ""));
+    assert!(!std::path::Path::new("never-written").exists());
+    insta::assert_snapshot!("budget", stderr);
+}
