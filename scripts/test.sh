@@ -33,7 +33,7 @@ install_missing() {
         missing+=(libclang-rt-dev)
     fi
     # mlir-opt reads our generic form in one test; any version from 16 on will do.
-    compgen -c | grep -qE '^mlir-opt(-[0-9]+)?$' || missing+=(mlir-tools)
+    [ -n "$(compgen -c | grep -E '^mlir-opt(-[0-9]+)?$')" ] || missing+=(mlir-tools)
     [ ${#missing[@]} -eq 0 ] && return
     local sudo=
     [ "$(id -u)" = 0 ] || sudo=sudo
