@@ -10,7 +10,7 @@ pub mod eval;
 pub mod interp;
 pub mod memory;
 pub mod ops;
-mod pending;
+mod verify;
 
 pub use ops::LoopOp;
 

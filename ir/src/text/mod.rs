@@ -6,6 +6,7 @@
 //! and `print(parse(print(m))) == print(m)` to the byte, in both spellings; the parser accepts either.
 
 mod cursor;
+mod literal;
 mod parser;
 mod printer;
 mod types;

@@ -4,12 +4,13 @@
 //! broken op count as defined, so that one mistake is reported once. Memory is bounded by the size of the text.
 
 use super::cursor::{Cursor, ParseError, Step, is_word_char};
+use super::literal;
 use crate::attr::{Attr, AttrValue, ResourceRef};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::module::{Block, Function, Module, OpKind, Port, Resource, Stage, Value};
 use crate::quant::{Affine, F32, Granularity, QuantType};
 use crate::types::{Element, MemRefType, Packed, Scalar, Shape, TensorType, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Nesting of regions, arrays and locations beyond which a text is refused.
@@ -28,6 +29,8 @@ pub fn parse(text: &str, file: &str) -> Result<Module, Diagnostics> {
         errors: Diagnostics::default(),
         aliases: HashMap::new(),
         resources: Vec::new(),
+        named: named_resources(text),
+        result: None,
         depth: 0,
         resume: None,
     };
@@ -48,6 +51,10 @@ struct Parser<'t> {
     aliases: HashMap<String, Type>,
     /// References in order of first use; the data comes at the end of the text.
     resources: Vec<ResourceRef>,
+    /// Names of resources anywhere in the text, which no literal may get.
+    named: HashSet<String>,
+    /// First result of the op being read, which literals are named after.
+    result: Option<String>,
     depth: usize,
     /// Where parsing goes on after an op that was read but is wrong.
     resume: Option<usize>,
@@ -310,6 +317,7 @@ impl<'t> Parser<'t> {
             }
             self.cursor.expect("=")?;
         }
+        self.result = names.first().map(|(name, _)| name.clone());
         let result = self.op_after_results(function, block, scope, &names);
         if result.is_err() {
             // One mistake is reported once: what the broken op would have defined counts as defined.
@@ -457,6 +465,7 @@ impl<'t> Parser<'t> {
             _ if self.cursor.eat("true") => Ok(Attr::Bool(true)),
             _ if self.cursor.eat("false") => Ok(Attr::Bool(false)),
             _ if self.cursor.eat("dense_resource") => self.resource_ref(),
+            _ if self.cursor.eat("dense") => self.literal(),
             _ => self.cursor.expected("an attribute"),
         }
     }
@@ -521,14 +530,9 @@ impl<'t> Parser<'t> {
         self.cursor.expect("<")?;
         let name: Arc<str> = self.attr_name()?.into();
         self.cursor.expect(">")?;
-        self.cursor.expect(":")?;
+        let (element, count) = self.resource_type()?;
         let at = self.cursor.position;
-        let ty = self.ty()?;
-        let Some(TensorType { shape, element: Element::Plain(element) }) = ty.as_tensor() else {
-            return self
-                .fail(at, "expected a tensor of plain numbers as the type of a resource, got another type");
-        };
-        let reference = ResourceRef { name, element: *element, count: shape.elements() };
+        let reference = ResourceRef { name, element, count };
         match self.resources.iter().find(|other| other.name == reference.name) {
             Some(other) if *other != reference => {
                 return self
@@ -538,6 +542,61 @@ impl<'t> Parser<'t> {
             None => self.resources.push(reference.clone()),
         }
         Ok(Attr::Resource(reference))
+    }
+
+    /// `: tensor<4xi8>`; element type and number of elements.
+    fn resource_type(&mut self) -> Step<(Scalar, usize)> {
+        self.cursor.expect(":")?;
+        let at = self.cursor.position;
+        match self.ty()?.as_tensor() {
+            Some(TensorType { shape, element: Element::Plain(element) }) => Ok((*element, shape.elements())),
+            _ => self
+                .fail(at, "expected a tensor of plain numbers as the type of a resource, got another type"),
+        }
+    }
+
+    /// `dense<[1, 2]> : tensor<2xi8>`: a resource with its data in place.
+    fn literal(&mut self) -> Step<Attr> {
+        self.cursor.expect("<")?;
+        self.cursor.expect("[")?;
+        let items = self.list("]", |parser| {
+            parser.cursor.skip_blanks();
+            let at = parser.cursor.position;
+            let item = match parser.cursor.peek() {
+                Some('t' | 'f') => parser.cursor.word("a number")?,
+                _ => parser.number_literal()?,
+            };
+            Ok((item, at))
+        })?;
+        self.cursor.expect(">")?;
+        let (element, count) = self.resource_type()?;
+        if items.len() != count {
+            return self
+                .fail(self.cursor.position, format!("expected {count} elements, got {}", items.len()));
+        }
+        let mut bytes = Vec::new();
+        for (item, at) in items {
+            if literal::encode_element(element, item, &mut bytes).is_none() {
+                return self.fail(at, format!("expected a value of {}, got '{item}'", element.name()));
+            }
+        }
+        let reference = ResourceRef { name: self.literal_name().into(), element, count };
+        let resource = Resource { element, count, bytes: Some(bytes.into()) };
+        self.module.declare_resource(reference.name.clone(), resource);
+        self.resources.push(reference.clone());
+        Ok(Attr::Resource(reference))
+    }
+
+    /// A new name for a literal.
+    fn literal_name(&mut self) -> String {
+        let base = self.result.as_deref().filter(|name| kept_name(name).is_some()).unwrap_or("dense");
+        let mut name = base.to_owned();
+        let mut copy = 0;
+        while !self.named.insert(name.clone()) {
+            copy += 1;
+            name = format!("{base}_{copy}");
+        }
+        name
     }
 
     // ---- types
@@ -752,6 +811,9 @@ impl<'t> Parser<'t> {
         let Some(bytes) = hex.strip_prefix("0x").and_then(decode_hex).filter(|bytes| bytes.len() >= 4) else {
             return self.fail(at, "expected 0x, an alignment and data in hexadecimal digits, got other text");
         };
+        if self.module.resource(name).is_some() {
+            return self.fail(at, format!("expected the data of resource '{name}' once, got it again"));
+        }
         let (found, size) = (bytes.len() - 4, reference.element.size_bytes());
         if reference.count.checked_mul(size) != Some(found) {
             let expected = reference.count.saturating_mul(size);
@@ -782,6 +844,12 @@ impl<'t> Parser<'t> {
         ordered.functions = std::mem::take(&mut self.module.functions);
         self.module = ordered;
     }
+}
+
+/// The names between `dense_resource<` and `>`.
+fn named_resources(text: &str) -> HashSet<String> {
+    let names = text.split("dense_resource<").skip(1).filter_map(|rest| rest.split('>').next());
+    names.map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 
 /// A name to keep: numbers are given anew by the printer.

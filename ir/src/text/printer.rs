@@ -1,7 +1,8 @@
 //! Prints modules; see the parent module for the two spellings.
 
+use super::literal;
 use super::types::{print_attr, print_string, print_type};
-use crate::attr::Attr;
+use crate::attr::{Attr, ResourceRef};
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, Port, Resource, Value};
 use crate::types::Type;
@@ -17,7 +18,7 @@ pub struct PrintOptions {
     pub generic: bool,
     /// Where each op comes from.
     pub locations: bool,
-    /// The data of resources, not only their names.
+    /// The data of resources, not only their names: of small ones as literals in place, of others at the end.
     pub weights: bool,
 }
 
@@ -250,8 +251,29 @@ impl Printer<'_> {
             return String::new();
         }
         let attrs: Vec<String> =
-            attrs.iter().map(|(name, attr)| format!("{name} = {}", print_attr(attr))).collect();
+            attrs.iter().map(|(name, attr)| format!("{name} = {}", self.attr(attr))).collect();
         format!(" {{{}}}", attrs.join(", "))
+    }
+
+    fn attr(&self, attr: &Attr) -> String {
+        print_attr(attr, &|reference| self.resource(reference))
+    }
+
+    /// A reference to constant data by name, or the data itself if it is small and wanted.
+    fn resource(&self, reference: &ResourceRef) -> String {
+        let ResourceRef { name, element, count } = reference;
+        let data = match self.module.resource(name).filter(|resource| self.is_literal(resource)) {
+            Some(resource) => {
+                let bytes = resource.bytes.as_deref().unwrap_or(&[]);
+                format!("dense<[{}]>", literal::print_elements(*element, bytes))
+            }
+            None => format!("dense_resource<{name}>"),
+        };
+        format!("{data} : tensor<{count}x{}>", element.name())
+    }
+
+    fn is_literal(&self, resource: &Resource) -> bool {
+        self.options.weights && resource.bytes.is_some() && resource.count <= literal::MAX_ELEMENTS
     }
 
     fn location(&self, origin: &Origin) -> String {
@@ -323,15 +345,18 @@ impl Printer<'_> {
     }
 
     fn print_resources(&mut self) {
-        self.line("{-#");
-        self.line("  dialect_resources: {");
-        self.line("    builtin: {");
         let known: Vec<(Arc<str>, &Resource)> = self
             .resources_in_order_of_use()
             .into_iter()
             .filter_map(|name| self.module.resource(&name).map(|resource| (name, resource)))
-            .filter(|(_, resource)| resource.bytes.is_some())
+            .filter(|(_, resource)| resource.bytes.is_some() && !self.is_literal(resource))
             .collect();
+        if known.is_empty() {
+            return;
+        }
+        self.line("{-#");
+        self.line("  dialect_resources: {");
+        self.line("    builtin: {");
         for (i, (name, resource)) in known.iter().enumerate() {
             let bytes = resource.bytes.as_deref().unwrap_or(&[]);
             // MLIR's blob begins with its alignment as a little-endian u32.

@@ -1,6 +1,6 @@
 //! Types and attributes as text.
 
-use crate::attr::Attr;
+use crate::attr::{Attr, ResourceRef};
 use crate::quant::{Affine, F32, Granularity, QuantType};
 use crate::types::{Element, MemRefType, Packed, Shape, TensorType, Type};
 use std::fmt::Write;
@@ -95,25 +95,19 @@ pub fn print_string(text: &str) -> String {
     out
 }
 
-/// The spelling of an attribute.
-pub fn print_attr(attr: &Attr) -> String {
+/// The spelling of an attribute; `resource` spells references to constant data.
+pub fn print_attr(attr: &Attr, resource: &dyn Fn(&ResourceRef) -> String) -> String {
+    let list = |items: &[Attr]| {
+        let items: Vec<String> = items.iter().map(|item| print_attr(item, resource)).collect();
+        items.join(", ")
+    };
     match attr {
         Attr::Bool(value) => value.to_string(),
         Attr::Int(value) => value.to_string(),
         Attr::Float(value) => format!("{} : f32", print_float(*value)),
         Attr::Str(text) => print_string(text),
-        Attr::Array(items) => format!("[{}]", print_list(items)),
-        Attr::Resource(reference) => format!(
-            "dense_resource<{}> : tensor<{}x{}>",
-            reference.name,
-            reference.count,
-            reference.element.name()
-        ),
-        Attr::Tuple(name, items) => format!("#{name}<{}>", print_list(items)),
+        Attr::Array(items) => format!("[{}]", list(items)),
+        Attr::Resource(reference) => resource(reference),
+        Attr::Tuple(name, items) => format!("#{name}<{}>", list(items)),
     }
-}
-
-fn print_list(items: &[Attr]) -> String {
-    let items: Vec<String> = items.iter().map(print_attr).collect();
-    items.join(", ")
 }

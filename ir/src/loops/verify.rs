@@ -1,0 +1,151 @@
+//! What `loop` ops check beyond the constraints of their rows: that types agree with each other and with attributes.
+
+use super::ops::*;
+use super::{LoopSemantics, register_type};
+use crate::attr::{Number, ResourceRef};
+use crate::text::type_name;
+use crate::types::{Scalar, Type};
+
+/// Reports types that are not all the same.
+fn alike(what: &str, types: &[&Type], report: &mut Vec<String>) {
+    if types.windows(2).any(|pair| pair[0] != pair[1]) {
+        let found: Vec<String> = types.iter().map(|ty| type_name(ty)).collect();
+        report.push(format!("expected {what} of one type, got {}", found.join(", ")));
+    }
+}
+
+/// Reports a register of another type than elements of `memory` have there.
+fn fits_memory(what: &str, register: &Type, memory: &Type, report: &mut Vec<String>) {
+    let Some(memory) = memory.as_memref() else { return };
+    let expected = register_type(memory.element);
+    if *register != expected {
+        let (expected, found) = (type_name(&expected), type_name(register));
+        let element = memory.element.name();
+        report.push(format!("expected {what} of {expected} for memory of {element}, got {found}"));
+    }
+}
+
+/// Reports memory of other elements than `expected`.
+fn of_elements(memory: &Type, expected: Scalar, report: &mut Vec<String>) {
+    if memory.as_memref().is_some_and(|memory| memory.element != expected) {
+        report.push(format!("expected memory of {}, got {}", expected.name(), type_name(memory)));
+    }
+}
+
+/// Reports constant data of another size or type than the memory that it fills.
+fn fills(memory: &Type, (element, count): (Scalar, usize), report: &mut Vec<String>) {
+    let Some(ty) = memory.as_memref() else { return };
+    if ty.element != element || ty.shape.elements() != count {
+        let (element, found) = (element.name(), type_name(memory));
+        report.push(format!("expected memory of {count} elements of {element}, got {found}"));
+    }
+}
+
+/// Ops whose row says it all.
+macro_rules! unconstrained {
+    ($($op:ident)*) => {$(
+        impl LoopSemantics for $op {
+            fn verify(&self, _operands: &[&Type], _results: &[&Type], _report: &mut Vec<String>) {}
+        }
+    )*};
+}
+unconstrained! {
+    If Yield Clz Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt ExtendLanes ExtendAddLanes SplatLanes
+    DualMac DoublingHighMul RoundShift Requantize
+}
+
+macro_rules! semantics {
+    ($($($op:ident)* |$self:ident, $operands:ident, $results:ident, $report:ident| $check:block)*) => {$($(
+        impl LoopSemantics for $op {
+            fn verify(&self, $operands: &[&Type], $results: &[&Type], $report: &mut Vec<String>) {
+                let $self = self;
+                $check
+            }
+        }
+    )*)*};
+}
+semantics! {
+    Add Sub Mul Div Rem Min Max And Or Xor |_op, operands, results, report| {
+        alike("operands and result", &[operands, results].concat(), report);
+    }
+    Shl Shr ShrU |_op, operands, results, report| {
+        alike("value and result", &[operands[0], results[0]], report);
+    }
+    Cmp |_op, operands, _results, report| {
+        alike("operands", operands, report);
+    }
+    Select |_op, operands, results, report| {
+        alike("alternatives and result", &[operands[1], operands[2], results[0]], report);
+    }
+    Const |op, _operands, results, report| {
+        let fits = match (op.value, results[0]) {
+            (Number::Int(value), Type::Scalar(Scalar::I32)) => i32::try_from(value).is_ok(),
+            (Number::Int(_), Type::Scalar(Scalar::I64)) | (Number::Real(_), Type::Scalar(Scalar::F32)) => true,
+            _ => false,
+        };
+        if !fits {
+            report.push(format!("expected a literal of {}, got another", type_name(results[0])));
+        }
+    }
+    Load |_op, operands, results, report| {
+        fits_memory("a result", results[0], operands[0], report);
+    }
+    Store |_op, operands, _results, report| {
+        fits_memory("a value", operands[0], operands[1], report);
+    }
+    Fill |_op, operands, _results, report| {
+        fits_memory("a value", operands[0], operands[1], report);
+    }
+    LoadI8x4 |_op, operands, _results, report| {
+        of_elements(operands[0], Scalar::I8, report);
+    }
+    LoadI16x2 |_op, operands, _results, report| {
+        of_elements(operands[0], Scalar::I16, report);
+    }
+    Copy |_op, operands, _results, report| {
+        if let (Some(source), Some(target)) = (operands[0].as_memref(), operands[2].as_memref())
+            && source.element != target.element
+        {
+            let (source, target) = (source.element.name(), target.element.name());
+            report.push(format!("expected memories of one element type, got {source} and {target}"));
+        }
+    }
+    Saturate |op, _operands, _results, report| {
+        if !(1..=32).contains(&op.bits) {
+            report.push(format!("expected 1 to 32 bits, got {}", op.bits));
+        }
+    }
+    For |op, _operands, _results, report| {
+        // With a step of 0 the loop would not end.
+        if op.step == 0 {
+            report.push("expected a step of at least 1, got 0".to_owned());
+        }
+    }
+    Buffer |op, _operands, _results, report| {
+        if let Some([first, last]) = op.live
+            && first > last
+        {
+            report.push(format!("expected a life that ends after its start, got [{first}, {last}]"));
+        }
+    }
+    Data |op, _operands, results, report| {
+        let ResourceRef { element, count, .. } = op.value;
+        fills(results[0], (element, count), report);
+    }
+    Pack |op, _operands, results, report| {
+        fills(results[0], op.layout.result(&op.sources), report);
+    }
+    Kernel |op, operands, _results, report| {
+        let count = operands.len();
+        if op.writes > count {
+            report.push(format!("expected at most {count} written buffers, got {}", op.writes));
+        }
+        for &[written, read] in &op.in_place {
+            if written >= op.writes || read >= count || written == read {
+                report.push(format!(
+                    "expected a written buffer and another one in place, got [{written}, {read}] of {count}"
+                ));
+            }
+        }
+    }
+}
