@@ -10,6 +10,7 @@ use std::path::PathBuf;
 /// `mcunetc model.tflite` writes C99 without malloc, interpreter or runtime library to `./model/`.
 #[derive(Parser, Debug)]
 #[command(name = "mcunetc", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(arg_required_else_help = true)]
 #[command(after_help = "Examples:
   mcunetc model.tflite                              write model/model.{h,c} and model/model_weights.c
   mcunetc model.tflite --emit=project -o demo       a project with test vectors, Makefile and a QEMU example
@@ -52,6 +53,8 @@ pub enum Emit {
     Project,
     /// The module after the pipeline, in mcunetc's own text.
     Mcir,
+    /// The same in MLIR's generic form, for mlir-opt --allow-unregistered-dialect.
+    Mlir,
 }
 
 /// Type of the model's inputs and outputs.
@@ -138,7 +141,7 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
     pub io_type: IoTypeArg,
     /// Name in the generated code; the file's name by default.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     pub name: Option<String>,
 }
 
@@ -163,24 +166,24 @@ pub struct CompileArgs {
     /// What to write; may be given several times.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "c")]
     pub emit: Vec<Emit>,
-    /// Folder for the output (a file or `-` for --emit=mcir); ./NAME by default.
+    /// Folder for the output (a file or `-` for --emit=mcir or mlir alone); ./NAME by default.
     #[arg(short, long, value_name = "DIR|FILE|-")]
     pub output: Option<PathBuf>,
+    /// Write NAME_report.json beside the output.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub report: Option<ReportFormat>,
+    /// Print weights in --emit=mcir and mlir instead of leaving them out.
+    #[arg(long)]
+    pub print_weights: bool,
+    /// Explain every pass and its options, and exit.
+    #[arg(long, exclusive = true)]
+    pub help_passes: bool,
     #[command(flatten)]
     pub model_args: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Write NAME_report.json beside the output.
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub report: Option<ReportFormat>,
-    /// Print weights in --emit=mcir instead of leaving them out.
-    #[arg(long)]
-    pub print_weights: bool,
-    /// Explain every pass and its options, and exit.
-    #[arg(long, exclusive = true)]
-    pub help_passes: bool,
 }
 
 /// Arguments of `opt`.
@@ -194,8 +197,6 @@ pub struct OptArgs {
     /// Where the result goes.
     #[arg(short, long, default_value = "-", value_name = "FILE|-")]
     pub output: PathBuf,
-    #[command(flatten)]
-    pub target: TargetArgs,
     /// Print the module before these passes, to standard error.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     pub print_ir_before: Vec<String>,
@@ -235,6 +236,14 @@ pub struct OptArgs {
     /// Check that exactly the errors announced by `// expected-error {{...}}` comments occur.
     #[arg(long)]
     pub verify_diagnostics: bool,
+    /// Run only the first N passes, to find the one that breaks something.
+    #[arg(long, value_name = "N")]
+    pub bisect_limit: Option<usize>,
+    /// If a pass fails, write the module as it was before that pass, with the command that repeats the failure.
+    #[arg(long, value_name = "FILE")]
+    pub reproducer: Option<PathBuf>,
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// Which executor runs the model.
@@ -295,7 +304,7 @@ pub struct CheckArgs {
     #[arg(short, long, value_name = "[I=]FILE")]
     pub input: Vec<String>,
     /// Random samples to try when no input is given.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub samples: u64,
     /// Seed of the random samples.
     #[arg(long, default_value_t = 1)]
@@ -331,6 +340,17 @@ pub struct TargetsArgs {
     pub json: bool,
 }
 
+/// Reads a name, which also names files and folders.
+fn parse_name(text: &str) -> Result<String, String> {
+    let fits =
+        text.contains(char::is_alphanumeric) && !text.contains(['/', '\\', ':']) && !text.starts_with('.');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a name with a letter or digit, and no path".to_owned())
+    }
+}
+
 /// Reads a size: `65536`, `64KiB`, `320kB`, `1MiB`, `1.5MB`.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let error = || format!("expected a size such as 65536, 64KiB, 320kB or 1MiB, got '{text}'");
@@ -346,6 +366,9 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err(error()),
     };
     let bytes = number * factor;
+    if bytes == 0.0 {
+        return Err(format!("expected a size above 0, got '{text}'"));
+    }
     if bytes.fract() == 0.0 && bytes < 2f64.powi(53) { Ok(bytes as u64) } else { Err(error()) }
 }
 
@@ -367,5 +390,16 @@ mod tests {
         assert!(parse_size("64 apples").is_err());
         assert!(parse_size("").is_err());
         assert!(parse_size("-1").is_err());
+        assert!(parse_size("0").is_err());
+    }
+
+    #[test]
+    fn names_are_no_paths() {
+        for name in ["digits", "my model", "9lives", "größe", "while"] {
+            assert_eq!(parse_name(name), Ok(name.to_owned()));
+        }
+        for name in ["", " ", "..", "../x", "a/b", "a\\b", ".hidden", "---"] {
+            assert!(parse_name(name).is_err(), "{name}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading inputs and writing outputs; an output appears whole or not at all.
 
 use crate::Io;
+use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Diagnostics};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -32,6 +33,11 @@ pub fn write(path: &Path, bytes: &[u8], io: &mut Io<'_>) -> Result<(), Diagnosti
     if path == Path::new("-") {
         return io.stdout.write_all(bytes).map_err(|error| io_error("write", path, &error));
     }
+    write_file(path, bytes)
+}
+
+/// Writes one file.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     write_all(parent, &[(name, bytes.to_vec())])
@@ -40,9 +46,18 @@ pub fn write(path: &Path, bytes: &[u8], io: &mut Io<'_>) -> Result<(), Diagnosti
 /// Writes files (by path relative to `folder`) so that either all appear or none: each is written to a temporary file
 /// beside its place first, and all are renamed at the end.
 pub fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Diagnostics> {
+    if folder.is_file() {
+        let message = format!("expected a folder for the output, got the file '{}'", folder.display());
+        return Err(Diagnostic::error(message).category(Category::Usage).into());
+    }
     let mut ready = Vec::new();
     for (name, bytes) in files {
         let path = folder.join(name);
+        if path.is_dir() {
+            return Err(
+                Diagnostic::error(format!("cannot write '{}': it is a folder", path.display())).into()
+            );
+        }
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|error| io_error("create", parent, &error))?;
         let mut file =

@@ -92,9 +92,17 @@ pub fn load(path: &Path, args: &ModelArgs, io: &mut Io<'_>) -> Result<Module, Fa
     if let Some(name) = &args.name {
         module.name = name.as_str().into();
     } else if module.name.is_empty() {
-        module.name = file.split('.').next().unwrap_or("model").into();
+        module.name = file.split('.').find(|part| !part.is_empty()).unwrap_or("model").into();
     }
     Ok(module)
+}
+
+/// A module's name as that of a file or folder: a name in a model must not lead anywhere else.
+pub fn file_stem(name: &str) -> String {
+    let stem: String =
+        name.chars().map(|c| if c.is_control() || "/\\:".contains(c) { '_' } else { c }).collect();
+    let stem = stem.trim_start_matches('.');
+    if stem.is_empty() { "model".to_owned() } else { stem.to_owned() }
 }
 
 /// Lets locations in a textual input show their line.
@@ -151,14 +159,26 @@ pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     Ok(Pipeline::parse(text, &Registry::builtin())?)
 }
 
-/// Runs a pipeline over a module.
+/// Runs a pipeline over a module and verifies it after every pass.
 pub fn optimize(
     module: &mut Module,
     pipeline: &Pipeline,
     target: &Target,
-    verify_each: bool,
     observer: &mut dyn Observer,
 ) -> Result<(), Failure> {
     let cx = PassContext::new(target);
-    Ok(manager::run(pipeline, module, &cx, verify_each, observer)?)
+    Ok(manager::run(pipeline, module, &cx, true, observer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_stay_in_their_folder() {
+        assert_eq!(file_stem("my model"), "my model");
+        assert_eq!(file_stem("../../evil"), "_.._evil");
+        assert_eq!(file_stem(".."), "model");
+        assert_eq!(file_stem("a\\b\nc"), "a_b_c");
+    }
 }

@@ -40,10 +40,10 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let target = session::target(&args.target)?;
     let pipeline = session::pipeline(&args.pipeline)?;
     let imported = session::load(model, &args.model_args, io)?;
-    let compiled = compile(imported, &pipeline, &target)?;
-    let name = compiled.module.name.to_string();
-    let outputs = outputs(args, &compiled, &target)?;
+    let name = imported.name.to_string();
     let place = place(args, &name)?;
+    let compiled = compile(imported, &pipeline, &target)?;
+    let outputs = outputs(args, &compiled, &target)?;
     match &place {
         Place::Folder(folder) => files::write_all(folder, &outputs)?,
         Place::Single(path) => {
@@ -61,9 +61,13 @@ pub fn compile(
     pipeline: &mcunet_passes::pipeline::Pipeline,
     target: &Target,
 ) -> Result<Compiled, Failure> {
+    if imported.functions.first().is_some_and(|function| function.outputs.is_empty()) {
+        let error = Diagnostic::error("expected a model with at least one output, got none");
+        return Err(error.help("export the model with the tensors that you want to read").into());
+    }
     let mut module = imported.clone();
     let mut observer = LayerObserver::default();
-    session::optimize(&mut module, pipeline, target, true, &mut observer)?;
+    session::optimize(&mut module, pipeline, target, &mut observer)?;
     let report = Report::new(&module, target, macs(&imported), observer.layers);
     check_flash(&module, target)?;
     Ok(Compiled { imported, module, report })
@@ -92,13 +96,16 @@ fn outputs(
     compiled: &Compiled,
     target: &Target,
 ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let name = &compiled.module.name;
+    let name = session::file_stem(&compiled.module.name);
     let mut files = Vec::new();
     for emit in &args.emit {
         match emit {
-            Emit::Mcir => {
-                let options = PrintOptions { weights: args.print_weights, ..PrintOptions::default() };
-                files.push((format!("{name}.mcir"), print(&compiled.module, &options).into_bytes()));
+            Emit::Mcir | Emit::Mlir => {
+                let generic = *emit == Emit::Mlir;
+                let options =
+                    PrintOptions { generic, weights: args.print_weights, ..PrintOptions::default() };
+                let extension = if generic { "mlir" } else { "mcir" };
+                files.push((format!("{name}.{extension}"), print(&compiled.module, &options).into_bytes()));
             }
             // A project contains the sources.
             Emit::C if args.emit.contains(&Emit::Project) => {}
@@ -163,15 +170,20 @@ enum Place {
 
 /// Where the output goes: a folder, or for a single text a file or standard output.
 fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
-    let single = args.emit == [Emit::Mcir] && args.report.is_none();
-    match &args.output {
-        None => Ok(Place::Folder(PathBuf::from(name))),
-        Some(path) if single && (path == Path::new("-") || path.extension().is_some()) => {
-            Ok(Place::Single(path.clone()))
-        }
-        Some(path) if path == Path::new("-") => Err(usage("expected a folder for several files, got '-'")
-            .help("only --emit=mcir fits one stream")
-            .into()),
-        Some(path) => Ok(Place::Folder(path.clone())),
+    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir]) && args.report.is_none();
+    let Some(path) = &args.output else { return Ok(Place::Folder(session::file_stem(name).into())) };
+    if single && (path == Path::new("-") || path.extension().is_some()) {
+        return Ok(Place::Single(path.clone()));
     }
+    if path == Path::new("-") || names_a_text(path) {
+        let message = format!("expected a folder for several files, got '{}'", path.display());
+        return Err(usage(message).help("only --emit=mcir or --emit=mlir alone fits one file").into());
+    }
+    Ok(Place::Folder(path.clone()))
+}
+
+/// Whether a path looks like one of the files that are written, so that nobody wants a folder of that name.
+fn names_a_text(path: &Path) -> bool {
+    let extensions = ["c", "h", "mcir", "mlir", "json", "tflite"];
+    path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
 }

@@ -1,17 +1,20 @@
 //! `mcunetc opt`: our mlir-opt.
 
 use crate::Io;
-use crate::cli::{IoTypeArg, ModelArgs, OptArgs};
+use crate::cli::{IoTypeArg, OptArgs};
 use crate::files;
 use crate::observe::Dumper;
 use crate::session::{self, Failure};
 use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::text::{PrintOptions, print};
+use mcunet_passes::manager::{self, RunOptions};
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::pipeline::Pipeline;
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::Target;
 
 mod expected;
+mod reproducer;
 
 /// The line that separates modules with `--split-input-file`.
 const SEPARATOR: &str = "// -----";
@@ -66,8 +69,7 @@ fn optimize(
     target: &Target,
     log: &mut String,
 ) -> Result<String, Failure> {
-    let model = ModelArgs { io_type: IoTypeArg::Model, name: None };
-    let mut module = import(text, file, &ImportOptions { io_type: model.io_type.into() })?;
+    let mut module = import(text, file, &ImportOptions { io_type: IoTypeArg::Model.into() })?;
     mcunet_ir::verify::verify(&module)?;
     let options = PrintOptions {
         generic: args.print_generic,
@@ -75,9 +77,25 @@ fn optimize(
         weights: args.print_weights,
     };
     let mut dumper = Dumper::new(args, options);
-    let result = session::optimize(&mut module, pipeline, target, args.verify_each, &mut dumper);
+    let how = RunOptions {
+        verify_each: args.verify_each,
+        limit: args.bisect_limit,
+        reproduce: args.reproducer.is_some(),
+    };
+    let result = manager::run_with(pipeline, &mut module, &PassContext::new(target), how, &mut dumper);
     dumper.finish();
     log.push_str(&dumper.text);
-    result?;
+    result.map_err(|failure| reproducer::report(args, failure))?;
+    if let Some(limit) = args.bisect_limit {
+        log.push_str(&bisection(pipeline, limit));
+    }
     Ok(print(&module, &options))
+}
+
+/// What `--bisect-limit` left of the pipeline.
+fn bisection(pipeline: &Pipeline, limit: usize) -> String {
+    let count = pipeline.passes.len();
+    let ran = limit.min(count);
+    let last = pipeline.passes[..ran].last().map_or("none".to_owned(), |pass| format!("'{pass}'"));
+    format!("bisection: ran {ran} of {count} passes, the last is {last}\n")
 }

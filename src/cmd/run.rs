@@ -15,7 +15,7 @@ pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let inputs = inputs(args, &module)?;
     if args.executor == ExecutorArg::Lowered {
         let (target, pipeline) = (session::target(&args.target)?, session::pipeline(&args.pipeline)?);
-        session::optimize(&mut module, &pipeline, &target, true, &mut Silent)?;
+        session::optimize(&mut module, &pipeline, &target, &mut Silent)?;
     }
     let outputs =
         Interpreter::new(&module).run(&inputs).map_err(|error| Diagnostic::error(error.to_string()))?;
