@@ -3,7 +3,8 @@
 
 use super::broadcast::{broadcast_offsets, broadcast_shape};
 use super::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
-use super::requantize::{check_clamp, clamp_real, integer_limits, real_limits};
+use super::pool::same_quantization;
+use super::requantize::{check_clamp, check_multipliers, clamp_real, integer_limits, real_limits};
 use super::{EvalError, NnSemantics};
 use crate::attr::Clamp;
 use crate::fixed_point::{
@@ -232,9 +233,8 @@ macro_rules! common_scale_ops {
                 check_clamp(clamp(self), results[0].storage(), report);
                 if verify_types(operands, results[0], ARITHMETIC, report)
                     && results[0].storage() == Scalar::I8
-                    && $parameters([operands[0], operands[1], results[0]]).is_none()
                 {
-                    report.push("expected scales whose ratio can be quantized, got others".to_owned());
+                    check_multipliers($parameters([operands[0], operands[1], results[0]]), report);
                 }
             }
 
@@ -274,9 +274,8 @@ macro_rules! product_ops {
                 check_clamp(self.clamp, results[0].storage(), report);
                 if verify_types(operands, results[0], ARITHMETIC, report)
                     && results[0].storage() == Scalar::I8
-                    && $parameters([operands[0], operands[1], results[0]]).is_none()
                 {
-                    report.push("expected scales whose ratio can be quantized, got others".to_owned());
+                    check_multipliers($parameters([operands[0], operands[1], results[0]]), report);
                 }
             }
 
@@ -308,7 +307,10 @@ macro_rules! extremes {
 
             fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
                 let allowed = &[Scalar::I8, Scalar::F32, Scalar::I16, Scalar::I32, Scalar::I64];
-                verify_types(operands, results[0], allowed, report);
+                let alike = operands.iter().all(|ty| same_quantization(ty, results[0]));
+                if verify_types(operands, results[0], allowed, report) && !alike {
+                    report.push("expected operands and result of one scale and zero point, got others".to_owned());
+                }
             }
 
             fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
@@ -338,7 +340,11 @@ impl NnSemantics for Prelu {
     }
 
     fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
-        verify_types(operands, results[0], &[Scalar::I8, Scalar::F32], report);
+        if verify_types(operands, results[0], &[Scalar::I8, Scalar::F32], report)
+            && results[0].storage() == Scalar::I8
+        {
+            check_multipliers(prelu_multipliers([operands[0], operands[1], results[0]]), report);
+        }
     }
 
     fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {

@@ -1,7 +1,9 @@
 //! Convolutions. Source: the reference kernels' `conv.h`, `depthwise_conv.h`, `transpose_conv.h`.
 
 use super::ops::{Conv2d, DepthwiseConv2d, TransposeConv2d};
-use super::requantize::{check_clamp, clamp_real, convolution_multipliers, integer_limits, real_limits};
+use super::requantize::{
+    check_clamp, check_multipliers, clamp_real, convolution_multipliers, integer_limits, real_limits,
+};
 use super::window::{Windows, four};
 use super::{EvalError, NnSemantics};
 use crate::attr::Clamp;
@@ -21,6 +23,7 @@ fn verify_types(
 ) {
     let [input, filter, bias] = operands else { return };
     let storages = [input.storage(), filter.storage(), result.storage()];
+    let errors_before = report.len();
     // conv2d C4
     match storages {
         [Scalar::F32, Scalar::F32, Scalar::F32] => {
@@ -50,6 +53,10 @@ fn verify_types(
             filter.name(),
             output.name()
         )),
+    }
+    // conv2d C5
+    if result.storage() == Scalar::I8 && report.len() == errors_before {
+        check_multipliers(convolution_multipliers(input, filter, result, channels), report);
     }
     // conv2d C3
     if bias.shape.0 != [channels] {

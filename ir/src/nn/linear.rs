@@ -2,7 +2,9 @@
 
 use super::conv::Rescale;
 use super::ops::{Const, FullyConnected};
-use super::requantize::{check_clamp, clamp_real, fully_connected_multipliers, real_limits};
+use super::requantize::{
+    check_clamp, check_multipliers, clamp_real, fully_connected_multipliers, real_limits,
+};
 use super::{EvalError, NnSemantics};
 use crate::tensor::Tensor;
 use crate::types::{Scalar, Shape, TensorType};
@@ -61,6 +63,12 @@ impl NnSemantics for FullyConnected {
                     report.push(
                         "expected int8 tensors quantized per tensor and a quantized filter, got others"
                             .to_owned(),
+                    );
+                } else {
+                    let outputs = filter.shape.first().copied().unwrap_or(0);
+                    check_multipliers(
+                        fully_connected_multipliers(input, filter, results[0], outputs),
+                        report,
                     );
                 }
                 Scalar::I32

@@ -29,6 +29,7 @@ define_ops! {
     /// - C3: the bias has one element per output channel.
     /// - C4: input, filter and output are all f32, or all int8 with the filter quantized symmetrically per tensor or
     ///   along its output channels.
+    /// - C5: the ratios `s_input * s_filter[o] / s_output` are below 2^31.
     Conv2d = "nn.conv2d" {
         operands { input: Tensor4D, filter: Tensor4D, bias: Tensor1D }
         attrs {

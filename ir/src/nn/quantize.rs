@@ -2,6 +2,7 @@
 //! `dequantize.h`, `cast.cc`.
 
 use super::ops::{Cast, Dequantize, Quantize};
+use super::requantize::check_multipliers;
 use super::{EvalError, NnSemantics};
 use crate::fixed_point::{QuantizedMultiplier, multiply_by_quantized_multiplier};
 use crate::quant::Affine;
@@ -37,9 +38,7 @@ impl NnSemantics for Quantize {
         match (input.storage(), input.affine()) {
             (Scalar::F32, _) => {}
             (scalar, Some(affine)) if QUANTIZED.contains(&scalar) => {
-                if requantize_multiplier(affine, output).is_none() {
-                    report.push("expected scales whose ratio can be quantized, got others".to_owned());
-                }
+                check_multipliers(requantize_multiplier(affine, output), report);
             }
             (scalar, _) => {
                 report.push(format!("expected a float32 or quantized input, got {}", scalar.name()))

@@ -2,6 +2,7 @@
 
 use super::ops::{ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum};
 use super::pool::same_quantization;
+use super::requantize::check_multipliers;
 use super::{EvalError, NnSemantics};
 use crate::fixed_point::{QuantizedMultiplier, requantize};
 use crate::tensor::{Data, Tensor};
@@ -130,8 +131,13 @@ macro_rules! sums {
             }
 
             fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
-                if verify_types(operands[0], results[0], report) && $mean && reduced_count(operands[0], &self.axes) == 0 {
+                if !verify_types(operands[0], results[0], report) {
+                    return;
+                }
+                if $mean && reduced_count(operands[0], &self.axes) == 0 {
                     report.push("expected at least one element to take the mean of, got none".to_owned());
+                } else if results[0].storage() == Scalar::I8 {
+                    check_multipliers(reduction_multiplier(operands[0], results[0], None), report);
                 }
             }
 

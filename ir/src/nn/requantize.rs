@@ -71,6 +71,13 @@ pub fn clamp_real(x: f32, (low, high): (f32, f32)) -> f32 {
     if high < x { high } else { x }
 }
 
+/// Reports multipliers that no fixed-point number can stand for: the scales' ratio is too large or no number.
+pub fn check_multipliers<M>(multipliers: Option<M>, report: &mut Vec<String>) {
+    if multipliers.is_none() {
+        report.push("expected scales whose ratio can be quantized, got others".to_owned());
+    }
+}
+
 /// Whether a clamp has the kind that the storage type asks for; a message if not.
 pub fn check_clamp(clamp: Clamp, storage: Scalar, report: &mut Vec<String>) {
     match (clamp, storage.is_float()) {

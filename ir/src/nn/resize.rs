@@ -17,8 +17,10 @@ fn infer(operands: &[&TensorType], size: [u32; 2]) -> Result<Vec<Shape>, String>
 fn verify(operands: &[&TensorType], results: &[&TensorType], allowed: &[Scalar], report: &mut Vec<String>) {
     let scalar = operands[0].storage();
     if !allowed.contains(&scalar) || results[0].storage() != scalar {
+        let names: Vec<&str> = allowed.iter().map(|scalar| scalar.name()).collect();
         report.push(format!(
-            "expected int8 or float32 input and result alike, got {} and {}",
+            "expected input and result alike of {}, got {} and {}",
+            names.join(", "),
             scalar.name(),
             results[0].storage().name()
         ));
