@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test lit -- nn/` runs the cases in one folder. How to write a case: `lit-tests/README.md`.
 
+mod coverage;
 mod filecheck;
 mod runner;
 mod shell;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    trials.extend(coverage::trials(&suite.root));
     trials.extend(filecheck::tests::trials());
     trials.extend(runner::tests::trials(&suite.scratch));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -266,8 +266,8 @@ pub struct RunArgs {
     /// Fill inputs that are not given with random data from this seed.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Folder for out0.bin, out1.bin, ...
-    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    /// Folder for out0.bin, out1.bin, ...; `-` prints the outputs as text.
+    #[arg(short, long, default_value = ".", value_name = "DIR|-")]
     pub output: PathBuf,
     /// Write .npy instead of raw bytes.
     #[arg(long)]

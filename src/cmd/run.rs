@@ -6,8 +6,11 @@ use crate::files;
 use crate::session::{self, Failure, usage};
 use crate::tensors::{RandomTensors, given_inputs, port_type, to_npy};
 use mcunet_ir::interp::{Executor, Interpreter};
+use mcunet_ir::module::Port;
+use mcunet_ir::text::print_tensor;
 use mcunet_ir::{Diagnostic, Module, Tensor};
 use mcunet_passes::manager::Silent;
+use std::path::Path;
 
 /// Runs a model and writes its outputs.
 pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
@@ -19,6 +22,9 @@ pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     }
     let outputs =
         Interpreter::new(&module).run(&inputs).map_err(|error| Diagnostic::error(error.to_string()))?;
+    if args.output == Path::new("-") {
+        return super::print(io, &as_text(&module, &outputs));
+    }
     let mut written = Vec::new();
     for (index, output) in outputs.iter().enumerate() {
         written.push(if args.npy {
@@ -36,6 +42,13 @@ pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
+}
+
+/// One line per output: its name, and its elements as a literal of the textual IR.
+fn as_text(module: &Module, outputs: &[Tensor]) -> String {
+    let ports = module.functions.first().map(|function| function.outputs.as_slice()).unwrap_or_default();
+    let line = |(port, tensor): (&Port, &Tensor)| format!("{} = {}\n", port.name, print_tensor(tensor));
+    ports.iter().zip(outputs).map(line).collect()
 }
 
 fn inputs(args: &RunArgs, module: &Module) -> Result<Vec<Tensor>, Failure> {

@@ -3,12 +3,21 @@
 //! A literal is a resource without a name: the parser gives it one. Whoever reads a dump, or writes a test by hand,
 //! should not have to decode bytes.
 
+use super::type_name;
 use super::types::print_float;
 use crate::quant::F32;
-use crate::types::Scalar;
+use crate::tensor::Tensor;
+use crate::types::{Scalar, TensorType};
 
 /// Resources of at most this many elements print as literals where their data is printed.
 pub(super) const MAX_ELEMENTS: usize = 16;
+
+/// A tensor of any size as a literal: its elements, row-major, and its plain type.
+pub fn print_tensor(tensor: &Tensor) -> String {
+    let element = tensor.ty.storage();
+    let ty = TensorType::plain(tensor.ty.shape.clone(), element);
+    format!("dense<[{}]> : {}", print_elements(element, &tensor.data.to_bytes()), type_name(&ty.into()))
+}
 
 /// The elements of little-endian `bytes`, as the literal lists them.
 pub(super) fn print_elements(element: Scalar, bytes: &[u8]) -> String {

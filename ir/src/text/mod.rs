@@ -11,6 +11,7 @@ mod parser;
 mod printer;
 mod types;
 
+pub use literal::print_tensor;
 pub use parser::parse;
 pub use printer::{PrintOptions, print};
 pub use types::print_type as type_name;
