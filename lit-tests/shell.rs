@@ -13,8 +13,8 @@ pub struct Pipeline {
 /// One program with its arguments and redirections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
-    /// Preceded by `not`: it must fail.
-    pub negated: bool,
+    /// How it must end.
+    pub ending: Ending,
     /// The program, then its arguments.
     pub words: Vec<String>,
     /// The file that standard input comes from, if not from the previous command.
@@ -22,6 +22,39 @@ pub struct Command {
     pub stdout: Sink,
     /// `Sink::Default` is the test's report.
     pub stderr: Sink,
+}
+
+/// How a command must end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// With exit status 0.
+    #[default]
+    Success,
+    /// Preceded by `not`: with another one.
+    Failure,
+    /// Preceded by `exits N`: with this one.
+    Status(u8),
+}
+
+impl Ending {
+    /// Whether an exit status is what was asked for.
+    pub fn accepts(self, status: u8) -> bool {
+        match self {
+            Self::Success => status == 0,
+            Self::Failure => status != 0,
+            Self::Status(expected) => status == expected,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => formatter.write_str("success"),
+            Self::Failure => formatter.write_str("failure"),
+            Self::Status(expected) => write!(formatter, "exit status {expected}"),
+        }
+    }
 }
 
 /// Where an output stream goes.
@@ -49,11 +82,20 @@ pub fn parse(line: &str, substitutions: &Substitutions) -> Result<Vec<Pipeline>,
     while let Some(token) = tokens.next() {
         let mut target = || match tokens.next() {
             Some(Token::Word(word)) => Ok(word),
-            other => Err(format!("expected a file after '{token}', got {}", describe(other.as_ref()))),
+            other => Err(format!("expected a word after '{token}', got {}", describe(other.as_ref()))),
         };
         match &token {
             Token::Word(word) if command.words.is_empty() && word == "not" => {
-                command.negated = !command.negated;
+                command.ending = match command.ending {
+                    Ending::Success => Ending::Failure,
+                    _ => Ending::Success,
+                }
+            }
+            Token::Word(word) if command.words.is_empty() && word == "exits" => {
+                let status = target()?;
+                command.ending = Ending::Status(
+                    status.parse().map_err(|_| format!("expected an exit status, got '{status}'"))?,
+                );
             }
             Token::Word(word) => command.words.push(word.clone()),
             Token::Input => command.stdin = Some(target()?),
@@ -258,8 +300,10 @@ impl Lexer<'_> {
 impl fmt::Display for Command {
     /// The command as it could be typed, without its redirections.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.negated {
-            formatter.write_str("not ")?;
+        match self.ending {
+            Ending::Success => {}
+            Ending::Failure => formatter.write_str("not ")?,
+            Ending::Status(status) => write!(formatter, "exits {status} ")?,
         }
         for (index, word) in self.words.iter().enumerate() {
             let separator = if index == 0 { "" } else { " " };

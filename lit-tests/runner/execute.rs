@@ -12,7 +12,7 @@ use crate::shell::{Command, Pipeline, Sink};
 const MLIR_OPT: &str = "mlir-opt";
 
 impl Suite {
-    /// Runs one pipeline. It fails when any of its commands does, or when a command after `not` doesn't.
+    /// Runs one pipeline. It fails when any of its commands does, or ends otherwise than `not` or `exits` before it say.
     ///
     /// # Errors
     /// Each command with its status and standard error.
@@ -31,10 +31,10 @@ impl Suite {
             if !report.ends_with('\n') {
                 report.push('\n');
             }
-            if (outcome.status == 0) == command.negated {
+            if !command.ending.accepts(outcome.status) {
                 failed = true;
-                let expected = if command.negated { "failure" } else { "success" };
-                report.push_str(&format!("expected {expected}, got exit status {}\n", outcome.status));
+                let (expected, found) = (command.ending, outcome.status);
+                report.push_str(&format!("expected {expected}, got exit status {found}\n"));
             }
         }
         if failed { Err(report) } else { Ok(()) }
@@ -49,6 +49,7 @@ impl Suite {
             ("mcunetc", _) => self.compile(arguments, stdin),
             ("FileCheck", _) => file_check(arguments, stdin),
             ("diff", _) => diff(arguments, stdin),
+            ("absent", _) => absent(arguments),
             (name, Some(feature)) if name == MLIR_OPT || feature.path.as_deref() == Ok(name) => {
                 match &feature.path {
                     Ok(path) => spawn(path, arguments, stdin),
@@ -57,7 +58,9 @@ impl Suite {
                     }
                 }
             }
-            _ => Err(format!("expected mcunetc, FileCheck, diff, not or {MLIR_OPT}, got '{program}'")),
+            _ => Err(format!(
+                "expected mcunetc, FileCheck, diff, absent, not, exits or {MLIR_OPT}, got '{program}'"
+            )),
         }
     }
 
@@ -147,6 +150,20 @@ fn diff(arguments: &[String], stdin: &[u8]) -> Result<Outcome, String> {
     };
     let message =
         format!("line {number} differs\n{left}: {}\n{right}: {}\n", show(left_line), show(right_line));
+    Ok(Outcome { status: 1, stderr: message.into_bytes(), ..Outcome::default() })
+}
+
+/// `absent PATH...`: fails if there is any of the files or folders.
+fn absent(paths: &[String]) -> Result<Outcome, String> {
+    if paths.is_empty() {
+        return Err("expected paths after absent, got none".to_owned());
+    }
+    let present: Vec<&str> =
+        paths.iter().map(String::as_str).filter(|path| std::path::Path::new(path).exists()).collect();
+    if present.is_empty() {
+        return Ok(Outcome::default());
+    }
+    let message = format!("expected no {}\n", present.join(", "));
     Ok(Outcome { status: 1, stderr: message.into_bytes(), ..Outcome::default() })
 }
 

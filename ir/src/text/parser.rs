@@ -846,9 +846,11 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// The names between `dense_resource<` and `>`.
+/// The names between `dense_resource<` and `>`, comments aside.
 fn named_resources(text: &str) -> HashSet<String> {
-    let names = text.split("dense_resource<").skip(1).filter_map(|rest| rest.split('>').next());
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let references = lines.flat_map(|line| line.split("dense_resource<").skip(1));
+    let names = references.filter_map(|rest| rest.split('>').next());
     names.map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 

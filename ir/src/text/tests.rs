@@ -149,3 +149,32 @@ fn damaged_texts_never_panic() {
         }
     }
 }
+
+/// A literal next to a resource of the name that it would get, whose data comes later.
+#[test]
+fn literals_get_names_that_nothing_else_has() {
+    let text = r#"module "m" stage "imported" {
+  func "main" inputs [] outputs [] {
+    %a = nn.const {value = dense<[1, -2]> : tensor<2xi8>} : tensor<2xi8>
+    %b = nn.const {value = dense_resource<a> : tensor<17xi8>} : tensor<17xi8>
+    %c = nn.const {value = dense<[true]> : tensor<1xi1>} : tensor<1xi1>
+    func.return
+  }
+}
+{-#
+  dialect_resources: {
+    builtin: {
+      a: "0x010000000102030405060708090A0B0C0D0E0F1011"
+    }
+  }
+#-}
+"#;
+    let module = parse(text, "test").expect("valid text");
+    let with_weights = PrintOptions { weights: true, ..PrintOptions::default() };
+    assert_eq!(print(&module, &with_weights), text);
+    let names: Vec<&str> = module.resources().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a_1", "a", "c"]);
+    let repeated = text.replace("1011\"\n", "1011\",\n a_1: \"0x010000000102\"\n");
+    let errors = parse(&repeated, "test").expect_err("data of a literal");
+    assert_eq!(errors.0[0].message, "expected the data of resource 'a_1' once, got it again");
+}

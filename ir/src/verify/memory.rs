@@ -2,7 +2,7 @@
 //! the lowering declare: lives are computed from what kernels really touch.
 //!
 //! Rules, for every function of a planned module:
-//! - M1: every buffer has a place, as long as its memory and aligned to its elements.
+//! - M1: every buffer has a place, as long as its memory, aligned to its elements and within the first 2^31 bytes.
 //! - M2: a kernel lists every buffer that it touches, and lists as written those it writes.
 //! - M3: the declared life of a buffer covers its real one: from the first kernel that touches it (inputs: from the
 //!   start) to the last (outputs: to the end).
@@ -19,6 +19,9 @@ use crate::loops::ops::{Buffer, Kernel, Role};
 use crate::module::{Function, Module, Op, OpKind, Value};
 use std::collections::BTreeMap;
 use std::collections::HashSet;
+
+/// No arena is larger; offsets in lowered programs are 32-bit.
+const MAX_ARENA_BYTES: usize = (1 << 31) - 1;
 
 /// Checks the plan of every function.
 ///
@@ -129,6 +132,14 @@ impl<'c> Checker<'c> {
                          got {found} bytes at {offset}"
                     ),
                 );
+                continue;
+            }
+            if place.offset.saturating_add(bytes) > MAX_ARENA_BYTES {
+                let message = format!(
+                    "expected buffer {name} to end within {MAX_ARENA_BYTES} bytes, got {}",
+                    place.offset
+                );
+                self.error(op, message);
                 continue;
             }
             let times: Vec<usize> = (0..touched.len()).filter(|&t| touched[t].touches(value)).collect();

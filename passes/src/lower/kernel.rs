@@ -127,7 +127,7 @@ impl<'k> Kernel<'k> {
     /// If it is not.
     pub fn expect_constant(&self, index: usize, what: &str) -> Result<ResourceRef, Diagnostic> {
         self.constant(index).ok_or_else(|| {
-            self.error(format!("expected a constant {what}, got one that is computed at run time"))
+            self.error(format!("expected '{what}' to be constant, got a value that is computed at run time"))
         })
     }
 
