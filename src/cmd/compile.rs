@@ -61,16 +61,28 @@ pub fn compile(
     pipeline: &mcunet_passes::pipeline::Pipeline,
     target: &Target,
 ) -> Result<Compiled, Failure> {
-    if imported.functions.first().is_some_and(|function| function.outputs.is_empty()) {
-        let error = Diagnostic::error("expected a model with at least one output, got none");
-        return Err(error.help("export the model with the tensors that you want to read").into());
-    }
+    check_interface(&imported)?;
     let mut module = imported.clone();
     let mut observer = LayerObserver::default();
     session::optimize(&mut module, pipeline, target, &mut observer)?;
     let report = Report::new(&module, target, macs(&imported), observer.layers);
     check_flash(&module, target)?;
     Ok(Compiled { imported, module, report })
+}
+
+/// A program is one function that computes something.
+fn check_interface(module: &Module) -> Result<(), Failure> {
+    if module.functions.len() > 1 {
+        let names: Vec<String> =
+            module.functions.iter().map(|function| format!("'{}'", function.name)).collect();
+        let message = format!("expected a model of one function, got {}: {}", names.len(), names.join(", "));
+        return Err(Diagnostic::error(message).help("compile each from a file of its own").into());
+    }
+    if module.functions.first().is_some_and(|function| function.outputs.is_empty()) {
+        let error = Diagnostic::error("expected a model with at least one output, got none");
+        return Err(error.help("export the model with the tensors that you want to read").into());
+    }
+    Ok(())
 }
 
 fn check_flash(module: &Module, target: &Target) -> Result<(), Failure> {

@@ -11,13 +11,16 @@ use std::path::Path;
 pub fn report(args: &OptArgs, failure: RunFailure) -> Failure {
     let mut diagnostics = failure.diagnostics;
     if let (Some(path), Some(reproducer)) = (&args.reproducer, &failure.reproducer) {
-        match write(path, reproducer, args) {
-            Ok(()) => {
-                if let Some(last) = diagnostics.0.last_mut() {
-                    last.notes.push(format!("'{}' repeats the failure", path.display()));
-                }
+        // That it can't be written must not hide why the pass failed, nor change the exit code.
+        let note = match write(path, reproducer, args) {
+            Ok(()) => format!("'{}' repeats the failure", path.display()),
+            Err(errors) => {
+                let reasons: Vec<String> = errors.0.into_iter().map(|error| error.message).collect();
+                format!("there is no reproducer: {}", reasons.join("; "))
             }
-            Err(errors) => diagnostics.0.extend(errors.0),
+        };
+        if let Some(last) = diagnostics.0.last_mut() {
+            last.notes.push(note);
         }
     }
     diagnostics.into()
