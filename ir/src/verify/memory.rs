@@ -7,7 +7,8 @@
 //! - M3: the declared life of a buffer covers its real one: from the first kernel that touches it (inputs: from the
 //!   start) to the last (outputs: to the end).
 //! - M4: two buffers whose real lives meet have no byte in common, unless one dies in the kernel in which the other is
-//!   born, that kernel permits it, and both start at the same byte.
+//!   born, that kernel permits it, and both start at the same byte. An input is born before all kernels, an output dies
+//!   after all.
 //! - M5: a kernel that uses such a permission never reads a byte that it has overwritten. The kernel is run on an arena
 //!   that remembers who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
 
@@ -208,7 +209,9 @@ impl<'c> Checker<'c> {
             .in_place
             .iter()
             .any(|&[i, j]| operands.get(i) == Some(&written) && operands.get(j) == Some(&read));
-        let hands_over = r.last == time && w.head.role != Role::Input;
+        // The caller fills inputs before the first kernel and reads outputs after the last.
+        let outlives = w.head.role == Role::Input || r.head.role == Role::Output;
+        let hands_over = r.last == time && !outlives;
         (listed && hands_over && w.place.offset == r.place.offset).then_some(time)
     }
 

@@ -154,7 +154,10 @@ fn in_place_pairs(function: &Function, kernels: &[Op], buffers: &[BufferLife]) -
         for &[written, read] in &head.in_place {
             let find = |i: usize| buffers.iter().position(|b| data.operands.get(i) == Some(&b.value));
             let (Some(written), Some(read)) = (find(written), find(read)) else { continue };
-            let handed_over = buffers[written].first == time && buffers[read].last == time;
+            // The caller reads an output after the last kernel, so that one never hands its bytes over.
+            let handed_over = buffers[written].first == time
+                && buffers[read].last == time
+                && buffers[read].role != Role::Output;
             if handed_over && buffers[written].bytes <= buffers[read].bytes {
                 pairs.push(InPlace { written, read });
             }
