@@ -70,13 +70,20 @@ impl<'p> KernelPrinter<'p> {
         Ok(Printed { body: self.out, used: self.used })
     }
 
+    /// Notes who uses what, last ops first, so that what only a dead op uses counts as unused: C compilers warn of a
+    /// variable or pointer that nothing reads.
     fn collect_uses(&mut self, block: Block) {
-        for &op in &self.function.blocks[block].ops {
-            for &operand in &self.function.ops[op].operands {
-                self.uses.entry(operand).or_default().push((op, block));
+        for &op in self.function.blocks[block].ops.iter().rev() {
+            let data = &self.function.ops[op];
+            let computes = data.regions.is_empty() && !data.results.is_empty();
+            if computes && !data.results.iter().any(|result| self.uses.contains_key(result)) {
+                continue;
             }
-            for &region in &self.function.ops[op].regions {
+            for &region in &data.regions {
                 self.collect_uses(region);
+            }
+            for &operand in &data.operands {
+                self.uses.entry(operand).or_default().push((op, block));
             }
         }
     }
@@ -251,7 +258,11 @@ impl<'p> KernelPrinter<'p> {
             }
             LoopOp::Fill(head) => self.fill(op, head.count),
             _ => {
-                let Some(&result) = data.results.first() else { return };
+                // What nobody uses is not printed.
+                let Some(&result) = data.results.first().filter(|result| self.uses.contains_key(result))
+                else {
+                    return;
+                };
                 let expression = self.expression(op, kind);
                 if inlined {
                     self.values.insert(result, expression);
@@ -262,11 +273,8 @@ impl<'p> KernelPrinter<'p> {
         }
     }
 
-    /// A local constant; unused ones are not printed.
+    /// A local constant.
     fn define(&mut self, result: Value, expression: &Expression) {
-        if !self.uses.contains_key(&result) {
-            return;
-        }
         let name = self.fresh("v");
         let ty = register_type(self.function.ty(result));
         let line = format!("const {ty} {name} = {};", expression.text);
@@ -617,5 +625,37 @@ fn narrowed(value: &Expression, element: Scalar) -> String {
     match element {
         Scalar::I32 | Scalar::I64 | Scalar::F32 => value.text.clone(),
         narrow => Expression::cast(element_type(narrow), value).text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index of the least of one element is 0, whatever it is: the load of that element is dead.
+    #[test]
+    fn what_only_dead_ops_use_is_not_declared() {
+        let text = r#"module "dead" stage "planned" {
+  func "main" inputs ["x" : tensor<1xi8>] outputs ["y" : tensor<1xi8>] {
+    %x = loop.buffer {live = [0, 0], place = #loop.place<"sram", 0, 1>, role = "input"} : memref<1xi8>
+    %y = loop.buffer {live = [0, 0], place = #loop.place<"sram", 4, 1>, role = "output"} : memref<1xi8>
+    loop.kernel %y, %x {layer = "nn.arg_min", writes = 1} do {
+      %0 = loop.const {value = 0} : i32
+      %1 = loop.load %x, %0 : i32
+      %2 = loop.add %1, %1 : i32
+      loop.store %0, %y, %0
+      loop.yield
+    }
+    func.return
+  }
+}
+"#;
+        let module = mcunet_ir::text::parse(text, "dead.mcir").expect("a valid text");
+        let function = &module.functions[0];
+        let kernel = function.walk().into_iter().find(|&op| function.ops[op].kind.name() == "loop.kernel");
+        let names = Names::new("dead", &module);
+        let printer = KernelPrinter::new(function, &names, kernel.expect("the kernel"));
+        let body = printer.print().expect("it prints").body;
+        assert!(body.contains("out0[0] = ") && !body.contains("in0") && !body.contains("v0"), "{body}");
     }
 }
