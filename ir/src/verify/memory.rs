@@ -2,7 +2,7 @@
 //! the lowering declare: lives are computed from what kernels really touch.
 //!
 //! Rules, for every function of a planned module:
-//! - M1: every buffer has a place, as long as its memory, aligned to its elements and within the first 2^31 bytes.
+//! - M1: every buffer has a place, as long as its memory, aligned to its elements, and inside of the largest arena.
 //! - M2: a kernel lists every buffer that it touches, and lists as written those it writes.
 //! - M3: the declared life of a buffer covers its real one: from the first kernel that touches it (inputs: from the
 //!   start) to the last (outputs: to the end).
@@ -21,8 +21,8 @@ use crate::module::{Function, Module, Op, OpKind, Value};
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 
-/// No arena is larger; offsets in lowered programs are 32-bit.
-const MAX_ARENA_BYTES: usize = (1 << 31) - 1;
+/// Arenas reach at most this size; see [`super::MAX_TENSOR_BYTES`] for why.
+pub const MAX_ARENA_BYTES: usize = super::MAX_TENSOR_BYTES;
 
 /// Checks the plan of every function.
 ///

@@ -5,7 +5,7 @@
 //!   types satisfy the row's constraints; S3 a value is defined before it is used, in its own block or an enclosing one;
 //!   S4 blocks that need a terminator end with it and have it nowhere else; S5 resources exist with the size their
 //!   references say.
-//! - Types (`types.rs`): T1 tensors are smaller than 2^31 bytes; T2 quantization parameters are finite, not zero, and fit
+//! - Types (`types.rs`): T1 tensors have at most 64 MiB; T2 quantization parameters are finite, not zero, and fit
 //!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types.
 //! - Stages (`stage.rs`): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of
 //!   a planned module holds ([`memory`]).
@@ -19,6 +19,7 @@ mod types;
 
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::module::{Function, Module, Op};
+pub use types::MAX_TENSOR_BYTES;
 
 /// A module that satisfies every rule. Back ends take nothing else, so that they need not check again.
 #[derive(Clone, Copy, Debug)]

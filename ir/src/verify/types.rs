@@ -8,8 +8,9 @@ use crate::quant::{Affine, Granularity, QuantType};
 use crate::text::type_name;
 use crate::types::{TensorType, Type};
 
-/// Tensors reach at most this size; offsets in lowered programs are 32-bit.
-const MAX_TENSOR_BYTES: usize = (1 << 31) - 1;
+/// Tensors reach at most this size. No microcontroller's memory holds more, and a bound lets the compiler itself work in
+/// a few hundred megabytes whatever a model claims: it may hold a tensor, or a mark for each of its bytes.
+pub const MAX_TENSOR_BYTES: usize = 64 << 20;
 
 pub(super) fn check(function: &Function, report: &mut Report) {
     for &argument in &function.blocks[function.body].args {

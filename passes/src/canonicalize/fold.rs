@@ -5,6 +5,7 @@ use mcunet_ir::define::Trait;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
+use mcunet_ir::tensor::Data;
 use mcunet_ir::{Op, Tensor, TensorType, Value};
 
 /// Computes ops whose operands are all constant.
@@ -52,16 +53,15 @@ impl FoldConstants {
         if !data.results.iter().any(is_used) {
             return None;
         }
-        let shape_only = matches!(kind, NnOp::ShapeOf(_));
-        let operands: Vec<Tensor> = data
-            .operands
-            .iter()
-            .map(|&operand| match constant(rewriter, operand) {
-                // The result depends on the operand's type alone.
-                None if shape_only => rewriter.tensor_type(operand).cloned().map(Tensor::zeros),
-                known => known,
-            })
-            .collect::<Option<_>>()?;
+        let operands: Vec<Tensor> = match kind {
+            // The result depends on the operand's type alone, so that its data may as well be absent.
+            NnOp::ShapeOf(_) => {
+                let ty = rewriter.tensor_type(data.operands[0])?.clone();
+                let none = Data::zeros(ty.storage(), 0);
+                vec![Tensor { ty, data: none }]
+            }
+            _ => data.operands.iter().map(|&operand| constant(rewriter, operand)).collect::<Option<_>>()?,
+        };
         let types: Vec<&TensorType> =
             data.results.iter().map(|&result| rewriter.tensor_type(result)).collect::<Option<_>>()?;
         let operand_bytes: usize = operands.iter().map(|tensor| tensor.ty.size_bytes()).sum();

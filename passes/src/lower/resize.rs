@@ -11,10 +11,20 @@ use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
+/// Rows or columns of a result at most: the tables have an entry for each.
+const MAX_POSITIONS: usize = 1 << 16;
+
 /// Shapes of operand and result.
 fn shapes(kernel: &Kernel<'_>) -> Result<([usize; 4], [usize; 4]), Diagnostic> {
     let shape = |ty| four(ty).map_err(|message| kernel.error(message));
-    Ok((shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?))
+    let (input, output) = (shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?);
+    match output[1].max(output[2]) {
+        0..=MAX_POSITIONS => Ok((input, output)),
+        found => {
+            let message = format!("has no kernel for more than {MAX_POSITIONS} rows or columns, got {found}");
+            Err(kernel.error(message))
+        }
+    }
 }
 
 fn positions(kernel: &mut Kernel<'_>, name: &str, values: impl Iterator<Item = usize>, unit: usize) -> Value {

@@ -15,6 +15,7 @@ use mcunet_ir::diag::Category;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::memory::Place;
 use mcunet_ir::module::OpKind;
+use mcunet_ir::verify::memory::MAX_ARENA_BYTES;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
 use problem::{Item, Problem};
 
@@ -79,7 +80,10 @@ impl Pass for PlanMemory {
             cx.count("arena bytes", arena as u64);
             cx.count("lower bound bytes", liveness.lower_bound_bytes() as u64);
             if let Some(budget) = cx.target.sram_bytes().filter(|&budget| arena as u64 > budget) {
-                errors.push(over_budget(function, &liveness, arena, budget));
+                errors.push(over_budget(function, &liveness, arena, budget).category(Category::Budget));
+            } else if arena > MAX_ARENA_BYTES {
+                // A limit of the compiler, which holds even where the target has none.
+                errors.push(over_budget(function, &liveness, arena, MAX_ARENA_BYTES as u64));
             }
         }
         errors.into_result()?;
@@ -148,7 +152,6 @@ fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budget: u
         "expected an arena of at most {budget} bytes, got {arena}: {} too many",
         arena as u64 - budget
     ))
-    .category(Category::Budget)
     .at(origin)
     .note(format!(
         "the widest point is kernel {time}, '{layer}': {} bytes live; no plan is below {} bytes",
