@@ -1,55 +1,30 @@
 //! The textual form on real modules: byte-exact round trips of every op, before and after lowering, in both spellings,
 //! and MLIR's own opinion of the generic one.
 
-mod common;
-
-use common::{failures, name, op_cases};
-use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::Module;
-use mcunet_ir::text::{PrintOptions, parse, print};
-use mcunet_passes::manager::{Silent, run};
-use mcunet_passes::pass::PassContext;
-use mcunet_passes::pipeline::{Level, Pipeline};
-use mcunet_passes::registry::Registry;
-use mcunet_passes::target::Target;
+use mcunet_ir::text::{PrintOptions, print};
+use mcunet_passes::pipeline::Level;
+use mcunet_testing::compile::plan;
+use mcunet_testing::corpus::{import_model, name, op_cases};
+use mcunet_testing::properties::round_trips;
+use mcunet_testing::tools::assert_none_fail;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The module of a case, and the same planned.
 fn modules(case: &Path) -> Result<[Module; 2], String> {
-    let bytes = std::fs::read(case.join("model.tflite")).map_err(|error| error.to_string())?;
-    let imported =
-        import(&bytes, "model.tflite", &ImportOptions::default()).map_err(|errors| errors.to_string())?;
-    let target = Target::find("cortex-m4").ok_or("expected the embedded target")?;
-    let pipeline =
-        Pipeline::parse(Level::O2.pipeline(), &Registry::builtin()).map_err(|errors| errors.to_string())?;
-    let mut planned = imported.clone();
-    run(&pipeline, &mut planned, &PassContext::new(&target), true, &mut Silent)
-        .map_err(|errors| errors.to_string())?;
+    let imported = import_model(case)?;
+    let planned = plan(&imported, Level::O2)?;
     Ok([imported, planned])
 }
 
 #[test]
 fn every_op_round_trips_byte_for_byte() {
-    let failures = failures(&op_cases(), |case| {
-        for module in modules(case).map_err(|error| format!("{}: {error}", name(case)))? {
-            for bits in 0..8 {
-                let options =
-                    PrintOptions { generic: bits & 1 != 0, locations: bits & 2 != 0, weights: bits & 4 != 0 };
-                let text = print(&module, &options);
-                let parsed = parse(&text, "case.mcir").map_err(|error| format!("{}: {error}", name(case)))?;
-                if print(&parsed, &options) != text {
-                    return Err(format!("{}: another text with {options:?}", name(case)));
-                }
-                if options.weights {
-                    mcunet_ir::verify::verify(&parsed).map_err(|error| format!("{}: {error}", name(case)))?;
-                }
-            }
-        }
-        Ok(())
+    assert_none_fail(&op_cases(), |case| {
+        let check = || modules(case)?.iter().try_for_each(round_trips);
+        check().map_err(|error| format!("{}: {error}", name(case)))
     });
-    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// The newest mlir-opt that is installed.

@@ -3,16 +3,18 @@
 
 mod lowering;
 
-use lowering::{Random, check, int8_type};
+use lowering::check;
 use mcunet_ir::Tensor;
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::nn::ops as nn;
 use mcunet_ir::quant::F32;
 use mcunet_ir::types::{Element, Scalar};
+use mcunet_testing::Random;
+use mcunet_testing::tensors::int8_type;
 
 const FLOAT: Element = Element::Plain(Scalar::F32);
 
-fn int_clamp(random: &mut Random) -> Clamp {
+fn int_clamp(random: &mut Random<'_>) -> Clamp {
     match random.range(0, 3) {
         0 => Clamp::None,
         1 => Clamp::Int(random.range(-128, 0) as i32, 127),
@@ -21,7 +23,7 @@ fn int_clamp(random: &mut Random) -> Clamp {
     }
 }
 
-fn float_clamp(random: &mut Random) -> Clamp {
+fn float_clamp(random: &mut Random<'_>) -> Clamp {
     match random.range(0, 2) {
         0 => Clamp::None,
         1 => Clamp::Real(F32(0.0), F32(f32::INFINITY)),
@@ -38,8 +40,8 @@ struct Window {
     pad: [u32; 4],
 }
 
-fn window(random: &mut Random, largest: usize, dilates: bool) -> Window {
-    let side = |random: &mut Random| {
+fn window(random: &mut Random<'_>, largest: usize, dilates: bool) -> Window {
+    let side = |random: &mut Random<'_>| {
         let kernel = random.size(1, largest);
         let dilation = if dilates && random.range(0, 3) == 0 { random.size(2, 3) } else { 1 };
         let extent = (kernel - 1) * dilation + 1;
@@ -60,7 +62,7 @@ fn window(random: &mut Random, largest: usize, dilates: bool) -> Window {
 }
 
 /// Scales that make all of right shifts, left shifts and no shifts.
-fn output_scale(random: &mut Random) -> f32 {
+fn output_scale(random: &mut Random<'_>) -> f32 {
     if random.range(0, 4) == 0 { random.scale(1e-5, 1e-3) } else { random.scale(0.05, 5.0) }
 }
 
@@ -72,7 +74,13 @@ struct Operands {
     clamp: Clamp,
 }
 
-fn operands(random: &mut Random, is_float: bool, input: &[usize], filter: &[usize], axis: usize) -> Operands {
+fn operands(
+    random: &mut Random<'_>,
+    is_float: bool,
+    input: &[usize],
+    filter: &[usize],
+    axis: usize,
+) -> Operands {
     let channels = filter[axis];
     if is_float {
         let input = random.float(input, 2.0);
@@ -100,7 +108,7 @@ impl Operands {
 #[test]
 fn convolutions() {
     for seed in 0..250 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let w = window(random, 4, true);
         let groups = if random.range(0, 3) == 0 { random.size(2, 3) } else { 1 };
         let (depth, per_group) = (random.size(1, 9), random.size(1, 9));
@@ -115,7 +123,7 @@ fn convolutions() {
 #[test]
 fn transposed_convolutions() {
     for seed in 0..150 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let input = [random.size(1, 2), random.size(1, 5), random.size(1, 5), random.size(1, 9)];
         let filter = [random.size(1, 6), random.size(1, 4), random.size(1, 4), input[3]];
         let stride = [random.size(1, 3) as u32, random.size(1, 3) as u32];
@@ -130,7 +138,7 @@ fn transposed_convolutions() {
 #[test]
 fn fully_connected_layers() {
     for seed in 0..150 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let (rows, inputs, outputs) = (random.size(1, 3), random.size(1, 40), random.size(1, 10));
         let mut operands = operands(random, seed % 5 == 0, &[rows, inputs], &[outputs, inputs], 0);
         if operands.filter.ty.affine().is_some() && random.flag() {
@@ -144,7 +152,7 @@ fn fully_connected_layers() {
 #[test]
 fn depthwise_convolutions() {
     for seed in 0..250 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let w = window(random, if seed % 7 == 0 { 8 } else { 4 }, true);
         let multiplier = if random.range(0, 3) == 0 { random.size(2, 4) } else { 1 };
         let input = [random.size(1, 2), w.input[0], w.input[1], random.size(1, 9)];
@@ -159,7 +167,7 @@ fn depthwise_convolutions() {
 #[test]
 fn pools() {
     for seed in 0..200 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let w = window(random, 5, false);
         let shape = [random.size(1, 2), w.input[0], w.input[1], random.size(1, 6)];
         let (input, clamp, element) = if seed % 4 == 0 {

@@ -3,39 +3,41 @@
 
 mod lowering;
 
-use lowering::{Random, check, int8_type};
+use lowering::check;
 use mcunet_ir::Tensor;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as nn;
 use mcunet_ir::quant::F32;
 use mcunet_ir::types::{Element, Scalar};
+use mcunet_testing::Random;
+use mcunet_testing::tensors::int8_type;
 
 const FLOAT: Element = Element::Plain(Scalar::F32);
 const INT32: Element = Element::Plain(Scalar::I32);
 
-fn shape(random: &mut Random, largest_rank: usize) -> Vec<usize> {
+fn shape(random: &mut Random<'_>, largest_rank: usize) -> Vec<usize> {
     let rank = random.size(1, largest_rank);
     (0..rank).map(|_| random.size(1, 6)).collect()
 }
 
-fn int8(random: &mut Random, shape: &[usize]) -> Tensor {
+fn int8(random: &mut Random<'_>, shape: &[usize]) -> Tensor {
     let (scale, zero_point) = (random.scale(0.01, 1.0), random.zero_point());
     random.int8(shape, scale, zero_point)
 }
 
-fn float(random: &mut Random, shape: &[usize]) -> Tensor {
+fn float(random: &mut Random<'_>, shape: &[usize]) -> Tensor {
     random.float(shape, 8.0)
 }
 
 /// Any subset of the axes, none and all included.
-fn axes(random: &mut Random, rank: usize) -> Vec<usize> {
+fn axes(random: &mut Random<'_>, rank: usize) -> Vec<usize> {
     (0..rank).filter(|_| random.flag()).collect()
 }
 
 #[test]
 fn sums_and_means() {
     for seed in 0..300 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = shape(random, 5);
         let (axes, keep_dims) = (axes(random, shape.len()), random.flag());
         let (input, element) = if seed % 4 == 0 {
@@ -55,7 +57,7 @@ fn sums_and_means() {
 #[test]
 fn extremes() {
     for seed in 0..200 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = shape(random, 5);
         let (axes, keep_dims) = (axes(random, shape.len()), random.flag());
         let input = if seed % 4 == 0 { float(random, &shape) } else { int8(random, &shape) };
@@ -74,7 +76,7 @@ fn extremes() {
 #[test]
 fn positions_of_extremes() {
     for seed in 0..200 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = shape(random, 4);
         let axis = random.size(0, shape.len() - 1);
         let input = if seed % 4 == 0 {
@@ -95,7 +97,7 @@ fn positions_of_extremes() {
 }
 
 /// Rows of any length, some of them longer than the 511 whose sum of exponentials still has its usual headroom.
-fn rows(random: &mut Random) -> Vec<usize> {
+fn rows(random: &mut Random<'_>) -> Vec<usize> {
     match random.range(0, 15) {
         0 => vec![random.size(1, 2), random.size(500, 1100)],
         _ => vec![random.size(1, 3), random.size(1, 20)],
@@ -105,7 +107,7 @@ fn rows(random: &mut Random) -> Vec<usize> {
 #[test]
 fn softmax() {
     for seed in 0..300 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = rows(random);
         let beta = F32(if random.flag() { 1.0 } else { random.real(0.2, 3.0) });
         if seed % 4 == 0 {
@@ -124,7 +126,7 @@ fn softmax() {
 #[test]
 fn softmax_of_flat_rows() {
     for length in [511, 512, 600, 1000, 2048, 4095] {
-        let mut input = Random(length as u64).int8(&[1, length], 0.1, 0);
+        let mut input = Random::seeded(length as u64).int8(&[1, length], 0.1, 0);
         for depth in [0, 1, 100] {
             let data: Vec<i8> = (0..length).map(|i| if i % 50 == 49 { -depth } else { 0 }).collect();
             input.data = data.into();
@@ -138,7 +140,7 @@ fn softmax_of_flat_rows() {
 #[test]
 fn log_softmax() {
     for seed in 0..300 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = rows(random);
         if seed % 4 == 0 {
             let input = float(random, &shape);
@@ -155,7 +157,7 @@ fn log_softmax() {
 #[test]
 fn l2_normalization() {
     for seed in 0..300 {
-        let random = &mut Random(seed);
+        let random = &mut Random::seeded(seed);
         let shape = rows(random);
         if seed % 4 == 0 {
             let input = float(random, &shape);

@@ -1,28 +1,12 @@
 //! Damaged files: the reader answers, with a model or with errors, and never panics.
 
 use flatbuffers::FlatBufferBuilder;
+use mcunet_testing::Random;
 
 use super::super::super::schema;
 use super::super::{ReadError, read};
 use super::fixture::ModelSpec;
 use super::{Tag, union};
-
-/// SplitMix64. Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators (OOPSLA 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `limit`, which isn't 0.
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit).expect("64 bits")).expect("below a usize")
-    }
-}
 
 /// The sound model with options on its first operator.
 fn original() -> Vec<u8> {
@@ -38,7 +22,7 @@ fn original() -> Vec<u8> {
 }
 
 /// One change: a bit, a value that is often special, a cut, or a piece from elsewhere in the file.
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+fn damage(bytes: &mut Vec<u8>, random: &mut Random<'_>) {
     let at = random.below(bytes.len());
     match random.below(8) {
         0..=2 => bytes[at] ^= 1 << random.below(8),
@@ -65,7 +49,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
 #[test]
 fn damaged_files_never_panic() {
     let original = original();
-    let mut random = Random(0x7f13);
+    let mut random = Random::seeded(0x7f13);
     let [mut sound, mut malformed, mut checked] = [0_u32; 3];
     for _ in 0..20_000 {
         let mut bytes = original.clone();
