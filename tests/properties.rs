@@ -1,0 +1,104 @@
+//! What holds for every valid graph, on random ones: see `testing/src/properties.rs` for the properties and
+//! `testing/src/seeds.rs` for how to repeat a failure or to run longer.
+
+use mcunet_backends::GoldenVector;
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::{Module, OpKind, Tensor};
+use mcunet_passes::target::Core;
+use mcunet_testing::compile::{LEVELS, after, project};
+use mcunet_testing::seeds::{for_seed_batches, for_seeds};
+use mcunet_testing::tools::{SANITIZE, has_tool, make_test};
+use mcunet_testing::{Random, graph, plan, properties};
+use std::collections::BTreeMap;
+
+fn random_module(seed: u64) -> (Module, Vec<Tensor>) {
+    let mut random = Random::seeded(seed);
+    let module = graph::module(&mut random);
+    let inputs = graph::inputs(&module, &mut random);
+    (module, inputs)
+}
+
+/// Runs a property on the modules of seeds; what fails is printed with the module.
+fn check(least: u64, property: impl Fn(&Module, &[Tensor]) -> Result<(), String>) {
+    for_seeds(least, |seed| {
+        let (module, inputs) = random_module(seed);
+        property(&module, &inputs).map_err(|error| format!("{error}\n{}", properties::text(&module)))
+    });
+}
+
+#[test]
+fn generated_graphs_verify() {
+    check(3000, |module, _| properties::verifies(module));
+}
+
+#[test]
+fn generated_graphs_have_every_op() {
+    let mut counts: BTreeMap<&str, usize> = NnOp::SPECS.iter().map(|spec| (spec.name, 0)).collect();
+    let (mut branches, mut outputs) = (0, 0);
+    for seed in 0..3000 {
+        let (module, _) = random_module(seed);
+        let function = &module.functions[0];
+        for op in function.walk() {
+            if let OpKind::Nn(kind) = &function.ops[op].kind {
+                *counts.entry(kind.spec().name).or_default() += 1;
+            }
+        }
+        branches += usize::from(function.use_counts().values().any(|&uses| uses > 1));
+        outputs += usize::from(function.outputs.len() > 1);
+    }
+    let rare: Vec<_> = counts.iter().filter(|&(_, &count)| count < 20).collect();
+    assert!(rare.is_empty(), "expected every op 20 times in 3000 graphs, got {rare:?}");
+    assert!(branches > 500 && outputs > 500, "{branches} graphs branch, {outputs} have several outputs");
+}
+
+#[test]
+fn texts_round_trip() {
+    check(150, |module, _| {
+        properties::round_trips(module)?;
+        properties::round_trips(&after(LEVELS[1].pipeline(), module, Core::CortexM4)?)
+    });
+}
+
+#[test]
+fn canonicalizing_keeps_results() {
+    check(300, properties::canonicalize_keeps_results);
+}
+
+#[test]
+fn lowering_keeps_results() {
+    check(100, properties::lowered_keeps_results);
+}
+
+/// Every plan that is made passes the checker, which `after` runs; every broken one must not.
+#[test]
+fn broken_plans_are_refused() {
+    let refused = std::cell::Cell::new(0);
+    for_seeds(150, |seed| {
+        let (module, _) = random_module(seed);
+        let planned = after(LEVELS[1].pipeline(), &module, Core::CortexM4)?;
+        let count = plan::overlaps_are_refused(&planned, &mut Random::seeded(seed), 4)
+            .map_err(|error| format!("{error}\n{}", properties::text(&planned)))?;
+        refused.set(refused.get() + count);
+        Ok(())
+    });
+    assert!(refused.get() > 150, "expected hundreds of broken plans, got {}", refused.get());
+}
+
+/// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed.
+#[test]
+fn emitted_c_equals_the_interpreter() {
+    if !has_tool("gcc") {
+        return;
+    }
+    for_seed_batches(48, |seed| {
+        let (module, inputs) = random_module(seed);
+        let check = || {
+            let outputs = properties::reference(&module, &inputs)?;
+            let level = LEVELS[seed as usize % LEVELS.len()];
+            let planned = after(level.pipeline(), &module, Core::CortexM4)?;
+            let folder = project(&planned, vec![GoldenVector { inputs: inputs.clone(), outputs }])?;
+            make_test(folder.path(), "gcc", SANITIZE)
+        };
+        check().map_err(|error: String| format!("{error}\n{}", properties::text(&module)))
+    });
+}
