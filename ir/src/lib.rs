@@ -21,6 +21,8 @@ pub mod loops;
 pub mod module;
 pub mod nn;
 pub mod quant;
+pub mod rows;
+pub mod schedule;
 pub mod tensor;
 pub mod text;
 pub mod types;

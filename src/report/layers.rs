@@ -1,6 +1,7 @@
 //! The layers of a model: what `inspect` lists and the report measures.
 
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Function, Module, Op, OpKind};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::types::{Element, TensorType};
@@ -114,11 +115,8 @@ pub fn element(ty: &TensorType) -> String {
 
 /// Fills in what only the lowered program knows: constants as packed, buffers with scratch.
 pub fn measure(function: &Function, layers: &mut [Layer]) {
-    let kernels = function.blocks[function.body]
-        .ops
-        .iter()
-        .filter(|&&op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))));
-    for (&kernel, layer) in kernels.zip(layers) {
+    let program = Program::of(function);
+    for (&kernel, layer) in program.kernels.iter().zip(layers) {
         let bytes = |ty: &Type| ty.as_memref().map_or(0, mcunet_ir::types::MemRefType::size_bytes);
         layer.buffer_bytes =
             function.ops[kernel].operands.iter().map(|&buffer| bytes(function.ty(buffer))).sum();

@@ -57,15 +57,30 @@ impl<'p> KernelPrinter<'p> {
         }
     }
 
-    /// Prints the body.
+    /// Prints the body for the row called `row`, or, if `all_rows`, in a loop over all rows.
     ///
     /// # Errors
     /// Ops that C code cannot be made of.
-    pub fn print(mut self) -> Result<Printed, Diagnostics> {
+    pub fn print(mut self, all_rows: bool) -> Result<Printed, Diagnostics> {
         let body = self.function.ops[self.kernel].regions[0];
         self.collect_uses(body);
         self.declare_memories();
-        self.block(body);
+        for &argument in &self.function.blocks[body].args {
+            self.values.insert(argument, Expression::primary("row".to_owned()));
+        }
+        let rows = match self.op(self.kernel) {
+            Some(LoopOp::Kernel(kernel)) => kernel.rows,
+            _ => 1,
+        };
+        if all_rows && rows > 1 {
+            self.line(&format!("for (int32_t row = 0; row < {rows}; row++) {{"));
+            self.indent += 1;
+            self.block(body);
+            self.indent -= 1;
+            self.line("}");
+        } else {
+            self.block(body);
+        }
         self.errors.into_result()?;
         Ok(Printed { body: self.out, used: self.used })
     }
@@ -497,6 +512,7 @@ impl<'p> KernelPrinter<'p> {
             | LoopOp::Data(_)
             | LoopOp::Pack(_)
             | LoopOp::Kernel(_)
+            | LoopOp::Cascade(_)
             | LoopOp::For(_)
             | LoopOp::If(_)
             | LoopOp::Yield(_)

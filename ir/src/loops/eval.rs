@@ -40,6 +40,14 @@ pub enum Trap {
         /// Elements there are.
         count: usize,
     },
+    /// An element outside of the rows that the kernel says it touches.
+    #[error("element {offset} of '{memory}' is not in a row that the kernel says it touches")]
+    Row {
+        /// The buffer.
+        memory: String,
+        /// Offset in elements.
+        offset: usize,
+    },
     /// A read of bytes that another buffer has overwritten, or that nobody has written.
     #[error("buffer '{reader}' is read at byte {byte} of the arena, which {owner}")]
     Clobbered {

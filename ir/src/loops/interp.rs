@@ -1,23 +1,26 @@
 //! Runs lowered functions.
 //!
 //! Buffers without a place get memory of their own; once plan-memory gave them places they share one arena, as in the
-//! firmware. With [`Options::shadow`], every byte of the arena remembers which buffer wrote it last, and reading a byte
-//! that belongs to another buffer stops the run: a plan is wrong exactly if some run stops so, and which bytes a kernel
+//! firmware. With [`Options::shadow`], every byte of the arena remembers which row of which buffer it was written as, and
+//! reading a byte that belongs to another buffer, or to a row that the kernel does not say it needs, stops the run, as does
+//! writing another row than the one that is made. A plan is wrong exactly if some run stops so, and which bytes a kernel
 //! touches does not depend on the data.
 
 use super::LoopOp;
 use super::eval::{Trap, Word, evaluate};
-use super::ops::Role;
+use super::ops::{Kernel, Role};
+use super::program::{Program, Step};
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, OpKind, Value};
 use crate::tensor::{Data, Tensor};
 use crate::types::Scalar;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// Check on every read that the bytes are still the buffer's own.
+    /// Check on every access that the bytes are the buffer's own, and of a row that the kernel may touch.
     pub shadow: bool,
 }
 
@@ -53,7 +56,7 @@ pub fn run(
 ) -> Result<Vec<Tensor>, RunError> {
     let mut machine = Machine::new(module, function, options)?;
     machine.set_inputs(inputs)?;
-    machine.run_kernels()?;
+    machine.run_steps()?;
     machine.outputs()
 }
 
@@ -76,7 +79,8 @@ pub(crate) fn shadow_kernels(
         for &buffer in function.ops[kernel].operands.iter().skip(head.writes) {
             machine.claim(buffer);
         }
-        stopped.extend(machine.run_kernel(index, kernel).err());
+        let rows = (0..head.rows).map(|row| Step { kernel: index, row });
+        stopped.extend(rows.map(|step| machine.run_row(step, kernel)).find_map(Result::err));
     }
     Ok(stopped)
 }
@@ -94,6 +98,26 @@ struct Memory {
     element: Scalar,
     count: usize,
     storage: Storage,
+    /// Rows of the tensor, and how many of them are held.
+    rows: usize,
+    held: usize,
+    /// Rows that the kernel may touch in this step, counted in `counted` rows; all if there is none.
+    touched: Option<(Range<usize>, usize)>,
+    /// The row that is made in this step, if not all are.
+    made: Option<usize>,
+}
+
+impl Memory {
+    /// Whether the kernel may touch an element in this step. In a ring, the place of a row is all that can be told.
+    fn may_touch(&self, index: usize) -> bool {
+        let Some((rows, counted)) = &self.touched else { return true };
+        if self.held < self.rows {
+            let slot = index * self.held / self.count.max(1);
+            return rows.clone().take(self.held).any(|row| row % self.held == slot);
+        }
+        let row = index * counted / self.count.max(1);
+        rows.contains(&row)
+    }
 }
 
 /// Nobody has written the byte.
@@ -106,6 +130,8 @@ struct Machine<'m> {
     arena: Vec<u8>,
     /// Number of the memory that wrote each byte of the arena last; empty without shadow checks.
     owners: Vec<u32>,
+    /// The row as part of which it was written, where only one was.
+    written_rows: Vec<u32>,
 }
 
 impl<'m> Machine<'m> {
@@ -116,6 +142,7 @@ impl<'m> Machine<'m> {
             memories: Vec::new(),
             arena: Vec::new(),
             owners: Vec::new(),
+            written_rows: Vec::new(),
         };
         let mut arena_bytes = 0usize;
         for &op in &function.blocks[function.body].ops {
@@ -124,6 +151,7 @@ impl<'m> Machine<'m> {
         machine.arena = vec![0; arena_bytes];
         if options.shadow {
             machine.owners = vec![UNWRITTEN; arena_bytes];
+            machine.written_rows = vec![0; arena_bytes];
         }
         Ok(machine)
     }
@@ -161,7 +189,11 @@ impl<'m> Machine<'m> {
         let value = data.results[0];
         self.registers[crate::arena::Handle::index(value)] = Word::Memory(self.memories.len() as u32);
         let (element, count) = (memref.element, memref.shape.elements());
-        self.memories.push(Memory { value, element, count, storage });
+        let (rows, held) = match kind {
+            LoopOp::Buffer(buffer) => (buffer.rows, buffer.held.unwrap_or(buffer.rows)),
+            _ => (1, 1),
+        };
+        self.memories.push(Memory { value, element, count, storage, rows, held, touched: None, made: None });
         Ok(())
     }
 
@@ -176,7 +208,12 @@ impl<'m> Machine<'m> {
         let memory = &self.memories[number as usize];
         if let (Storage::Arena(base), false) = (&memory.storage, self.owners.is_empty()) {
             let size = memory.element.size_bytes();
-            self.owners[base + first * size..base + (first + count) * size].fill(number);
+            let bytes = base + first * size..base + (first + count) * size;
+            // Which rows lie in a ring that is claimed as a whole is not known.
+            let place = if memory.held < memory.rows { usize::MAX } else { first * memory.rows / memory.count.max(1) };
+            let row = memory.made.unwrap_or(place);
+            self.owners[bytes.clone()].fill(number);
+            self.written_rows[bytes].fill(row as u32);
         }
     }
 
@@ -236,26 +273,45 @@ impl<'m> Machine<'m> {
             .collect()
     }
 
-    fn run_kernels(&mut self) -> Result<(), RunError> {
-        let mut index = 0;
-        for &op in &self.function.blocks[self.function.body].ops {
-            if matches!(self.function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))) {
-                self.run_kernel(index, op)?;
-                index += 1;
-            }
+    fn run_steps(&mut self) -> Result<(), RunError> {
+        let program = Program::of(self.function);
+        for &step in &program.steps {
+            self.run_row(step, program.kernels[step.kernel])?;
         }
         Ok(())
     }
 
-    fn run_kernel(&mut self, kernel: usize, op: Op) -> Result<(), RunError> {
-        let data = &self.function.ops[op];
-        self.run_block(data.regions[0]).map(|_| ()).map_err(|trap| {
+    fn run_row(&mut self, Step { kernel, row }: Step, op: Op) -> Result<(), RunError> {
+        let function = self.function;
+        let data = &function.ops[op];
+        let body = data.regions[0];
+        if let (OpKind::Loop(LoopOp::Kernel(head)), false) = (&data.kind, self.owners.is_empty()) {
+            self.allow_rows(head, &data.operands, row);
+        }
+        if let Some(&argument) = function.blocks[body].args.first() {
+            self.set(argument, Word::I32(i32::try_from(row).unwrap_or(i32::MAX)));
+        }
+        self.run_block(body).map(|_| ()).map_err(|trap| {
             let layer = match &data.kind {
                 OpKind::Loop(LoopOp::Kernel(head)) => head.layer.to_string(),
                 other => other.name().to_owned(),
             };
             RunError::Trap { kernel, layer, origin: data.origin.clone(), trap }
         })
+    }
+
+    /// Notes which rows a kernel may touch while it makes a row.
+    fn allow_rows(&mut self, head: &Kernel, buffers: &[Value], row: usize) {
+        for (i, &buffer) in buffers.iter().enumerate() {
+            let Word::Memory(number) = self.register(buffer) else { continue };
+            let memory = &mut self.memories[number as usize];
+            let makes_row = i < head.writes && head.rows > 1 && memory.rows == head.rows;
+            memory.made = makes_row.then_some(row);
+            memory.touched = match head.needs.get(i.wrapping_sub(head.writes)) {
+                Some(need) => Some((need.span(row), need.rows())),
+                None => makes_row.then(|| (row..row + 1, head.rows)),
+            };
+        }
     }
 
     fn register(&self, value: Value) -> Word {
@@ -380,24 +436,45 @@ impl<'m> Machine<'m> {
             .ok_or(Trap::Bounds { offset: offset.into(), count: memory.count })
     }
 
+    /// The name of a memory, for messages.
+    fn memory_name(&self, number: u32) -> String {
+        let value = self.memories[number as usize].value;
+        self.function.values[value].name.as_deref().map_or(format!("{value:?}"), str::to_owned)
+    }
+
+    /// Stops at an element outside of the rows that the kernel may touch now.
+    fn check_row(&self, number: u32, index: usize) -> Result<(), Trap> {
+        let memory = &self.memories[number as usize];
+        if self.owners.is_empty() || memory.may_touch(index) {
+            return Ok(());
+        }
+        Err(Trap::Row { memory: self.memory_name(number), offset: index })
+    }
+
     fn check_owner(&self, number: u32, base: usize, first: usize, count: usize) -> Result<(), Trap> {
         if self.owners.is_empty() {
             return Ok(());
+        }
+        self.check_row(number, first)?;
+        let memory = &self.memories[number as usize];
+        if let Some((rows, _)) = memory.touched.as_ref().filter(|_| memory.held < memory.rows) {
+            let at = base + first * memory.element.size_bytes();
+            let row = self.written_rows[at];
+            if self.owners[at] == number && row != u32::MAX && !rows.contains(&(row as usize)) {
+                let owner = format!("holds its row {row}");
+                return Err(Trap::Clobbered { reader: self.memory_name(number), byte: at, owner });
+            }
         }
         let size = self.memories[number as usize].element.size_bytes();
         let range = base + first * size..base + (first + count) * size;
         match range.clone().find(|&byte| self.owners[byte] != number) {
             None => Ok(()),
             Some(byte) => {
-                let name = |number: u32| {
-                    let value = self.memories[number as usize].value;
-                    self.function.values[value].name.as_deref().map_or(format!("{value:?}"), str::to_owned)
-                };
                 let owner = match self.owners[byte] {
                     UNWRITTEN => "nobody has written".to_owned(),
-                    other => format!("buffer '{}' has overwritten", name(other)),
+                    other => format!("buffer '{}' has overwritten", self.memory_name(other)),
                 };
-                Err(Trap::Clobbered { reader: name(number), byte, owner })
+                Err(Trap::Clobbered { reader: self.memory_name(number), byte, owner })
             }
         }
     }
@@ -437,6 +514,7 @@ impl<'m> Machine<'m> {
 
     fn store(&mut self, value: Word, number: u32, offset: i32) -> Result<(), Trap> {
         let index = self.locate(number, offset, 1)?;
+        self.check_row(number, index)?;
         let memory = &self.memories[number as usize];
         let Storage::Arena(base) = memory.storage else { return Err(Trap::Operands("loop.store")) };
         let size = memory.element.size_bytes();

@@ -7,6 +7,8 @@ use super::LoopSemantics;
 use crate::attr::{Number, ResourceRef, attr_enum};
 use crate::define::define_ops;
 use crate::loops::memory::{PackLayout, Place};
+use crate::rows::RowNeed;
+use crate::schedule::Schedule;
 use std::sync::Arc;
 
 attr_enum! {
@@ -59,11 +61,22 @@ define_ops! {
     /// Counted loops over planned memory.
     dialect "loop" enum LoopOp requires LoopSemantics;
 
-    /// Working memory. `index` numbers the model's inputs and outputs. `live` are the first and last kernel (by position
-    /// in the function) between which the contents matter; inputs live from kernel 0, outputs to the last.
-    /// `place` is given by plan-memory.
+    /// Working memory. `index` numbers the model's inputs and outputs. `rows` is the number of rows that its tensor is made
+    /// in; if only `held` of them are held at a time, the memory is a ring of so many: row `r` lies where row `r - held`
+    /// lay. `live` are the first and last step (see [`crate::loops::program`]) between which the contents matter; inputs
+    /// live from step 0, outputs to the last. `place` is given by plan-memory.
+    ///
+    /// - C1: the rows are of one size.
+    /// - C2: a ring holds at least one row and fewer than all.
     Buffer = "loop.buffer" {
-        attrs { role: Role, index: usize = 0, live: Option<[usize; 2]> = None, place: Option<Place> = None }
+        attrs {
+            role: Role,
+            index: usize = 0,
+            rows: usize = 1,
+            held: Option<usize> = None,
+            live: Option<[usize; 2]> = None,
+            place: Option<Place> = None,
+        }
         results { memory: MemRef }
     }
 
@@ -83,13 +96,32 @@ define_ops! {
 
     /// The loops of one layer. `buffers` are the `loop.buffer`s that the body touches: first the `writes` it writes, then
     /// those it only reads; the body uses them (and `loop.data`) directly. `layer` names the op it was lowered from.
+    /// The body runs once for each of `rows` rows, its argument, in order; run number `r` writes row `r` of the buffers it
+    /// writes (all of them if `rows` is 1), and reads the rows that `needs` says of those it only reads, in their order.
     /// A pair `[w, r]` of `in_place` says that buffer `w` may share bytes with buffer `r`, element by element, because the
     /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
+    ///
+    /// - C1: there is one need per buffer that is only read.
+    /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one.
+    /// - C3: rows that are needed of a ring are counted as the ring counts them.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }
-        attrs { layer: Arc<str>, writes: usize, in_place: Vec<[usize; 2]> = Vec::new() }
+        attrs {
+            layer: Arc<str>,
+            writes: usize,
+            rows: usize = 1,
+            needs: Vec<RowNeed> = Vec::new(),
+            in_place: Vec<[usize; 2]> = Vec::new(),
+        }
         regions 1
     }
+
+    /// Runs the kernels of its body row by row: `schedule` names them by their position, and each time a kernel is named
+    /// it makes its next row.
+    ///
+    /// - C1: the body consists of kernels.
+    /// - C2: the schedule names every kernel as often as it has rows.
+    Cascade = "loop.cascade" { attrs { schedule: Schedule } regions 1 }
 
     /// Runs the body for `i = lower, lower + step, ...` while `i < upper`. The body's arguments are `i` and the carried
     /// values, which start as `inits`; it ends with a `loop.yield` of their next values. The results are their last.

@@ -13,6 +13,7 @@ pub mod quantize;
 pub mod reduce;
 pub mod requantize;
 pub mod resize;
+pub mod rows;
 mod shape;
 pub mod softmax;
 pub mod unary;

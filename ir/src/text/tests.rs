@@ -6,6 +6,8 @@ use crate::loops::memory::Place;
 use crate::loops::ops as l;
 use crate::nn::ops as n;
 use crate::quant::{Affine, F32, QuantType};
+use crate::rows::RowNeed;
+use crate::schedule::Schedule;
 use crate::types::{MemRefType, Scalar, TensorType};
 use crate::{Builder, Function, Module, Origin, Stage, Type};
 
@@ -52,9 +54,11 @@ fn loop_module() -> Module {
     let mut b = Builder::at_end(&mut function, body);
     let memref = |element| Type::from(MemRefType { shape: [4].into(), element });
     let place = Some(Place { region: "sram".into(), offset: 16, bytes: 4 });
-    let buffer = l::Buffer { role: l::Role::Scratch, index: 0, live: Some([0, 1]), place };
+    let role = l::Role::Activation;
+    let buffer = l::Buffer { role, index: 0, rows: 8, held: Some(2), live: Some([0, 1]), place };
     let memory = b.value(buffer, &[], memref(Scalar::I8));
     let block = b.function.create_block();
+    b.function.add_argument(block, Type::I32, None);
     b.within(block, |b| {
         let (zero, four, start) = (b.i32(0), b.i32(4), b.f32(-0.1));
         let last = b.for_loop(zero, four, 2, &[start], |b, i, carried| {
@@ -76,8 +80,15 @@ fn loop_module() -> Module {
         b.store(chosen, memory, zero);
         b.op(l::Yield {}, &[], &[]);
     });
-    let kernel = l::Kernel { layer: "nn.add".into(), writes: 1, in_place: vec![[0, 0]] };
-    b.op_with_regions(kernel, &[memory], &[], &[block]);
+    let spans = RowNeed::Spans { spans: vec![[0, 1], [0, 2]], rows: 2 };
+    let needs = vec![RowNeed::Whole, RowNeed::same(8), spans];
+    let kernel = l::Kernel { layer: "nn.add".into(), writes: 1, rows: 8, needs, in_place: vec![[0, 0]] };
+    let cascade = b.function.create_block();
+    b.within(cascade, |b| {
+        b.op_with_regions(kernel, &[memory], &[], &[block]);
+        b.op(l::Yield {}, &[], &[]);
+    });
+    b.op_with_regions(l::Cascade { schedule: Schedule(vec![0; 8]) }, &[], &[], &[cascade]);
     b.op(Return {}, &[], &[]);
     module.functions.push(function);
     module

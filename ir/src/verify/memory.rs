@@ -1,25 +1,33 @@
-//! The independent check of a memory plan. It shares no code with the planner and does not believe what the planner or
-//! the lowering declare: lives are computed from what kernels really touch.
+//! The independent check of a memory plan. It shares no code with the planner and does not believe the lives that the
+//! planner declares: it runs the program without computing anything, and looks at what every row that is read holds.
 //!
 //! Rules, for every function of a planned module:
 //! - M1: every buffer has a place, as long as its memory, aligned to its elements, and inside of the largest arena.
 //! - M2: a kernel lists every buffer that it touches, and lists as written those it writes.
-//! - M3: the declared life of a buffer covers its real one: from the first kernel that touches it (inputs: from the
-//!   start) to the last (outputs: to the end).
-//! - M4: two buffers whose real lives meet have no byte in common, unless one dies in the kernel in which the other is
-//!   born, that kernel permits it, and both start at the same byte. An input is born before all kernels, an output dies
-//!   after all.
-//! - M5: a kernel that uses such a permission never reads a byte that it has overwritten. The kernel is run on an arena
-//!   that remembers who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
+//! - M3: the declared life of a buffer covers its real one: from the first step that touches it (inputs: from the start) to
+//!   the last (outputs: to the end).
+//! - M4: every row that a step reads, and at the end every row of an output, holds what was written to it: every byte of it
+//!   was written last as part of that row of that buffer.
+//! - M5: a step overwrites nothing that it reads, unless its kernel permits that and both buffers start at the same byte. A
+//!   kernel that uses such a permission never reads a byte that it has overwritten: it is run on an arena that remembers
+//!   who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
+//!
+//! That a kernel's body reads no other rows than the kernel says is seen by running it: see
+//! [`crate::loops::interp::Options::shadow`].
 
+use super::program::buffer_of;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::loops::LoopOp;
 use crate::loops::interp::{RunError, shadow_kernels};
 use crate::loops::memory::Place;
 use crate::loops::ops::{Buffer, Kernel, Role};
+use crate::loops::program::Program;
 use crate::module::{Function, Module, Op, OpKind, Value};
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
+
+/// Errors after which a function is not looked at any further: one mistake can spoil every row after it.
+const MAX_ERRORS: usize = 8;
 
 /// Arenas reach at most this size; see [`super::MAX_TENSOR_BYTES`] for why.
 pub const MAX_ARENA_BYTES: usize = super::MAX_TENSOR_BYTES;
@@ -27,50 +35,63 @@ pub const MAX_ARENA_BYTES: usize = super::MAX_TENSOR_BYTES;
 /// Checks the plan of every function.
 ///
 /// # Errors
-/// Every violation of M1 to M5.
+/// Every violation of M1 to M3, and the first ones of M4 and M5.
 pub fn check_plan(module: &Module) -> Result<(), Diagnostics> {
     let mut errors = Diagnostics::default();
     for function in &module.functions {
-        Checker::new(function, &mut errors).check(module);
+        Checker { function, program: Program::of(function), errors: &mut errors }.check(module);
     }
     errors.into_result()
 }
 
-struct BufferFacts<'f> {
+/// A buffer as the plan places it.
+struct Placed<'f> {
     op: Op,
+    value: Value,
     head: &'f Buffer,
     place: &'f Place,
-    first: usize,
-    last: usize,
+}
+
+impl Placed<'_> {
+    /// Places for rows.
+    fn slots(&self) -> usize {
+        self.head.held.unwrap_or(self.head.rows).max(1)
+    }
+
+    /// Bytes of the arena that a row lies in.
+    fn bytes_of(&self, row: usize) -> Range<usize> {
+        let (slots, bytes) = (self.slots(), self.place.bytes);
+        let slot = row % slots;
+        self.place.offset + slot * bytes / slots..self.place.offset + (slot + 1) * bytes / slots
+    }
+
+    /// Rows of the buffer that a need speaks of; it may count them otherwise, if the buffer is no ring.
+    fn rows_of(&self, span: Range<usize>, rows: usize) -> Range<usize> {
+        if span.is_empty() {
+            return 0..0;
+        }
+        let (own, rows) = (self.head.rows, rows.max(1));
+        span.start * own / rows..(span.end * own).div_ceil(rows).min(own)
+    }
 }
 
 struct Checker<'c> {
     function: &'c Function,
-    kernels: Vec<(Op, &'c Kernel)>,
+    program: Program,
     errors: &'c mut Diagnostics,
 }
 
 impl<'c> Checker<'c> {
-    fn new(function: &'c Function, errors: &'c mut Diagnostics) -> Self {
-        let kernels = function.blocks[function.body]
-            .ops
-            .iter()
-            .filter_map(|&op| match &function.ops[op].kind {
-                OpKind::Loop(LoopOp::Kernel(head)) => Some((op, head)),
-                _ => None,
-            })
-            .collect();
-        Self { function, kernels, errors }
-    }
-
     fn check(mut self, module: &Module) {
-        let touched: Vec<Touched> =
-            self.kernels.iter().map(|&(op, _)| Touched::by(self.function, op)).collect();
-        for (time, touched) in touched.iter().enumerate() {
-            self.check_lists(time, touched);
+        let before = self.errors.0.len();
+        self.check_lists();
+        let buffers = self.buffers();
+        // Places that make no sense would only be reported again.
+        if self.errors.0.len() > before {
+            return;
         }
-        let buffers = self.buffers(&touched);
-        let shared = self.check_overlaps(&buffers);
+        self.check_lives(&buffers);
+        let shared = self.run(&buffers);
         self.check_shared(module, &shared);
     }
 
@@ -84,40 +105,41 @@ impl<'c> Checker<'c> {
     }
 
     /// M2.
-    fn check_lists(&mut self, time: usize, touched: &Touched) {
-        let (op, head) = self.kernels[time];
-        let listed = &self.function.ops[op].operands;
-        for &value in
-            touched.reads.union(&touched.writes).copied().collect::<std::collections::BTreeSet<_>>().iter()
-        {
-            if !listed.contains(&value) {
+    fn check_lists(&mut self) {
+        for index in 0..self.program.kernels.len() {
+            let op = self.program.kernels[index];
+            let writes = self.program.head(self.function, index).writes;
+            let touched = Touched::by(self.function, op);
+            let listed = self.function.ops[op].operands.clone();
+            let all: BTreeSet<Value> = touched.reads.union(&touched.writes).copied().collect();
+            for value in all.into_iter().filter(|value| !listed.contains(value)) {
                 let name = self.name(value);
-                self.error(
-                    op,
-                    format!("expected kernel {time} to list every buffer it touches, got {name} unlisted"),
-                );
+                let message =
+                    format!("expected kernel {index} to list every buffer it touches, got {name} unlisted");
+                self.error(op, message);
             }
-        }
-        for &value in &touched.writes {
-            if !listed.iter().take(head.writes).any(|&written| written == value) {
+            let written: BTreeSet<Value> = touched.writes.into_iter().collect();
+            for value in written.into_iter().filter(|value| !listed.iter().take(writes).any(|w| w == value)) {
                 let name = self.name(value);
-                self.error(
-                    op,
-                    format!("expected kernel {time} to write listed buffers only, got a write to {name}"),
-                );
+                let message =
+                    format!("expected kernel {index} to write listed buffers only, got a write to {name}");
+                self.error(op, message);
             }
         }
     }
 
-    /// M1 and M3; buffers that pass M1, with their real lives.
-    fn buffers(&mut self, touched: &[Touched]) -> BTreeMap<Value, BufferFacts<'c>> {
+    /// M1.
+    fn buffers(&mut self) -> Vec<Placed<'c>> {
         let function = self.function;
-        let end = self.kernels.len().saturating_sub(1);
-        let mut facts = BTreeMap::new();
+        let mut placed = Vec::new();
         for &op in &function.blocks[function.body].ops {
-            let OpKind::Loop(LoopOp::Buffer(head)) = &function.ops[op].kind else { continue };
-            let value = function.ops[op].results[0];
-            let Some(memref) = function.ty(value).as_memref() else { continue };
+            let value = match function.ops[op].results[..] {
+                [value] => value,
+                _ => continue,
+            };
+            let (Some(head), Some(memref)) = (buffer_of(function, value), function.ty(value).as_memref()) else {
+                continue;
+            };
             let name = self.name(value);
             let Some(place) = &head.place else {
                 self.error(op, format!("expected buffer {name} to have a place, got none"));
@@ -126,13 +148,11 @@ impl<'c> Checker<'c> {
             let (bytes, align) = (memref.size_bytes(), memref.element.size_bytes());
             if place.bytes != bytes || place.offset % align != 0 {
                 let (found, offset) = (place.bytes, place.offset);
-                self.error(
-                    op,
-                    format!(
-                        "expected buffer {name} to have {bytes} bytes at a multiple of {align}, \
-                         got {found} bytes at {offset}"
-                    ),
+                let message = format!(
+                    "expected buffer {name} to have {bytes} bytes at a multiple of {align}, \
+                     got {found} bytes at {offset}"
                 );
+                self.error(op, message);
                 continue;
             }
             if place.offset.saturating_add(bytes) > MAX_ARENA_BYTES {
@@ -143,76 +163,126 @@ impl<'c> Checker<'c> {
                 self.error(op, message);
                 continue;
             }
-            let times: Vec<usize> = (0..touched.len()).filter(|&t| touched[t].touches(value)).collect();
-            let (first, last) =
-                (times.first().copied().unwrap_or_default(), times.last().copied().unwrap_or_default());
-            let first = if head.role == Role::Input { 0 } else { first };
-            let last = if head.role == Role::Output { end } else { last };
-            if head.live.is_none_or(|[from, to]| from > first || to < last) {
-                let found = head.live.map_or("no life".to_owned(), |[from, to]| format!("[{from}, {to}]"));
-                self.error(
-                    op,
-                    format!("expected the life of buffer {name} to cover [{first}, {last}], got {found}"),
-                );
-            }
-            facts.insert(value, BufferFacts { op, head, place, first, last });
+            placed.push(Placed { op, value, head, place });
         }
-        facts
+        placed
     }
 
-    /// M4; returns the kernels that rely on a permission to overwrite.
-    fn check_overlaps(&mut self, buffers: &BTreeMap<Value, BufferFacts<'c>>) -> Vec<(usize, Op)> {
-        let mut shared = std::collections::BTreeSet::new();
-        let all: Vec<(&Value, &BufferFacts<'c>)> = buffers.iter().collect();
-        for (i, &(&a_value, a)) in all.iter().enumerate() {
-            for &(&b_value, b) in &all[i + 1..] {
-                let meet = a.first <= b.last && b.first <= a.last;
-                if !meet || !overlap(a.place, b.place) {
-                    continue;
+    /// M3.
+    fn check_lives(&mut self, buffers: &[Placed<'c>]) {
+        let mut real: BTreeMap<Value, [usize; 2]> = BTreeMap::new();
+        for (time, step) in self.program.steps.iter().enumerate() {
+            for &value in &self.function.ops[self.program.kernels[step.kernel]].operands {
+                real.entry(value).or_insert([time, time])[1] = time;
+            }
+        }
+        let end = self.program.steps.len().saturating_sub(1);
+        for buffer in buffers {
+            let [mut first, mut last] = real.get(&buffer.value).copied().unwrap_or_default();
+            if buffer.head.role == Role::Input {
+                // Every row of it may be read for the last time before other rows of other buffers are touched.
+                first = 0;
+            }
+            if buffer.head.role == Role::Output {
+                last = end;
+            }
+            if buffer.head.live.is_none_or(|[from, to]| from > first || to < last) {
+                let found = buffer.head.live.map_or("no life".to_owned(), |[a, b]| format!("[{a}, {b}]"));
+                let name = self.name(buffer.value);
+                let message = format!("expected the life of buffer {name} to cover [{first}, {last}], got {found}");
+                self.error(buffer.op, message);
+            }
+        }
+    }
+
+    /// M4 and M5; returns the kernels that rely on a permission to overwrite.
+    fn run(&mut self, buffers: &[Placed<'c>]) -> Vec<(usize, Op)> {
+        let mut arena = Arena::new(buffers);
+        for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Input) {
+            (0..buffer.head.rows).for_each(|row| arena.write(index, row));
+        }
+        let by_value: BTreeMap<Value, usize> =
+            buffers.iter().enumerate().map(|(index, buffer)| (buffer.value, index)).collect();
+        let before = self.errors.0.len();
+        let mut shared = BTreeSet::new();
+        for time in 0..self.program.steps.len() {
+            let step = self.program.steps[time];
+            let op = self.program.kernels[step.kernel];
+            let head = self.program.head(self.function, step.kernel);
+            let operands: Vec<usize> =
+                self.function.ops[op].operands.iter().filter_map(|value| by_value.get(value).copied()).collect();
+            let (writes, reads) = operands.split_at(head.writes.min(operands.len()));
+            for (&index, need) in reads.iter().zip(&head.needs) {
+                for row in buffers[index].rows_of(need.span(step.row), need.rows()) {
+                    if let Some(found) = arena.read(index, row, time) {
+                        self.stale(op, step.kernel, step.row, &buffers[index], row, found, buffers);
+                    }
                 }
-                let permission = self
-                    .permitted((a_value, a), (b_value, b))
-                    .or_else(|| self.permitted((b_value, b), (a_value, a)));
-                match permission {
-                    Some(time) => {
-                        shared.insert((time, self.kernels[time].0));
+            }
+            for &index in writes {
+                for row in rows_written(head, &buffers[index], step.row) {
+                    for partner in arena.overwritten(index, row, time) {
+                        if permits(head, &operands, index, partner) && starts_alike(buffers, index, partner) {
+                            shared.insert((step.kernel, op));
+                        } else {
+                            self.spoiled(op, step.kernel, step.row, &buffers[index], &buffers[partner]);
+                        }
                     }
-                    None => {
-                        let (left, right) = (self.name(a_value), self.name(b_value));
-                        let message = format!(
-                            "expected {left} (bytes {}..{}) and {right} (bytes {}..{}) to be disjoint, \
-                             since both live at kernel {}",
-                            a.place.offset,
-                            a.place.offset + a.place.bytes,
-                            b.place.offset,
-                            b.place.offset + b.place.bytes,
-                            a.first.max(b.first),
-                        );
-                        self.error(b.op, message);
-                    }
+                    arena.write(index, row);
+                }
+            }
+            if self.errors.0.len() - before >= MAX_ERRORS {
+                return Vec::new();
+            }
+        }
+        for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Output) {
+            for row in 0..buffer.head.rows {
+                if let Some(found) = arena.read(index, row, self.program.steps.len()) {
+                    let name = self.name(buffer.value);
+                    let found = self.holds(found, buffers);
+                    let message = format!("expected output {name} to hold its row {row} at the end, got {found}");
+                    self.error(buffer.op, message);
                 }
             }
         }
         shared.into_iter().collect()
     }
 
-    /// The kernel that permits `written` to overwrite `read`, if the plan keeps to the permission.
-    fn permitted(
-        &self,
-        (written, w): (Value, &BufferFacts<'_>),
-        (read, r): (Value, &BufferFacts<'_>),
-    ) -> Option<usize> {
-        let time = w.first;
-        let &(op, head) = self.kernels.get(time)?;
-        let operands = &self.function.ops[op].operands;
-        let listed = head
-            .in_place
-            .iter()
-            .any(|&[i, j]| operands.get(i) == Some(&written) && operands.get(j) == Some(&read));
-        // The caller fills inputs before the first kernel and reads outputs after the last.
-        let outlives = w.head.role == Role::Input || r.head.role == Role::Output;
-        let hands_over = r.last == time && !outlives;
-        (listed && hands_over && w.place.offset == r.place.offset).then_some(time)
+    #[allow(clippy::too_many_arguments)]
+    fn stale(
+        &mut self,
+        op: Op,
+        kernel: usize,
+        making: usize,
+        buffer: &Placed<'_>,
+        row: usize,
+        found: Option<Tag>,
+        buffers: &[Placed<'_>],
+    ) {
+        let (name, found) = (self.name(buffer.value), self.holds(found, buffers));
+        let message = format!(
+            "expected kernel {kernel}, making its row {making}, to find row {row} of {name} in bytes {:?}, got {found}",
+            buffer.bytes_of(row)
+        );
+        self.error(op, message);
+    }
+
+    fn holds(&self, found: Option<Tag>, buffers: &[Placed<'_>]) -> String {
+        match found {
+            None => "bytes that nobody has written".to_owned(),
+            Some(tag) => format!("row {} of {}", tag.row, self.name(buffers[tag.buffer].value)),
+        }
+    }
+
+    fn spoiled(&mut self, op: Op, kernel: usize, row: usize, written: &Placed<'_>, read: &Placed<'_>) {
+        let (name, other) = (self.name(written.value), self.name(read.value));
+        let message = format!(
+            "expected {name} (bytes {:?}) and {other} (bytes {:?}) to be disjoint where kernel {kernel} writes the one \
+             while it reads the other, got an overlap at its row {row}",
+            written.place.offset..written.place.offset + written.place.bytes,
+            read.place.offset..read.place.offset + read.place.bytes,
+        );
+        self.error(op, message);
     }
 
     /// M5.
@@ -237,8 +307,84 @@ impl<'c> Checker<'c> {
     }
 }
 
-fn overlap(a: &Place, b: &Place) -> bool {
-    a.region == b.region && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes
+/// Rows of a buffer that a step writes.
+fn rows_written(head: &Kernel, buffer: &Placed<'_>, row: usize) -> Range<usize> {
+    if buffer.head.role == Role::Scratch || head.rows == 1 { 0..buffer.head.rows } else { row..row + 1 }
+}
+
+/// Whether the kernel permits that the buffer it writes overwrites the one it reads.
+fn permits(head: &Kernel, operands: &[usize], written: usize, read: usize) -> bool {
+    head.in_place.iter().any(|&[w, r]| operands.get(w) == Some(&written) && operands.get(r) == Some(&read))
+}
+
+fn starts_alike(buffers: &[Placed<'_>], a: usize, b: usize) -> bool {
+    let (a, b) = (buffers[a].place, buffers[b].place);
+    a.region == b.region && a.offset == b.offset
+}
+
+/// What a byte holds: part of a row of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tag {
+    buffer: usize,
+    row: usize,
+}
+
+/// What the arena holds while the program runs. Bytes that no row's border separates are one cell.
+struct Arena {
+    /// Cells of every slot of every buffer.
+    cells: Vec<Vec<Range<usize>>>,
+    holds: Vec<Option<Tag>>,
+    /// Step that read a cell last, and which buffer's row it was.
+    read: Vec<Option<(usize, usize)>>,
+}
+
+impl Arena {
+    fn new(buffers: &[Placed<'_>]) -> Self {
+        let mut borders: Vec<(&str, usize)> = Vec::new();
+        for buffer in buffers {
+            for slot in 0..buffer.slots() {
+                let bytes = buffer.bytes_of(slot);
+                borders.extend([(&*buffer.place.region, bytes.start), (&*buffer.place.region, bytes.end)]);
+            }
+        }
+        borders.sort_unstable();
+        borders.dedup();
+        let cell = |region: &str, byte: usize| borders.binary_search(&(region, byte)).unwrap_or_default();
+        let cells = buffers
+            .iter()
+            .map(|buffer| {
+                let cells_of = |slot: usize| {
+                    let bytes = buffer.bytes_of(slot);
+                    cell(&buffer.place.region, bytes.start)..cell(&buffer.place.region, bytes.end)
+                };
+                (0..buffer.slots()).map(cells_of).collect()
+            })
+            .collect();
+        Self { cells, holds: vec![None; borders.len()], read: vec![None; borders.len()] }
+    }
+
+    fn cells_of(&self, buffer: usize, row: usize) -> Range<usize> {
+        let slots = &self.cells[buffer];
+        slots[row % slots.len()].clone()
+    }
+
+    fn write(&mut self, buffer: usize, row: usize) {
+        let cells = self.cells_of(buffer, row);
+        self.holds[cells].fill(Some(Tag { buffer, row }));
+    }
+
+    /// Reads a row; what its first spoiled cell holds instead, if there is one.
+    fn read(&mut self, buffer: usize, row: usize, time: usize) -> Option<Option<Tag>> {
+        let cells = self.cells_of(buffer, row);
+        self.read[cells.clone()].fill(Some((time, buffer)));
+        self.holds[cells].iter().find(|&&tag| tag != Some(Tag { buffer, row })).copied()
+    }
+
+    /// Other buffers that the step reads where it now writes a row.
+    fn overwritten(&self, buffer: usize, row: usize, time: usize) -> BTreeSet<usize> {
+        let reads = self.read[self.cells_of(buffer, row)].iter().flatten();
+        reads.filter(|&&(when, _)| when == time).map(|&(_, other)| other).collect()
+    }
 }
 
 /// Buffers that the ops of a kernel's body read and write.
@@ -275,9 +421,5 @@ impl Touched {
         };
         self.reads.extend(operand(read));
         self.writes.extend(operand(written));
-    }
-
-    fn touches(&self, value: Value) -> bool {
-        self.reads.contains(&value) || self.writes.contains(&value)
     }
 }

@@ -145,7 +145,7 @@ fn carried(function: &Function, op: Op, kind: &LoopOp, report: &mut Report) {
     let expected = match kind {
         LoopOp::For(_) => types(data.operands.get(2..).unwrap_or(&[])),
         LoopOp::If(_) => types(&data.results),
-        LoopOp::Kernel(_) => Vec::new(),
+        LoopOp::Kernel(_) | LoopOp::Cascade(_) => Vec::new(),
         _ => return,
     };
     if types(&data.results) != expected {
@@ -155,7 +155,7 @@ fn carried(function: &Function, op: Op, kind: &LoopOp, report: &mut Report) {
         let block = &function.blocks[region];
         let mut arguments = expected.clone();
         match kind {
-            LoopOp::For(_) => arguments.insert(0, Type::I32),
+            LoopOp::For(_) | LoopOp::Kernel(_) => arguments.insert(0, Type::I32),
             _ => arguments.clear(),
         }
         if types(&block.args) != arguments {

@@ -1,14 +1,25 @@
-//! When buffers live: between the first kernel that touches them and the last.
+//! When the rows of buffers live: from the step that makes them to the last that reads them.
 //!
-//! Time is the position of a kernel among the kernels of the function. An input lives from time 0, since the caller
-//! fills it before; an output lives to the last time, since the caller reads it after.
+//! Time is the position of a step in the function's [`Program`]. A buffer is divided into slots, one per row that it holds;
+//! a slot lives in one interval per row that passes through it. Rows of an input live from step 0, since the caller fills
+//! it before; rows of an output live to the last step, since the caller reads it after. Very high tensors are divided into
+//! slots of several rows, which is coarser but never wrong.
 
 use mcunet_ir::loops::LoopOp;
-use mcunet_ir::loops::ops::Role;
+use mcunet_ir::loops::ops::{Buffer, Kernel, Role};
+use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Function, Op, OpKind, Value};
+use mcunet_ir::rows::RowNeed;
 use std::collections::HashMap;
+use std::ops::Range;
 
-/// A `loop.buffer` and its life.
+/// Slots that a buffer is divided into at most, unless it is a ring.
+const MAX_SLOTS: usize = 256;
+
+/// First and last step of a life.
+pub type Interval = [usize; 2];
+
+/// A `loop.buffer` and the lives of its slots.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BufferLife {
     /// The buffer.
@@ -19,22 +30,34 @@ pub struct BufferLife {
     pub role: Role,
     /// Size in bytes.
     pub bytes: usize,
+    /// Size of the whole tensor in bytes, which is more than that of a ring.
+    pub tensor_bytes: usize,
     /// Size of an element in bytes: its natural alignment.
     pub element_bytes: usize,
-    /// First time at which its contents matter.
-    pub first: usize,
-    /// Last time at which its contents matter.
-    pub last: usize,
+    /// Size of a slot in bytes; the last one may be smaller.
+    pub slot_bytes: usize,
+    /// Intervals of every slot, sorted and disjoint.
+    pub slots: Vec<Vec<Interval>>,
+    /// First and last kernel that touches it, by position in the program; for inputs and outputs to the ends.
+    pub kernels: [usize; 2],
 }
 
 impl BufferLife {
-    /// Whether both live at some time.
-    pub fn meets(&self, other: &BufferLife) -> bool {
-        self.first <= other.last && other.first <= self.last
+    /// First and last step at which any of it lives.
+    pub fn span(&self) -> Interval {
+        let first = self.slots.iter().filter_map(|lives| lives.first()).map(|life| life[0]).min();
+        let last = self.slots.iter().filter_map(|lives| lives.last()).map(|life| life[1]).max();
+        [first.unwrap_or(0), last.unwrap_or(0)]
+    }
+
+    /// Bytes of a slot.
+    pub fn bytes_of(&self, slot: usize) -> usize {
+        self.slot_bytes.min(self.bytes.saturating_sub(slot * self.slot_bytes))
     }
 }
 
-/// Permission of buffer `written` to start at the same byte as buffer `read`, which dies as the former is born.
+/// Permission of buffer `written` to start at the same byte as buffer `read`, whose rows die as those of the former are
+/// made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InPlace {
     /// Position in [`Liveness::buffers`].
@@ -46,8 +69,8 @@ pub struct InPlace {
 /// The lives of a function's buffers.
 #[derive(Clone, Debug, Default)]
 pub struct Liveness {
-    /// Kernels in order: time is the position here.
-    pub kernels: Vec<Op>,
+    /// Kernels and steps.
+    pub program: Program,
     /// Buffers in order of declaration.
     pub buffers: Vec<BufferLife>,
     /// Pairs that may share their first byte.
@@ -57,107 +80,239 @@ pub struct Liveness {
 impl Liveness {
     /// Lives of the buffers of a lowered function.
     pub fn of(function: &Function) -> Self {
-        let ops = &function.blocks[function.body].ops;
-        let kernels: Vec<Op> = ops
-            .iter()
-            .copied()
-            .filter(|&op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))))
-            .collect();
-        let uses = uses(function, &kernels);
-        let end = kernels.len().saturating_sub(1);
-        let buffers: Vec<BufferLife> = ops.iter().filter_map(|&op| life(function, op, &uses, end)).collect();
-        let in_place = in_place_pairs(function, &kernels, &buffers);
-        Self { kernels, buffers, in_place }
+        let program = Program::of(function);
+        let mut recorder = Recorder::new(function);
+        for (time, step) in program.steps.iter().enumerate() {
+            let head = program.head(function, step.kernel);
+            recorder.step(time, step.kernel, step.row, head, &function.ops[program.kernels[step.kernel]].operands);
+        }
+        let end = [program.kernels.len().saturating_sub(1), program.steps.len().saturating_sub(1)];
+        let buffers = recorder.finish(end);
+        let in_place = in_place_pairs(function, &program, &buffers);
+        Self { program, buffers, in_place }
     }
 
-    /// Whether two buffers may start at the same byte although their lives touch.
-    pub fn may_share(&self, a: usize, b: usize) -> bool {
-        self.in_place
-            .iter()
-            .any(|pair| (pair.written, pair.read) == (a, b) || (pair.written, pair.read) == (b, a))
+    /// Bytes of all slots that live at each step, less what in-place pairs can save at it: no plan can be smaller than
+    /// the greatest of these.
+    pub fn least_bytes(&self) -> Vec<usize> {
+        let mut changes = vec![0i64; self.program.steps.len() + 2];
+        for buffer in &self.buffers {
+            for (slot, lives) in buffer.slots.iter().enumerate() {
+                let bytes = buffer.bytes_of(slot) as i64;
+                for &[first, last] in lives {
+                    changes[first] += bytes;
+                    changes[last + 1] -= bytes;
+                }
+            }
+        }
+        for pair in &self.in_place {
+            self.count_savings(pair, &mut changes);
+        }
+        let mut sum = 0;
+        let live = changes.iter().map(|change| {
+            sum += change;
+            usize::try_from(sum).unwrap_or(0)
+        });
+        live.take(self.program.steps.len().max(1)).collect()
     }
 
-    /// Bytes of all buffers that live at a time.
-    pub fn live_bytes(&self, time: usize) -> usize {
-        self.buffers.iter().filter(|b| b.first <= time && time <= b.last).map(|b| b.bytes).sum()
-    }
-
-    /// The largest sum of live buffers over time: what a planner without in-place needs at least.
-    pub fn max_live_bytes(&self) -> usize {
-        (0..self.kernels.len().max(1)).map(|time| self.live_bytes(time)).max().unwrap_or(0)
-    }
-
-    /// No plan can be smaller: the greatest over time of the live bytes, less what in-place pairs can save then.
-    pub fn lower_bound_bytes(&self) -> usize {
-        (0..self.kernels.len().max(1))
-            .map(|time| self.live_bytes(time) - self.savings(time))
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// The time at which the lower bound is reached first.
-    pub fn peak_time(&self) -> usize {
-        let bound = self.lower_bound_bytes();
-        (0..self.kernels.len()).find(|&t| self.live_bytes(t) - self.savings(t) == bound).unwrap_or(0)
-    }
-
-    /// At most what the in-place pairs of a kernel save: every written buffer counts its best partner, so this never
-    /// underestimates.
-    fn savings(&self, time: usize) -> usize {
-        let saved = |written: usize| {
-            self.in_place
-                .iter()
-                .filter(|pair| pair.written == written)
-                .map(|pair| self.buffers[pair.written].bytes.min(self.buffers[pair.read].bytes))
-                .max()
-                .unwrap_or(0)
+    /// At the step in which bytes of one buffer die and bytes of its partner are made, the smaller number of both counts
+    /// once. This never underestimates what can be saved.
+    fn count_savings(&self, pair: &InPlace, changes: &mut [i64]) {
+        let ends = |buffer: &BufferLife, end: usize| {
+            let mut bytes: HashMap<usize, usize> = HashMap::new();
+            for (slot, lives) in buffer.slots.iter().enumerate() {
+                for life in lives {
+                    *bytes.entry(life[end]).or_insert(0) += buffer.bytes_of(slot);
+                }
+            }
+            bytes
         };
-        (0..self.buffers.len()).filter(|&i| self.buffers[i].first == time).map(saved).sum()
-    }
-}
-
-/// First and last kernel that lists a buffer.
-fn uses(function: &Function, kernels: &[Op]) -> HashMap<Value, (usize, usize)> {
-    let mut uses = HashMap::new();
-    for (time, &kernel) in kernels.iter().enumerate() {
-        for &buffer in &function.ops[kernel].operands {
-            uses.entry(buffer).or_insert((time, time)).1 = time;
+        let born = ends(&self.buffers[pair.written], 0);
+        for (step, dying) in ends(&self.buffers[pair.read], 1) {
+            if let Some(&made) = born.get(&step) {
+                let saved = dying.min(made) as i64;
+                changes[step] -= saved;
+                changes[step + 1] += saved;
+            }
         }
     }
-    uses
+
+    /// No plan can be smaller.
+    pub fn lower_bound_bytes(&self) -> usize {
+        self.least_bytes().into_iter().max().unwrap_or(0)
+    }
+
+    /// The step at which the lower bound is reached first.
+    pub fn peak_step(&self) -> usize {
+        let least = self.least_bytes();
+        let bound = least.iter().copied().max().unwrap_or(0);
+        least.iter().position(|&bytes| bytes == bound).unwrap_or(0)
+    }
+
+    /// The largest sum of live tensors over the kernels: what running layer by layer needs, without in-place.
+    pub fn max_live_bytes(&self) -> usize {
+        let live = |kernel: usize| {
+            let lives = self.buffers.iter().filter(|b| b.kernels[0] <= kernel && kernel <= b.kernels[1]);
+            lives.map(|buffer| buffer.tensor_bytes).sum()
+        };
+        (0..self.program.kernels.len().max(1)).map(live).max().unwrap_or(0)
+    }
+
+    /// Bytes of each buffer that live at a step, largest first.
+    pub fn live_at(&self, step: usize) -> Vec<(&BufferLife, usize)> {
+        let live = |buffer: &BufferLife| {
+            let slots = buffer.slots.iter().enumerate();
+            slots
+                .filter(|(_, lives)| lives.iter().any(|life| life[0] <= step && step <= life[1]))
+                .map(|(slot, _)| buffer.bytes_of(slot))
+                .sum()
+        };
+        let mut found: Vec<(&BufferLife, usize)> =
+            self.buffers.iter().map(|buffer| (buffer, live(buffer))).filter(|&(_, bytes)| bytes > 0).collect();
+        found.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        found
+    }
 }
 
-fn life(
-    function: &Function,
-    op: Op,
-    uses: &HashMap<Value, (usize, usize)>,
-    end: usize,
-) -> Option<BufferLife> {
-    let OpKind::Loop(LoopOp::Buffer(buffer)) = &function.ops[op].kind else { return None };
-    let value = function.ops[op].results[0];
-    let memref = function.ty(value).as_memref()?;
-    let (first, last) = uses.get(&value).copied().unwrap_or((0, 0));
-    let (first, last) = match buffer.role {
-        Role::Input => (0, last),
-        Role::Output => (first, end),
-        Role::Activation | Role::Scratch => (first, last),
-    };
-    let (bytes, element_bytes) = (memref.size_bytes(), memref.element.size_bytes());
-    Some(BufferLife { value, op, role: buffer.role, bytes, element_bytes, first, last })
+/// What is known of a buffer while steps are walked through.
+struct Record<'f> {
+    life: BufferLife,
+    head: &'f Buffer,
+    /// Rows of the tensor, or parts of it where rows are too many.
+    parts: usize,
+    /// Life of every part so far.
+    lives: Vec<Option<Interval>>,
+    /// Lives of scratch memory.
+    scratch: Vec<Interval>,
 }
 
-fn in_place_pairs(function: &Function, kernels: &[Op], buffers: &[BufferLife]) -> Vec<InPlace> {
+struct Recorder<'f> {
+    records: Vec<Record<'f>>,
+    by_value: HashMap<Value, usize>,
+}
+
+impl<'f> Recorder<'f> {
+    fn new(function: &'f Function) -> Self {
+        let mut records = Vec::new();
+        for &op in &function.blocks[function.body].ops {
+            let OpKind::Loop(LoopOp::Buffer(head)) = &function.ops[op].kind else { continue };
+            let value = function.ops[op].results[0];
+            let Some(memref) = function.ty(value).as_memref() else { continue };
+            let (bytes, rows) = (memref.size_bytes(), head.rows.max(1));
+            let held = head.held.unwrap_or(rows).max(1);
+            // Rows that don't divide the memory, or are too many, are taken together.
+            let divides = bytes % held == 0;
+            let per_slot = match head.held {
+                None if !divides => rows,
+                None => rows.div_ceil(MAX_SLOTS),
+                Some(_) => 1,
+            };
+            let slot_bytes = if divides { bytes / held * per_slot } else { bytes };
+            let life = BufferLife {
+                value,
+                op,
+                role: head.role,
+                bytes,
+                tensor_bytes: bytes / held * rows,
+                element_bytes: memref.element.size_bytes(),
+                slot_bytes,
+                slots: Vec::new(),
+                kernels: [usize::MAX, 0],
+            };
+            let parts = rows.div_ceil(per_slot);
+            records.push(Record { life, head, parts, lives: vec![None; parts], scratch: Vec::new() });
+        }
+        let by_value = records.iter().enumerate().map(|(i, record)| (record.life.value, i)).collect();
+        Self { records, by_value }
+    }
+
+    fn step(&mut self, time: usize, kernel: usize, row: usize, head: &Kernel, operands: &[Value]) {
+        for (i, operand) in operands.iter().enumerate() {
+            let Some(&index) = self.by_value.get(operand) else { continue };
+            let record = &mut self.records[index];
+            let kernels = &mut record.life.kernels;
+            *kernels = [kernels[0].min(kernel), kernels[1].max(kernel)];
+            if record.head.role == Role::Scratch {
+                record.scratch.push([time, time]);
+                continue;
+            }
+            let parts = if i < head.writes {
+                let whole = head.rows == 1 || head.rows != record.head.rows;
+                if whole { 0..record.parts } else { record.parts_of(row..row + 1, head.rows) }
+            } else {
+                let need = head.needs.get(i - head.writes).unwrap_or(&RowNeed::Whole);
+                record.parts_of(need.span(row), need.rows())
+            };
+            for life in &mut record.lives[parts] {
+                life.get_or_insert([time, time])[1] = time;
+            }
+        }
+    }
+
+    fn finish(self, [last_kernel, last_step]: [usize; 2]) -> Vec<BufferLife> {
+        let finish = |mut record: Record<'f>| {
+            let role = record.head.role;
+            if role == Role::Input {
+                // What nobody reads must still be there to be filled.
+                record.lives.iter_mut().for_each(|life| life.get_or_insert([0, 0])[0] = 0);
+                record.life.kernels[0] = 0;
+            }
+            if role == Role::Output {
+                record.lives.iter_mut().flatten().for_each(|life| life[1] = last_step);
+                record.life.kernels[1] = last_kernel;
+            }
+            record.life.kernels[0] = record.life.kernels[0].min(record.life.kernels[1]);
+            record.life.slots = record.slots();
+            record.life
+        };
+        self.records.into_iter().map(finish).collect()
+    }
+}
+
+impl Record<'_> {
+    /// Parts that rows `span` of `rows` lie in.
+    fn parts_of(&self, span: Range<usize>, rows: usize) -> Range<usize> {
+        let rows = rows.max(1);
+        let first = span.start * self.parts / rows;
+        let end = (span.end * self.parts).div_ceil(rows);
+        if span.is_empty() { 0..0 } else { first.min(self.parts)..end.min(self.parts) }
+    }
+
+    fn slots(&self) -> Vec<Vec<Interval>> {
+        if self.head.role == Role::Scratch {
+            return vec![merged(self.scratch.clone())];
+        }
+        let held = self.head.held.unwrap_or(self.parts).max(1);
+        let lives = |slot: usize| self.lives.iter().skip(slot).step_by(held).flatten().copied().collect();
+        (0..held.min(self.parts.max(1))).map(|slot| merged(lives(slot))).collect()
+    }
+}
+
+/// Sorted intervals with those joined that touch.
+pub fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    intervals.sort_unstable();
+    let mut out: Vec<Interval> = Vec::new();
+    for interval in intervals {
+        match out.last_mut() {
+            Some(last) if interval[0] <= last[1] + 1 => last[1] = last[1].max(interval[1]),
+            _ => out.push(interval),
+        }
+    }
+    out
+}
+
+fn in_place_pairs(function: &Function, program: &Program, buffers: &[BufferLife]) -> Vec<InPlace> {
     let mut pairs = Vec::new();
-    for (time, &kernel) in kernels.iter().enumerate() {
-        let data = &function.ops[kernel];
-        let OpKind::Loop(LoopOp::Kernel(head)) = &data.kind else { continue };
-        for &[written, read] in &head.in_place {
-            let find = |i: usize| buffers.iter().position(|b| data.operands.get(i) == Some(&b.value));
+    for (index, &kernel) in program.kernels.iter().enumerate() {
+        let operands = &function.ops[kernel].operands;
+        for &[written, read] in &program.head(function, index).in_place {
+            let find = |i: usize| buffers.iter().position(|b| operands.get(i) == Some(&b.value));
             let (Some(written), Some(read)) = (find(written), find(read)) else { continue };
-            // The caller reads an output after the last kernel, so that one never hands its bytes over.
-            let handed_over = buffers[written].first == time
-                && buffers[read].last == time
-                && buffers[read].role != Role::Output;
+            // The caller reads outputs after the last kernel.
+            let outlives = buffers[read].role == Role::Output;
+            let handed_over =
+                !outlives && buffers[written].kernels[0] == index && buffers[read].kernels[1] == index;
             if handed_over && buffers[written].bytes <= buffers[read].bytes {
                 pairs.push(InPlace { written, read });
             }

@@ -25,8 +25,10 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, V
     let result = &kernel.result_type(0).shape;
     let steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
     let own = result.strides();
+    let row = kernel.row();
     let axes = (0..result.rank()).map(|axis| Axis {
-        count: result[axis],
+        // The kernel's rows take the place of the loop over the height.
+        count: if row.is_some() && axis == 1 { 1 } else { result[axis] },
         steps: vec![steps[0][axis] as i64, steps[1][axis] as i64, own[axis] as i64],
     });
     let axes = collapse(axes.collect());
@@ -35,13 +37,19 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, V
             kernel.allow_in_place(0, operand);
         }
     }
-    let (lhs, rhs, output) = (kernel.input(0), kernel.input(1), kernel.output(0));
-    let b = &mut kernel.b;
-    let zero = b.i32(0);
-    nest(b, &axes, &[zero, zero, zero], &mut |b, offsets| {
-        let (x, y) = (b.load(lhs, offsets[0]), b.load(rhs, offsets[1]));
+    let (lhs, rhs, output) = (kernel.source(0), kernel.source(1), kernel.target(0));
+    let starts = match row {
+        Some(row) => [
+            kernel.same_row_start(0, lhs, row),
+            kernel.same_row_start(1, rhs, row),
+            output.start(&mut kernel.b, row),
+        ],
+        None => [kernel.b.i32(0); 3],
+    };
+    nest(&mut kernel.b, &axes, &starts, &mut |b, offsets| {
+        let (x, y) = (b.load(lhs.memory, offsets[0]), b.load(rhs.memory, offsets[1]));
         let z = f(b, x, y);
-        b.store(z, output, offsets[2]);
+        b.store(z, output.memory, offsets[2]);
     });
 }
 

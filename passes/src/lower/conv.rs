@@ -9,8 +9,8 @@ use super::accumulate::{Filter, FilterSource, Form};
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::Requantizer;
-use super::rows::to_i32;
-use super::window::{Interior, Taps, for_segments};
+use super::rows::{ImageRow, RowMap, to_i32};
+use super::window::{Interior, Taps, WindowRows, for_segments};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
 use mcunet_ir::nn::requantize::{convolution_multipliers, integer_limits};
@@ -67,9 +67,11 @@ impl LowerOp for Conv2d {
         };
         let filter = Filter::new(kernel, form, block, source);
         let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
-        let (input, output) = (kernel.input(0), kernel.output(0));
-        let emitter = Emitter { conv, filter, epilogue, input, output, pixels: if paired { 2 } else { 1 } };
-        emitter.emit(&mut kernel.b);
+        let (input, output) = (kernel.source(0), kernel.target(0));
+        let rows = WindowRows::new(kernel, input, conv.windows.y.taps);
+        let pixels = if paired { 2 } else { 1 };
+        let emitter = Emitter { conv, filter, epilogue, input: rows, output, pixels };
+        kernel.for_image_rows(|b, place| emitter.emit(b, place));
         Ok(())
     }
 }
@@ -135,38 +137,20 @@ struct Emitter {
     conv: Conv,
     filter: Filter,
     epilogue: Epilogue,
-    input: Value,
-    output: Value,
+    input: WindowRows,
+    output: RowMap,
     /// Interior pixels that are computed together.
     pixels: usize,
 }
 
 impl Emitter {
-    fn emit(&self, b: &mut Builder<'_>) {
-        let [batch, ih, iw, ic] = self.conv.input;
-        let [_, oh, ow, oc] = self.conv.output;
-        let rows = |b: &mut Builder<'_>, input_base: Value, output_base: Value| {
-            b.for_count(oh, |b, row| {
-                let y = if Interior::of(&self.conv.windows.y).is_all() {
-                    Taps::all(b, &self.conv.windows.y, row)
-                } else {
-                    Taps::inside(b, &self.conv.windows.y, row)
-                };
-                let row_start = b.mul_const(row, to_i32(ow * oc));
-                let row_start = b.add(output_base, row_start);
-                self.emit_row(b, y, input_base, row_start);
-            });
-        };
-        if batch == 1 {
-            let zero = b.i32(0);
-            rows(b, zero, zero);
-        } else {
-            b.for_count(batch, |b, n| {
-                let input_base = b.mul_const(n, to_i32(ih * iw * ic));
-                let output_base = b.mul_const(n, to_i32(oh * ow * oc));
-                rows(b, input_base, output_base);
-            });
-        }
+    fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
+        let window = &self.conv.windows.y;
+        let y = Taps::clipped(b, window, place.row);
+        self.input.prepare(b, window, y);
+        let row_start = self.output.start(b, place.row);
+        let row_start = b.add(place.output_base, row_start);
+        self.emit_row(b, y, place.input_base, row_start);
     }
 
     fn emit_row(&self, b: &mut Builder<'_>, y: Taps, input_base: Value, row_start: Value) {
@@ -224,7 +208,7 @@ impl Emitter {
                     let stored = self.epilogue.apply(b, sums[p * channels + c], at, &self.filter);
                     let offset = b.add(pixel, at);
                     let offset = b.add_const(offset, to_i32(p * oc));
-                    b.store(stored, self.output, offset);
+                    b.store(stored, self.output.memory, offset);
                 }
             }
         });
@@ -244,7 +228,7 @@ impl Emitter {
         input_base: Value,
         start: &[Value],
     ) -> Vec<Value> {
-        let [_, _, iw, ic] = self.conv.input;
+        let ic = self.conv.input[3];
         let (window_x, window_y) = (self.conv.windows.x, self.conv.windows.y);
         let depth = self.conv.depth;
         // First input channel of the group of the convolution.
@@ -256,9 +240,7 @@ impl Emitter {
             Some(b.mul_const(group, to_i32(depth)))
         };
         b.for_loop(y.first, y.end, 1, start, |b, ky, sums| {
-            let down = b.mul_const(ky, to_i32(window_y.dilation));
-            let row = b.add(y.start, down);
-            let row = b.mul_const(row, to_i32(iw * ic));
+            let row = self.input.start(b, &window_y, y, ky);
             let row = b.add(input_base, row);
             let row = match first_channel {
                 Some(first) => b.add(row, first),
@@ -278,7 +260,7 @@ impl Emitter {
                 let column = b.add(row_column, skipped);
                 let taps = b.sub(x.end, x.first);
                 let length = b.mul_const(taps, to_i32(depth));
-                return self.filter.run(b, self.input, &inputs, offset, column, length, channels, sums);
+                return self.filter.run(b, self.input.map.memory, &inputs, offset, column, length, channels, sums);
             }
             b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
                 let across = b.mul_const(kx, to_i32(window_x.dilation));
@@ -287,7 +269,7 @@ impl Emitter {
                 let skipped = b.mul_const(kx, to_i32(depth));
                 let column = b.add(row_column, skipped);
                 let length = b.index(depth);
-                self.filter.run(b, self.input, &inputs, offset, column, length, channels, sums)
+                self.filter.run(b, self.input.map.memory, &inputs, offset, column, length, channels, sums)
             })
         })
     }
@@ -324,9 +306,9 @@ impl LowerOp for TransposeConv2d {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let shape = |ty| four(ty).map_err(|message| kernel.error(message));
         let (input_shape, filter_shape) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
-        let [batch, ih, iw, ic] = input_shape;
+        let [_, ih, iw, ic] = input_shape;
         let [oc, kh, kw, _] = filter_shape;
-        let [_, oh, ow, _] = shape(kernel.result_type(0))?;
+        let [_, _, ow, _] = shape(kernel.result_type(0))?;
         let float = kernel.result_type(0).storage() == Scalar::F32;
         let columns = kh * kw * ic;
         let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
@@ -341,18 +323,13 @@ impl LowerOp for TransposeConv2d {
         };
         let filter = Filter::new(kernel, Form::Scalar, 4, source);
         let epilogue = Epilogue::new(kernel, self.clamp, oc)?;
-        let (input, output) = (kernel.input(0), kernel.output(0));
+        let (input, output) = (kernel.source(0), kernel.target(0));
         let [stride_y, stride_x] = self.stride.map(|stride| stride as usize);
         let [top, left] = self.pad.map(|pad| pad as usize);
-        let b = &mut kernel.b;
-        b.for_count(batch * oh, |b, row| {
-            // The row of the batch: n * oh + oy.
-            let height = b.index(oh);
-            let n = b.value(l::Div {}, &[row, height], mcunet_ir::Type::I32);
-            let oy = b.value(l::Rem {}, &[row, height], mcunet_ir::Type::I32);
-            let y = meeting(b, oy, top, stride_y, kh, ih);
-            let input_base = b.mul_const(n, to_i32(ih * iw * ic));
-            let row_start = b.mul_const(row, to_i32(ow * oc));
+        kernel.for_image_rows(|b, place| {
+            let y = meeting(b, place.row, top, stride_y, kh, ih);
+            let row_start = output.start(b, place.row);
+            let row_start = b.add(place.output_base, row_start);
             b.for_count(ow, |b, ox| {
                 let x = meeting(b, ox, left, stride_x, kw, iw);
                 let pixel = b.mul_const(ox, to_i32(oc));
@@ -365,8 +342,8 @@ impl LowerOp for TransposeConv2d {
                     };
                     let sums = b.for_loop(y.first, y.end, 1, &start, |b, iy, sums| {
                         let ky = tap(b, y.start, iy, stride_y);
-                        let in_row = b.mul_const(iy, to_i32(iw * ic));
-                        let in_row = b.add(input_base, in_row);
+                        let in_row = input.start(b, iy);
+                        let in_row = b.add(place.input_base, in_row);
                         b.for_loop(x.first, x.end, 1, sums, |b, ix, sums| {
                             let kx = tap(b, x.start, ix, stride_x);
                             let across = b.mul_const(ix, to_i32(ic));
@@ -375,14 +352,14 @@ impl LowerOp for TransposeConv2d {
                             let column = b.add(column, kx);
                             let column = b.mul_const(column, to_i32(ic));
                             let length = b.index(ic);
-                            filter.run(b, input, &[at], offset, column, length, channels, sums)
+                            filter.run(b, input.memory, &[at], offset, column, length, channels, sums)
                         })
                     });
                     for (c, &sum) in sums.iter().enumerate() {
                         let at = b.add_const(channel, to_i32(c));
                         let stored = epilogue.apply(b, sum, at, &filter);
-                        let place = b.add(pixel, at);
-                        b.store(stored, output, place);
+                        let to = b.add(pixel, at);
+                        b.store(stored, output.memory, to);
                     }
                 });
             });

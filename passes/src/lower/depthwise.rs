@@ -8,8 +8,8 @@ use super::accumulate::fits;
 use super::conv::Epilogue;
 use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::rows::to_i32;
-use super::window::{Interior, Taps, for_segments};
+use super::rows::{ImageRow, RowMap, to_i32};
+use super::window::{Interior, Taps, WindowRows, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
 use mcunet_ir::nn::window::{Windows, four};
@@ -25,8 +25,8 @@ struct Depthwise {
     input_shape: [usize; 4],
     output_shape: [usize; 4],
     multiplier: usize,
-    input: Value,
-    output: Value,
+    input: WindowRows,
+    output: RowMap,
     weights: Value,
     bias: Value,
     input_zero_point: i32,
@@ -48,8 +48,10 @@ impl LowerOp for DepthwiseConv2d {
         let bias = kernel.expect_constant(2, "bias")?;
         let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
+        let input = kernel.source(0);
         let lowering = Depthwise {
             windows: Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad),
+            input: WindowRows::new(kernel, input, filter[1]),
             input_shape,
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
@@ -57,12 +59,11 @@ impl LowerOp for DepthwiseConv2d {
             wrap: !float && !proven,
             unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
             epilogue: Epilogue::new(kernel, self.clamp, channels)?,
-            input: kernel.input(0),
-            output: kernel.output(0),
+            output: kernel.target(0),
             weights,
             bias,
         };
-        lowering.emit(&mut kernel.b);
+        kernel.for_image_rows(|b, place| lowering.emit(b, place));
         Ok(())
     }
 }
@@ -75,24 +76,13 @@ fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
 }
 
 impl Depthwise {
-    fn emit(&self, b: &mut Builder<'_>) {
-        let [batch, ih, iw, ic] = self.input_shape;
-        let [_, oh, ow, oc] = self.output_shape;
-        b.for_count(batch, |b, n| {
-            let input_base = b.mul_const(n, to_i32(ih * iw * ic));
-            let output_base = b.mul_const(n, to_i32(oh * ow * oc));
-            b.for_count(oh, |b, row| {
-                let y = if Interior::of(&self.windows.y).is_all() {
-                    Taps::all(b, &self.windows.y, row)
-                } else {
-                    Taps::inside(b, &self.windows.y, row)
-                };
-                let row_start = b.mul_const(row, to_i32(ow * oc));
-                let row_start = b.add(output_base, row_start);
-                for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {
-                    self.emit_pixel(b, y, x, at_border, input_base, row_start);
-                });
-            });
+    fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
+        let y = Taps::clipped(b, &self.windows.y, place.row);
+        self.input.prepare(b, &self.windows.y, y);
+        let row_start = self.output.start(b, place.row);
+        let row_start = b.add(place.output_base, row_start);
+        for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {
+            self.emit_pixel(b, y, x, at_border, place.input_base, row_start);
         });
     }
 
@@ -125,7 +115,7 @@ impl Depthwise {
                     }
                 };
                 let at = b.add(pixel, channel);
-                b.store(stored, self.output, at);
+                b.store(stored, self.output.memory, at);
             }
         });
     }
@@ -142,14 +132,12 @@ impl Depthwise {
         input_base: Value,
         start: Value,
     ) -> Value {
-        let ([_, _, iw, ic], oc) = (self.input_shape, self.output_shape[3]);
+        let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
         let (window_x, window_y) = (self.windows.x, self.windows.y);
         let rows = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
-            let down = b.mul_const(ky, to_i32(window_y.dilation));
-            let row = b.add(y.start, down);
-            let row = b.mul_const(row, to_i32(iw));
-            let pixel = b.add(row, x.start);
-            let at = b.mul_const(pixel, to_i32(ic));
+            let row = self.input.start(b, &window_y, y, ky);
+            let across = b.mul_const(x.start, to_i32(ic));
+            let at = b.add(row, across);
             let at = b.add(at, input_channel);
             let at = b.add(input_base, at);
             let weight = b.mul_const(ky, to_i32(window_x.taps * oc));
@@ -174,7 +162,7 @@ impl Depthwise {
     }
 
     fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, sum: Value) -> Value {
-        let (x, w) = (b.load(self.input, at), b.load(self.weights, weight));
+        let (x, w) = (b.load(self.input.map.memory, at), b.load(self.weights, weight));
         let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
         let product = b.mul(x, w);
         if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }

@@ -1,14 +1,17 @@
 //! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
 //! positioned in the kernel's body.
 
+use super::rows::{ImageRow, RowMap, to_i32};
 use super::{FunctionLowering, Home};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::nn::rows::row_needs;
+use mcunet_ir::rows::{RowNeed, image_rows};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::MemRefType;
+use mcunet_ir::types::{MemRefType, Scalar};
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
 
 /// The kernel of one op while it is being built.
@@ -22,6 +25,10 @@ pub(crate) struct Kernel<'k> {
     /// Emits into the kernel's body.
     pub b: Builder<'k>,
     body: Block,
+    /// The body's argument: the row to make.
+    row: Value,
+    /// Rows needed of each operand, if results are made row by row.
+    needs: Option<Vec<RowNeed>>,
     reads: Vec<Value>,
     writes: Vec<Value>,
     in_place: Vec<(Value, Value)>,
@@ -30,6 +37,8 @@ pub(crate) struct Kernel<'k> {
 impl<'k> Kernel<'k> {
     pub(super) fn new(lowering: &'k mut FunctionLowering<'_>, op: Op) -> Kernel<'k> {
         let body = lowering.target.create_block();
+        let row = lowering.target.add_argument(body, Type::I32, None);
+        let needs = needs_of(lowering.source, op);
         let mut b = Builder::at_end(&mut lowering.target, body);
         b.set_origin(lowering.source.ops[op].origin.clone());
         Kernel {
@@ -41,6 +50,8 @@ impl<'k> Kernel<'k> {
             features: lowering.features,
             b,
             body,
+            row,
+            needs,
             reads: Vec::new(),
             writes: Vec::new(),
             in_place: Vec::new(),
@@ -106,6 +117,74 @@ impl<'k> Kernel<'k> {
         if !self.writes.contains(&buffer) {
             self.writes.push(buffer);
         }
+        buffer
+    }
+
+    /// The row to make, if results are made row by row: the body then runs once per row.
+    pub fn row(&mut self) -> Option<Value> {
+        self.needs.as_ref()?;
+        Some(if self.rows() == 1 { self.b.i32(0) } else { self.row })
+    }
+
+    /// How often the body runs.
+    fn rows(&self) -> usize {
+        let rows = || image_rows(&self.result_type(0).shape);
+        self.needs.as_ref().and_then(|_| rows()).unwrap_or(1)
+    }
+
+    /// Memory of operand `index`, by rows.
+    pub fn source(&mut self, index: usize) -> RowMap {
+        let memory = self.input(index);
+        self.row_map(memory, self.operand_type(index))
+    }
+
+    /// Memory of result `index`, by rows.
+    pub fn target(&mut self, index: usize) -> RowMap {
+        let memory = self.output(index);
+        self.row_map(memory, self.result_type(index))
+    }
+
+    fn row_map(&self, memory: Value, ty: &TensorType) -> RowMap {
+        let held = self.b.function.defining_op(memory).and_then(|op| match &self.b.function.ops[op].kind {
+            OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) => buffer.held,
+            _ => None,
+        });
+        let elements = ty.shape.nhwc().map_or(ty.elements(), |[_, _, width, channels]| width * channels);
+        RowMap { memory, elements, held }
+    }
+
+    /// Where operand `index` begins for the row that is made: its row of the same number, or its first element if the
+    /// row needs all of it.
+    pub fn same_row_start(&mut self, index: usize, map: RowMap, row: Value) -> Value {
+        match self.needs.as_ref().and_then(|needs| needs.get(index)) {
+            None | Some(RowNeed::Whole) => self.b.i32(0),
+            Some(_) => map.start(&mut self.b, row),
+        }
+    }
+
+    /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the
+    /// kernel makes all its results at once.
+    pub fn for_image_rows(&mut self, mut make: impl FnMut(&mut Builder<'_>, ImageRow)) {
+        if let Some(row) = self.row() {
+            let base = self.b.i32(0);
+            return make(&mut self.b, ImageRow { row, input_base: base, output_base: base });
+        }
+        let (input, output) = (self.operand_type(0), self.result_type(0));
+        let (batch, rows) = (output.shape[0], output.shape[1]);
+        let per_image = |ty: &TensorType| to_i32(ty.elements().checked_div(batch).unwrap_or(0));
+        let (input, output) = (per_image(input), per_image(output));
+        self.b.for_count(batch, |b, n| {
+            let (input_base, output_base) = (b.mul_const(n, input), b.mul_const(n, output));
+            b.for_count(rows, |b, row| make(b, ImageRow { row, input_base, output_base }));
+        });
+    }
+
+    /// Working memory that the body needs while it makes a row; its contents are lost between two rows.
+    pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
+        let kind = l::Buffer { role: l::Role::Scratch, index: 0, rows: 1, held: None, live: None, place: None };
+        let ty = MemRefType { shape: [count].into(), element };
+        let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
+        self.writes.push(buffer);
         buffer
     }
 
@@ -190,6 +269,19 @@ impl<'k> Kernel<'k> {
         Diagnostic::error(format!("'{}' op {}", data.kind.name(), message.into())).at(data.origin.clone())
     }
 
+    /// Rows needed of a buffer that is only read.
+    fn need_of(&self, buffer: Value) -> RowNeed {
+        let Some(needs) = &self.needs else { return RowNeed::Whole };
+        let operands = &self.source.ops[self.op].operands;
+        let reads = |operand: &Value| self.homes.get(operand) == Some(&Home::Buffer(buffer));
+        let mut found = operands.iter().zip(needs).filter(|(operand, _)| reads(operand)).map(|(_, need)| need);
+        match found.next() {
+            // A buffer that is read in two ways is needed whole.
+            Some(need) if found.all(|other| other == need) => need.clone(),
+            _ => RowNeed::Whole,
+        }
+    }
+
     fn at_top<R>(&mut self, build: impl FnOnce(&mut Builder<'_>) -> R) -> R {
         let top = self.b.function.body;
         self.b.within(top, build)
@@ -209,6 +301,8 @@ impl<'k> Kernel<'k> {
         let kind = l::Kernel {
             layer: self.source.ops[self.op].kind.name().into(),
             writes: self.writes.len(),
+            rows: self.rows(),
+            needs: reads.iter().map(|&buffer| self.need_of(buffer)).collect(),
             in_place,
         };
         let body = self.body;
@@ -216,6 +310,14 @@ impl<'k> Kernel<'k> {
         let top = self.b.function.body;
         self.b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
     }
+}
+
+/// Rows that an op needs of its operands, if it makes its results row by row.
+fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
+    let data = &function.ops[op];
+    let OpKind::Nn(kind) = &data.kind else { return None };
+    let types = |values: &[Value]| values.iter().map(|&value| tensor_type(function, value)).collect::<Vec<_>>();
+    row_needs(kind, &types(&data.operands), &types(&data.results))
 }
 
 fn tensor_type(function: &Function, value: Value) -> &TensorType {
@@ -246,6 +348,7 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
         }
     };
     let body = lowering.target.create_block();
+    lowering.target.add_argument(body, Type::I32, None);
     let top = lowering.target.body;
     let is_buffer = matches!(lowering.homes[&value], Home::Buffer(_));
     let mut b = Builder::at_end(&mut lowering.target, body);
@@ -253,6 +356,7 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     b.op(l::Copy { count }, &[source, zero, buffer, zero], &[]);
     b.op(l::Yield {}, &[], &[]);
     let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
-    let kind = l::Kernel { layer: "copy".into(), writes: 1, in_place: Vec::new() };
+    let needs = if is_buffer { vec![RowNeed::Whole] } else { Vec::new() };
+    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place: Vec::new() };
     b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
 }

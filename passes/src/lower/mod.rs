@@ -29,6 +29,7 @@ use kernel::Kernel;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::module::{OpKind, ValueData};
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::rows::image_rows;
 use mcunet_ir::types::MemRefType;
 use mcunet_ir::{Builder, Diagnostic, Diagnostics, Function, Module, Op, Stage, Value};
 use std::collections::HashMap;
@@ -161,9 +162,10 @@ impl<'a> FunctionLowering<'a> {
             || MemRefType { shape: [0].into(), element: mcunet_ir::types::Scalar::I8 },
             |tensor| MemRefType { shape: tensor.shape.clone(), element: tensor.storage() },
         );
+        let rows = image_rows(&memref.shape).unwrap_or(1);
         let body = self.target.body;
         let buffer = Builder::at_end(&mut self.target, body).value(
-            l::Buffer { role, index, live: None, place: None },
+            l::Buffer { role, index, rows, held: None, live: None, place: None },
             &[],
             memref.into(),
         );

@@ -9,12 +9,25 @@ use mcunet_ir::nn::ops::{
     Concat, DepthToSpace, Gather, Pack, Pad, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose, Unpack,
 };
 use mcunet_ir::nn::window::four;
+use mcunet_ir::rows::image_rows;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Shape, Type, Value};
 
 /// Copies along axes whose steps are those of source and target.
 fn copy(b: &mut Builder<'_>, axes: Vec<Axis>, source: Value, target: Value, starts: [i64; 2]) {
+    copy_from(b, axes, source, target, starts, None);
+}
+
+/// [`copy`] with offsets in source and target, where they are not known until run time, added to the starts.
+fn copy_from(
+    b: &mut Builder<'_>,
+    axes: Vec<Axis>,
+    source: Value,
+    target: Value,
+    starts: [i64; 2],
+    bases: Option<[Value; 2]>,
+) {
     let mut axes = collapse(axes);
     if axes.iter().any(|axis| axis.count == 0) {
         return;
@@ -23,7 +36,10 @@ fn copy(b: &mut Builder<'_>, axes: Vec<Axis>, source: Value, target: Value, star
         Some(axis) if axis.steps == [1, 1] => axes.pop().map_or(1, |axis| axis.count),
         _ => 1,
     };
-    let starts = starts.map(|start| b.i32(start as i32));
+    let starts = [0, 1].map(|side| match bases {
+        Some(bases) => b.add_const(bases[side], starts[side] as i32),
+        None => b.i32(starts[side] as i32),
+    });
     nest(b, &axes, &starts, &mut |b, offsets| {
         if run == 1 {
             let x = b.load(source, offsets[0]);
@@ -139,31 +155,45 @@ impl LowerOp for Pack {
 /// Joins operands of which each gives runs of `sizes[i]` elements to every of `outer` blocks.
 fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
     let total: usize = sizes.iter().sum();
-    let target = kernel.output(0);
+    let target = kernel.target(0);
+    let row = kernel.row();
+    let outer = blocks_of_row(kernel, outer);
     let mut start = 0;
     for (operand, &size) in sizes.iter().enumerate() {
-        let source = kernel.input(operand);
+        let source = kernel.source(operand);
         let axes = vec![
             Axis { count: outer, steps: vec![size as i64, total as i64] },
             Axis { count: size, steps: vec![1, 1] },
         ];
-        copy(&mut kernel.b, axes, source, target, [0, start]);
+        let bases = row.map(|row| [kernel.same_row_start(operand, source, row), target.start(&mut kernel.b, row)]);
+        copy_from(&mut kernel.b, axes, source.memory, target.memory, [0, start], bases);
         start += size as i64;
+    }
+}
+
+/// Of the blocks along an axis behind the height, those of one row, if the kernel makes rows.
+fn blocks_of_row(kernel: &mut Kernel<'_>, outer: usize) -> usize {
+    match kernel.row() {
+        Some(_) => outer / image_rows(&kernel.result_type(0).shape).unwrap_or(1),
+        None => outer,
     }
 }
 
 /// Cuts the operand's blocks of `sum(sizes)` elements into runs of `sizes[i]`, one per result.
 fn cut(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
     let total: usize = sizes.iter().sum();
-    let source = kernel.input(0);
+    let source = kernel.source(0);
+    let row = kernel.row();
+    let outer = blocks_of_row(kernel, outer);
     let mut start = 0;
     for (result, &size) in sizes.iter().enumerate() {
-        let target = kernel.output(result);
+        let target = kernel.target(result);
         let axes = vec![
             Axis { count: outer, steps: vec![total as i64, size as i64] },
             Axis { count: size, steps: vec![1, 1] },
         ];
-        copy(&mut kernel.b, axes, source, target, [start, 0]);
+        let bases = row.map(|row| [kernel.same_row_start(0, source, row), target.start(&mut kernel.b, row)]);
+        copy_from(&mut kernel.b, axes, source.memory, target.memory, [start, 0], bases);
         start += size as i64;
     }
 }

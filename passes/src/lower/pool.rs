@@ -3,8 +3,8 @@
 use super::LowerOp;
 use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::rows::to_i32;
-use super::window::{Interior, Taps, for_segments};
+use super::rows::{ImageRow, RowMap, to_i32};
+use super::window::{Interior, Taps, WindowRows, for_segments};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{AvgPool2d, MaxPool2d};
@@ -16,8 +16,9 @@ use mcunet_ir::{Builder, Diagnostic, Type, Value};
 /// Which pool, and what both share.
 struct Pool {
     windows: Windows,
-    input_shape: [usize; 4],
-    output_shape: [usize; 4],
+    channels: usize,
+    input: WindowRows,
+    output: RowMap,
     clamp: Clamp,
     float: bool,
     mean: bool,
@@ -44,51 +45,44 @@ fn lower(
     mean: bool,
 ) -> Result<(), Diagnostic> {
     let shape = |ty| four(ty).map_err(|message| kernel.error(message));
-    let (input_shape, output_shape) = (shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?);
+    let input_shape = shape(kernel.operand_type(0))?;
     let windows = Windows::new(input_shape, taps.map(|size| size as usize), stride, [1, 1], pad);
     let float = kernel.result_type(0).storage() == Scalar::F32;
-    let pool = Pool { windows, input_shape, output_shape, clamp, float, mean };
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    pool.emit(&mut kernel.b, input, output);
+    let (input, output) = (kernel.source(0), kernel.target(0));
+    let input = WindowRows::new(kernel, input, windows.y.taps);
+    let pool = Pool { windows, channels: input_shape[3], input, output, clamp, float, mean };
+    kernel.for_image_rows(|b, place| pool.emit(b, place));
     Ok(())
 }
 
 impl Pool {
-    fn emit(&self, b: &mut Builder<'_>, input: Value, output: Value) {
-        let [batch, ih, iw, channels] = self.input_shape;
-        let [_, oh, ow, _] = self.output_shape;
-        b.for_count(batch, |b, n| {
-            let input_base = b.mul_const(n, to_i32(ih * iw * channels));
-            let output_base = b.mul_const(n, to_i32(oh * ow * channels));
-            b.for_count(oh, |b, row| {
-                let y = Taps::inside(b, &self.windows.y, row);
-                let row_start = b.mul_const(row, to_i32(ow * channels));
-                let row_start = b.add(output_base, row_start);
-                for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
-                    let window = &self.windows.x;
-                    let x = if at_border {
-                        Taps::inside(b, window, position)
-                    } else {
-                        Taps::all(b, window, position)
-                    };
-                    let (height, width) = (b.sub(y.end, y.first), b.sub(x.end, x.first));
-                    let taps = b.mul(height, width);
-                    let pixel = b.mul_const(position, to_i32(channels));
-                    let pixel = b.add(row_start, pixel);
-                    b.for_count(channels, |b, c| {
-                        let folded = self.fold(b, input, y, x, c, input_base);
-                        let result = self.finish(b, folded, taps);
-                        let at = b.add(pixel, c);
-                        b.store(result, output, at);
-                    });
-                });
+    fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
+        let y = Taps::clipped(b, &self.windows.y, place.row);
+        self.input.prepare(b, &self.windows.y, y);
+        let row_start = self.output.start(b, place.row);
+        let row_start = b.add(place.output_base, row_start);
+        for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
+            let window = &self.windows.x;
+            let x = if at_border {
+                Taps::inside(b, window, position)
+            } else {
+                Taps::all(b, window, position)
+            };
+            let (height, width) = (b.sub(y.end, y.first), b.sub(x.end, x.first));
+            let taps = b.mul(height, width);
+            let pixel = b.mul_const(position, to_i32(self.channels));
+            let pixel = b.add(row_start, pixel);
+            b.for_count(self.channels, |b, c| {
+                let folded = self.fold(b, y, x, c, place.input_base);
+                let result = self.finish(b, folded, taps);
+                let at = b.add(pixel, c);
+                b.store(result, self.output.memory, at);
             });
         });
     }
 
     /// Sum or greatest of the window's elements of a channel.
-    fn fold(&self, b: &mut Builder<'_>, input: Value, y: Taps, x: Taps, c: Value, base: Value) -> Value {
-        let [_, _, iw, channels] = self.input_shape;
+    fn fold(&self, b: &mut Builder<'_>, y: Taps, x: Taps, c: Value, base: Value) -> Value {
         let start = match (self.mean, self.float) {
             (true, true) => b.f32(0.0),
             (true, false) => b.i32(0),
@@ -96,15 +90,14 @@ impl Pool {
             (false, false) => b.i32(i8::MIN.into()),
         };
         let folded = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
-            let row = b.add(y.start, ky);
-            let row = b.mul_const(row, to_i32(iw * channels));
+            let row = self.input.start(b, &self.windows.y, y, ky);
             let row = b.add(base, row);
             let row = b.add(row, c);
             b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
                 let column = b.add(x.start, kx);
-                let column = b.mul_const(column, to_i32(channels));
+                let column = b.mul_const(column, to_i32(self.channels));
                 let at = b.add(row, column);
-                let element = b.load(input, at);
+                let element = b.load(self.input.map.memory, at);
                 vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
             })
         });

@@ -14,10 +14,8 @@ use mcunet_ir::{Builder, Diagnostic, TensorType, Type, Value};
 /// Stores a function of every element.
 fn map(kernel: &mut Kernel<'_>, f: impl Fn(&mut Builder<'_>, Value) -> Value) {
     kernel.allow_in_place(0, 0);
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    let shape = kernel.result_type(0).shape.clone();
-    for_elements(kernel, &shape, |b, at| {
-        let x = b.load(input, at);
+    let output = kernel.output(0);
+    for_elements(kernel, 0, |b, x, at| {
         let y = f(b, x);
         b.store(y, output, at);
     });

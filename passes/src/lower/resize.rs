@@ -27,35 +27,34 @@ fn shapes(kernel: &Kernel<'_>) -> Result<([usize; 4], [usize; 4]), Diagnostic> {
     }
 }
 
-fn positions(kernel: &mut Kernel<'_>, name: &str, values: impl Iterator<Item = usize>, unit: usize) -> Value {
-    let offsets: Vec<i32> = values.map(|value| to_i32(value * unit)).collect();
+fn positions(kernel: &mut Kernel<'_>, name: &str, offsets: impl Iterator<Item = usize>) -> Value {
+    let offsets: Vec<i32> = offsets.map(to_i32).collect();
     kernel.data(name, &Data::I32(offsets))
 }
 
+/// Offset of the element at which a position begins.
+type OffsetOf<'f> = &'f dyn Fn(usize) -> usize;
+
 impl LowerOp for ResizeNearest {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let ([batch, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
+        let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
         let (align, half) = (self.align_corners, self.half_pixel_centers);
-        let rows = (0..oh).map(|y| nearest(y, ih, oh, align, half));
-        let columns = (0..ow).map(|x| nearest(x, iw, ow, align, half));
-        let rows = positions(kernel, "resize_rows", rows, iw * channels);
-        let columns = positions(kernel, "resize_columns", columns, channels);
-        let (input, output) = (kernel.input(0), kernel.output(0));
-        kernel.b.for_count(batch, |b, n| {
-            let (from, to) =
-                (b.mul_const(n, to_i32(ih * iw * channels)), b.mul_const(n, to_i32(oh * ow * channels)));
-            b.for_count(oh, |b, y| {
-                let row = b.load(rows, y);
-                let row = b.add(from, row);
-                let target = b.mul_const(y, to_i32(ow * channels));
-                let target = b.add(to, target);
-                b.for_count(ow, |b, x| {
-                    let column = b.load(columns, x);
-                    let source = b.add(row, column);
-                    let way = b.mul_const(x, to_i32(channels));
-                    let target = b.add(target, way);
-                    b.op(l::Copy { count: channels }, &[input, source, output, target], &[]);
-                });
+        let (input, output) = (kernel.source(0), kernel.target(0));
+        let rows = (0..oh).map(|y| input.slot(nearest(y, ih, oh, align, half)) * iw * channels);
+        let columns = (0..ow).map(|x| nearest(x, iw, ow, align, half) * channels);
+        let rows = positions(kernel, "resize_rows", rows);
+        let columns = positions(kernel, "resize_columns", columns);
+        kernel.for_image_rows(|b, place| {
+            let row = b.load(rows, place.row);
+            let row = b.add(place.input_base, row);
+            let target = output.start(b, place.row);
+            let target = b.add(place.output_base, target);
+            b.for_count(ow, |b, x| {
+                let column = b.load(columns, x);
+                let source = b.add(row, column);
+                let way = b.mul_const(x, to_i32(channels));
+                let target = b.add(target, way);
+                b.op(l::Copy { count: channels }, &[input.memory, source, output.memory, target], &[]);
             });
         });
         Ok(())
@@ -80,24 +79,24 @@ struct At {
 }
 
 impl Samples {
-    fn fixed(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, unit: usize) -> Self {
+    fn fixed(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, offset: OffsetOf<'_>) -> Self {
         let samples: Vec<_> = (0..output)
             .map(|i| fixed_sample(i, input, output, op.align_corners, op.half_pixel_centers))
             .collect();
         Self {
-            low: positions(kernel, "resize_low", samples.iter().map(|s| s.low), unit),
-            high: positions(kernel, "resize_high", samples.iter().map(|s| s.high), unit),
+            low: positions(kernel, "resize_low", samples.iter().map(|s| offset(s.low))),
+            high: positions(kernel, "resize_high", samples.iter().map(|s| offset(s.high))),
             weight: kernel.data("resize_weights", &Data::I32(samples.iter().map(|s| s.weight).collect())),
         }
     }
 
-    fn real(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, unit: usize) -> Self {
+    fn real(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, offset: OffsetOf<'_>) -> Self {
         let samples: Vec<_> = (0..output)
             .map(|i| real_sample(i, input, output, op.align_corners, op.half_pixel_centers))
             .collect();
         Self {
-            low: positions(kernel, "resize_low", samples.iter().map(|s| s.low), unit),
-            high: positions(kernel, "resize_high", samples.iter().map(|s| s.high), unit),
+            low: positions(kernel, "resize_low", samples.iter().map(|s| offset(s.low))),
+            high: positions(kernel, "resize_high", samples.iter().map(|s| offset(s.high))),
             weight: kernel.data("resize_weights", &Data::F32(samples.iter().map(|s| s.weight).collect())),
         }
     }
@@ -112,35 +111,31 @@ impl Samples {
 
 impl LowerOp for ResizeBilinear {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let ([batch, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
+        let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
         let float = kernel.result_type(0).storage() == Scalar::F32;
         let samples = if float { Samples::real } else { Samples::fixed };
-        let rows = samples(kernel, self, ih, oh, iw * channels);
-        let columns = samples(kernel, self, iw, ow, channels);
-        let (input, output) = (kernel.input(0), kernel.output(0));
-        kernel.b.for_count(batch, |b, n| {
-            let (from, to) =
-                (b.mul_const(n, to_i32(ih * iw * channels)), b.mul_const(n, to_i32(oh * ow * channels)));
-            b.for_count(oh, |b, y| {
-                let sy = rows.at(b, y, float);
-                let target = b.mul_const(y, to_i32(ow * channels));
-                let target = b.add(to, target);
-                b.for_count(ow, |b, x| {
-                    let sx = columns.at(b, x, float);
-                    let way = b.mul_const(x, to_i32(channels));
-                    let target = b.add(target, way);
-                    b.for_count(channels, |b, c| {
-                        let pixel = |b: &mut Builder<'_>, row: Value, column: Value| {
-                            let at = b.add(row, column);
-                            let at = b.add(from, at);
-                            let at = b.add(at, c);
-                            b.load(input, at)
-                        };
-                        let result = interpolate(b, sy, sx, pixel);
-                        let result = if float { result } else { round(b, result) };
-                        let at = b.add(target, c);
-                        b.store(result, output, at);
-                    });
+        let (input, output) = (kernel.source(0), kernel.target(0));
+        let rows = samples(kernel, self, ih, oh, &|row| input.slot(row) * iw * channels);
+        let columns = samples(kernel, self, iw, ow, &|column| column * channels);
+        kernel.for_image_rows(|b, place| {
+            let sy = rows.at(b, place.row, float);
+            let target = output.start(b, place.row);
+            let target = b.add(place.output_base, target);
+            b.for_count(ow, |b, x| {
+                let sx = columns.at(b, x, float);
+                let way = b.mul_const(x, to_i32(channels));
+                let target = b.add(target, way);
+                b.for_count(channels, |b, c| {
+                    let pixel = |b: &mut Builder<'_>, row: Value, column: Value| {
+                        let at = b.add(row, column);
+                        let at = b.add(place.input_base, at);
+                        let at = b.add(at, c);
+                        b.load(input.memory, at)
+                    };
+                    let result = interpolate(b, sy, sx, pixel);
+                    let result = if float { result } else { round(b, result) };
+                    let at = b.add(target, c);
+                    b.store(result, output.memory, at);
                 });
             });
         });

@@ -1,7 +1,8 @@
 //! Row-wise views of tensors, and nested loops over their elements without division.
 
 use super::kernel::Kernel;
-use mcunet_ir::{Builder, Shape, Value};
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::{Builder, Shape, Type, Value};
 
 /// A tensor as rows: for NHWC one row per line of the image, else one per vector along the last dimension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,15 +27,70 @@ impl Rows {
     }
 }
 
-/// Loops over every element, row by row; `body` gets the element's offset.
-pub fn for_elements(kernel: &mut Kernel<'_>, shape: &Shape, mut body: impl FnMut(&mut Builder<'_>, Value)) {
-    let rows = Rows::of(shape);
+/// How the rows of a tensor lie in its memory: one after the other, or in a ring of as many as are held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowMap {
+    /// The memory.
+    pub memory: Value,
+    /// Elements of a row.
+    pub elements: usize,
+    /// Rows of the ring, if it is one.
+    pub held: Option<usize>,
+}
+
+impl RowMap {
+    /// Where among the rows in memory a row lies.
+    pub fn slot(self, row: usize) -> usize {
+        self.held.map_or(row, |held| row % held.max(1))
+    }
+
+    /// Offset of the first element of a row.
+    pub fn start(self, b: &mut Builder<'_>, row: Value) -> Value {
+        let slot = match self.held {
+            Some(held) => {
+                let held = b.index(held);
+                b.value(l::Rem {}, &[row, held], Type::I32)
+            }
+            None => row,
+        };
+        b.mul_const(slot, to_i32(self.elements))
+    }
+}
+
+/// A row that is to be made, and where its image begins in the first operand and in the result.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRow {
+    /// The row.
+    pub row: Value,
+    /// Offset in the first operand.
+    pub input_base: Value,
+    /// Offset in the result.
+    pub output_base: Value,
+}
+
+/// Loops over every element of the result, in rows; `body` gets the operand's element and the offset in the result.
+pub fn for_elements(
+    kernel: &mut Kernel<'_>,
+    operand: usize,
+    mut body: impl FnMut(&mut Builder<'_>, Value, Value),
+) {
+    let (source, target) = (kernel.source(operand), kernel.target(0));
+    let mut elements = |b: &mut Builder<'_>, from: Value, to: Value, count: usize| {
+        b.for_count(count, |b, i| {
+            let (at, to) = (b.add(from, i), b.add(to, i));
+            let x = b.load(source.memory, at);
+            body(b, x, to);
+        });
+    };
+    if let Some(row) = kernel.row() {
+        let from = kernel.same_row_start(operand, source, row);
+        let to = target.start(&mut kernel.b, row);
+        return elements(&mut kernel.b, from, to, target.elements);
+    }
+    let rows = Rows::of(&kernel.result_type(0).shape);
     kernel.b.for_count(rows.count, |b, row| {
         let start = b.mul_const(row, to_i32(rows.elements));
-        b.for_count(rows.elements, |b, i| {
-            let offset = b.add(start, i);
-            body(b, offset);
-        });
+        elements(b, start, start, rows.elements);
     });
 }
 

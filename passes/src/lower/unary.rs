@@ -20,10 +20,8 @@ use mcunet_ir::{Builder, Diagnostic, Type, Value};
 pub fn lower_table(kernel: &mut Kernel<'_>, operand: usize, table: &[i8; 256]) {
     kernel.allow_in_place(0, operand);
     let table = kernel.data("table", &Data::I8(table.to_vec()));
-    let (input, output) = (kernel.input(operand), kernel.output(0));
-    let shape = kernel.result_type(0).shape.clone();
-    for_elements(kernel, &shape, |b, at| {
-        let x = b.load(input, at);
+    let output = kernel.output(0);
+    for_elements(kernel, operand, |b, x, at| {
         let index = b.add_const(x, 128);
         let y = b.load(table, index);
         b.store(y, output, at);
@@ -42,10 +40,8 @@ fn lower(
         return Ok(());
     }
     kernel.allow_in_place(0, 0);
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    let shape = kernel.result_type(0).shape.clone();
-    for_elements(kernel, &shape, |b, at| {
-        let x = b.load(input, at);
+    let output = kernel.output(0);
+    for_elements(kernel, 0, |b, x, at| {
         let y = real(b, x);
         b.store(y, output, at);
     });

@@ -8,10 +8,12 @@ use std::cmp::Reverse;
 
 /// The best greedy placement.
 pub fn solve(problem: &Problem) -> Offsets {
-    let span = |i: usize| problem.items[i].last - problem.items[i].first + 1;
+    let lives = |i: usize| problem.items[i].slots.iter().flatten();
+    let span = |i: usize| lives(i).map(|life| life[1] + 1 - life[0]).max().unwrap_or(0);
+    let first = |i: usize| lives(i).map(|life| life[0]).min().unwrap_or(0);
     let bytes = |i: usize| problem.items[i].bytes;
     let breadth = |i: usize| {
-        let neighbours: usize = problem.conflicts[i].iter().map(|&(j, _)| bytes(j)).sum();
+        let neighbours: usize = problem.conflicts[i].iter().map(|conflict| bytes(conflict.with)).sum();
         neighbours + bytes(i)
     };
     let keys: [&dyn Fn(usize) -> Reverse<(usize, usize)>; 5] = [
@@ -19,7 +21,7 @@ pub fn solve(problem: &Problem) -> Offsets {
         &|i| Reverse((bytes(i) * span(i), bytes(i))),
         &|i| Reverse((breadth(i), bytes(i))),
         &|i| Reverse((span(i), bytes(i))),
-        &|i| Reverse((usize::MAX - problem.items[i].first, bytes(i))),
+        &|i| Reverse((usize::MAX - first(i), bytes(i))),
     ];
     let mut best: Option<(usize, Offsets)> = None;
     for key in keys {
@@ -34,7 +36,8 @@ pub fn solve(problem: &Problem) -> Offsets {
     best.map(|(_, offsets)| offsets).unwrap_or_default()
 }
 
-fn place_in_order(problem: &Problem, order: &[usize]) -> Offsets {
+/// Places buffers one after the other, each as low as it fits.
+pub fn place_in_order(problem: &Problem, order: &[usize]) -> Offsets {
     let mut placed = vec![None; problem.items.len()];
     for &i in order {
         placed[i] = Some(problem.lowest_fit(i, &placed, 0));

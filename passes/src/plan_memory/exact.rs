@@ -6,7 +6,9 @@
 //! Source: the canonical order and the per-section bound are those of Moffitt, "MiniMalloc: A Lightweight Memory
 //! Allocator for Hardware-Accelerated Machine Learning", 2023, sections 4 and 5.
 //!
-//! The search is exact when it ends by itself; with a limit on nodes it returns the best so far.
+//! The search is exact when it ends by itself and the problem is canonical: buffers whose rows may lie over rows of
+//! others that are gone can in rare cases rest on a buffer that starts above them, which this order doesn't try. With a
+//! limit on nodes it returns the best so far.
 
 use super::problem::{Offsets, Problem};
 
@@ -34,7 +36,7 @@ pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, max_nodes: u
     if best_height > lower_bound {
         search.descend(0, problem.items.len());
     }
-    let optimal = search.best_height <= lower_bound || search.exhausted;
+    let optimal = search.best_height <= lower_bound || (search.exhausted && problem.is_canonical());
     Solution { offsets: search.best, optimal }
 }
 
@@ -100,24 +102,21 @@ impl Search<'_> {
         Some(candidates)
     }
 
-    /// At every time, the lowest candidate plus all unplaced bytes (less what sharing can save) stay below the best.
+    /// In every section, the lowest candidate plus all unplaced bytes (less what sharing can save) stay below the best.
     fn sections_fit(&self, candidates: &[(usize, usize)]) -> bool {
-        let items = &self.problem.items;
-        candidates.iter().all(|&(_, at)| {
-            let time = items[at].first;
-            let live = candidates.iter().filter(|&&(_, i)| items[i].first <= time && time <= items[i].last);
+        let mut lowest = vec![None; self.placed.len()];
+        for &(offset, i) in candidates {
+            lowest[i] = Some(offset);
+        }
+        self.problem.sections.iter().all(|section| {
             let (mut base, mut sum) = (usize::MAX, 0);
-            for &(offset, i) in live {
-                base = base.min(offset);
-                let shared = self.problem.conflicts[i]
-                    .iter()
-                    .filter(|&&(j, share)| share && self.placed[j].is_none())
-                    .map(|&(j, _)| items[j].bytes.min(items[i].bytes))
-                    .max()
-                    .unwrap_or(0);
-                sum += items[i].bytes - shared.min(items[i].bytes);
+            for &(i, bytes) in &section.live {
+                if let Some(offset) = lowest[i] {
+                    base = base.min(offset);
+                    sum += bytes;
+                }
             }
-            base.saturating_add(sum) < self.best_height
+            sum == 0 || base + sum.saturating_sub(section.savings) < self.best_height
         })
     }
 }

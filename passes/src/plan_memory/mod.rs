@@ -1,15 +1,17 @@
 //! Gives every buffer a byte range of the arena.
 //!
-//! Buffers are boxes in the plane of time and bytes. A buffer that is written in place may start where the buffer it
-//! replaces starts; otherwise buffers that live at the same time are disjoint. Greedy orders give a first plan; where it
-//! is above the lower bound, branch and bound improves it. The plan is checked by `mcunet_ir::verify`, which shares no
-//! code with this pass.
+//! Buffers are columns of slots (rows, or the places of a ring) in the plane of time and bytes. Where a row dies another
+//! buffer's row may lie from the next step on, so that a result grows over the operand that it is made from. Buffers of one
+//! size of which the one is overwritten element by element with the other are placed as one. Greedy orders give a first
+//! plan; where it is above the lower bound, trying other orders and branch and bound improve it. The plan is checked by
+//! `mcunet_ir::verify`, which shares no code with this pass.
 
 pub mod best_fit;
 pub mod exact;
+pub mod improve;
 pub mod problem;
 
-use crate::analysis::liveness::{BufferLife, Liveness};
+use crate::analysis::liveness::{BufferLife, Liveness, merged};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use mcunet_ir::diag::Category;
 use mcunet_ir::loops::LoopOp;
@@ -24,7 +26,7 @@ use problem::{Item, Problem};
 pub enum Solver {
     /// Greedy orders only.
     BestFit,
-    /// Greedy, then branch and bound.
+    /// Greedy, then other orders, then branch and bound.
     Exact,
 }
 
@@ -50,8 +52,8 @@ impl OptionValue for Solver {
 crate::declare_pass! {
     /// Gives every buffer a byte range of the arena.
     ///
-    /// Reads lives and in-place permissions from the kernels and never reorders them. Fails when the arena exceeds the
-    /// target's first SRAM region, naming the widest op and by how much.
+    /// Reads from the kernels which rows live when and what may be overwritten in place, and never reorders them. Fails
+    /// when the arena exceeds the target's first SRAM region, naming the widest op and by how much.
     pub PlanMemory = "plan-memory" {
         /// `best-fit` is greedy; `exact` searches on where greedy misses the lower bound.
         solver: Solver = Solver::Exact,
@@ -60,7 +62,9 @@ crate::declare_pass! {
         /// Let results overwrite operands where the kernel allows it.
         in_place: bool = true,
         /// Nodes that the exact search visits at most.
-        max_nodes: usize = 200_000,
+        max_nodes: usize = 50_000,
+        /// Orders of placing that are tried at most, for 100 buffers; fewer for more.
+        max_moves: usize = 6_000,
     } requires Lowered ensures Planned;
 }
 
@@ -102,23 +106,86 @@ impl PlanMemory {
     }
 
     fn solve(&self, liveness: &Liveness, cx: &PassContext<'_>) -> Vec<usize> {
-        let items = liveness.buffers.iter().map(|buffer| Item {
-            bytes: buffer.bytes,
-            align: self.align.max(buffer.element_bytes),
-            first: buffer.first,
-            last: buffer.last,
+        let groups = Groups::of(liveness);
+        let items = groups.members.iter().map(|members| self.item(liveness, members)).collect();
+        let problem = Problem::new(items, |a, b| {
+            let pairs = liveness.in_place.iter();
+            let mut pairs = pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]);
+            a != b && pairs.any(|pair| pair == [a, b] || pair == [b, a])
         });
-        let problem = Problem::new(items.collect(), |a, b| liveness.may_share(a, b));
         let start = best_fit::solve(&problem);
-        match self.solver {
+        let offsets = match self.solver {
             Solver::BestFit => start,
             Solver::Exact => {
                 let bound = liveness.lower_bound_bytes();
-                let solution = exact::solve(&problem, start, bound, self.max_nodes);
+                let count = problem.items.len().max(1);
+                // Placing takes time that grows with the square of the number of buffers.
+                let moves = self.max_moves.saturating_mul(10_000) / (count * count).max(900);
+                let better = improve::solve(&problem, start, bound, moves);
+                let solution = exact::solve(&problem, better, bound, self.max_nodes);
                 cx.count("plans proved optimal", u64::from(solution.optimal));
                 solution.offsets
             }
+        };
+        groups.of_buffer.iter().map(|&group| offsets[group]).collect()
+    }
+
+    /// Buffers of one group as one item, which is in use whenever one of them is.
+    fn item(&self, liveness: &Liveness, members: &[usize]) -> Item {
+        let first = &liveness.buffers[members[0]];
+        let mut slots = first.slots.clone();
+        for &member in &members[1..] {
+            for (slot, lives) in slots.iter_mut().zip(&liveness.buffers[member].slots) {
+                slot.extend(lives);
+            }
         }
+        let align = members.iter().map(|&i| liveness.buffers[i].element_bytes).max().unwrap_or(1);
+        Item {
+            bytes: first.bytes,
+            align: self.align.max(align),
+            slot_bytes: first.slot_bytes,
+            slots: slots.into_iter().map(merged).collect(),
+        }
+    }
+}
+
+/// Buffers that are placed together, since each is overwritten in place with the next.
+struct Groups {
+    /// Group of every buffer.
+    of_buffer: Vec<usize>,
+    /// Buffers of every group.
+    members: Vec<Vec<usize>>,
+}
+
+impl Groups {
+    /// Groups of the pairs that have slots of the same sizes. Sharing is never worse than lying apart.
+    fn of(liveness: &Liveness) -> Self {
+        let count = liveness.buffers.len();
+        let mut head: Vec<usize> = (0..count).collect();
+        let mut taken = vec![false; count];
+        for pair in &liveness.in_place {
+            let (written, read) = (&liveness.buffers[pair.written], &liveness.buffers[pair.read]);
+            let alike = (written.bytes, written.slots.len()) == (read.bytes, read.slots.len());
+            // A buffer hands its bytes to one other, and gets those of one.
+            if alike && !taken[pair.read] && head[pair.written] == pair.written {
+                taken[pair.read] = true;
+                head[pair.written] = pair.read;
+            }
+        }
+        let root = |mut i: usize| {
+            while head[i] != i {
+                i = head[i];
+            }
+            i
+        };
+        let roots: Vec<usize> = (0..count).filter(|&i| head[i] == i).collect();
+        let of_buffer: Vec<usize> =
+            (0..count).map(|i| roots.binary_search(&root(i)).unwrap_or_default()).collect();
+        let mut members = vec![Vec::new(); roots.len()];
+        for (i, &group) in of_buffer.iter().enumerate() {
+            members[group].push(i);
+        }
+        Self { of_buffer, members }
     }
 }
 
@@ -129,38 +196,33 @@ fn arena_bytes(buffers: &[BufferLife], offsets: &[usize]) -> usize {
 fn assign(function: &mut Function, liveness: &Liveness, offsets: &[usize], region: &str) {
     for (life, &offset) in liveness.buffers.iter().zip(offsets) {
         if let OpKind::Loop(LoopOp::Buffer(buffer)) = &mut function.ops[life.op].kind {
-            buffer.live = Some([life.first, life.last]);
+            buffer.live = Some(life.span());
             buffer.place = Some(Place { region: region.into(), offset, bytes: life.bytes });
         }
     }
 }
 
 fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budget: u64) -> Diagnostic {
-    let time = liveness.peak_time();
-    let (layer, origin) =
-        liveness.kernels.get(time).map_or(("the function".into(), Default::default()), |&op| {
-            let layer = match &function.ops[op].kind {
-                OpKind::Loop(LoopOp::Kernel(kernel)) => kernel.layer.to_string(),
-                other => other.name().to_owned(),
-            };
-            (layer, function.ops[op].origin.clone())
-        });
-    let mut live: Vec<&BufferLife> =
-        liveness.buffers.iter().filter(|b| b.first <= time && time <= b.last).collect();
-    live.sort_by_key(|buffer| std::cmp::Reverse(buffer.bytes));
+    let step = liveness.peak_step();
+    let at = liveness.program.steps.get(step).map(|step| (step.kernel, liveness.program.kernels[step.kernel]));
+    let (layer, origin) = at.map_or(("the function".to_owned(), Default::default()), |(index, op)| {
+        let layer = format!("kernel {index}, '{}'", liveness.program.head(function, index).layer);
+        (layer, function.ops[op].origin.clone())
+    });
+    let live = liveness.live_at(step);
     let mut diagnostic = Diagnostic::error(format!(
         "expected an arena of at most {budget} bytes, got {arena}: {} too many",
         arena as u64 - budget
     ))
     .at(origin)
     .note(format!(
-        "the widest point is kernel {time}, '{layer}': {} bytes live; no plan is below {} bytes",
-        liveness.live_bytes(time),
+        "the widest point is {layer}: {} bytes live; no plan is below {} bytes",
+        live.iter().map(|(_, bytes)| bytes).sum::<usize>(),
         liveness.lower_bound_bytes()
     ));
-    for buffer in live.iter().take(4) {
-        let name = function.values[buffer.value].name.as_deref().unwrap_or("unnamed");
-        diagnostic = diagnostic.note(format!("'{name}' holds {} bytes there", buffer.bytes));
+    for (buffer, bytes) in live.iter().take(4) {
+        let name = function.values[buffer.value].name.as_deref().unwrap_or("scratch");
+        diagnostic = diagnostic.note(format!("'{name}' holds {bytes} bytes there"));
     }
     diagnostic.help("raise --sram, choose a larger --target, or reduce the input's resolution")
 }
@@ -174,8 +236,8 @@ pub struct MemorySummary {
     pub lower_bound_bytes: usize,
     /// The largest sum of live buffers: what a plan without in-place needs at least.
     pub max_live_bytes: usize,
-    /// The kernel at which most bytes live.
-    pub peak_kernel: usize,
+    /// The step at which most bytes live.
+    pub peak_step: usize,
 }
 
 impl MemorySummary {
@@ -190,7 +252,7 @@ impl MemorySummary {
             arena_bytes: ends.max().unwrap_or(0),
             lower_bound_bytes: liveness.lower_bound_bytes(),
             max_live_bytes: liveness.max_live_bytes(),
-            peak_kernel: liveness.peak_time(),
+            peak_step: liveness.peak_step(),
         }
     }
 }

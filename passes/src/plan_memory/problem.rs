@@ -1,44 +1,104 @@
-//! The placement problem, free of the IR: boxes in the plane of time and bytes.
+//! The placement problem, free of the IR: buffers in the plane of time and bytes.
+//!
+//! A buffer is a column of slots, each with intervals of time in which it is in use. Two buffers conflict where slots of
+//! theirs would share bytes while both are in use; since slots are at fixed places in their buffers, that depends on
+//! nothing but the distance between the two buffers. So all that a search has to know of two buffers is the list of
+//! distances that are forbidden: one range for two boxes, but a shorter one, or several, where the one buffer's last rows
+//! may lie over the other's first.
+
+use crate::analysis::liveness::Interval;
 
 /// A buffer to place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
     /// Size in bytes.
     pub bytes: usize,
     /// The offset must be a multiple of this; at least 1.
     pub align: usize,
-    /// First time of its life.
-    pub first: usize,
-    /// Last time of its life.
-    pub last: usize,
+    /// Size of a slot in bytes; the last one may be smaller.
+    pub slot_bytes: usize,
+    /// When each slot is in use: sorted and disjoint.
+    pub slots: Vec<Vec<Interval>>,
 }
 
-/// Buffers to place, and the pairs among them that may start at the same byte.
+impl Item {
+    /// First and last byte of a slot.
+    fn bytes_of(&self, slot: usize) -> (i64, i64) {
+        let first = (slot * self.slot_bytes).min(self.bytes);
+        let end = (first + self.slot_bytes).min(self.bytes);
+        (first as i64, end as i64 - 1)
+    }
+
+    fn span(&self) -> Interval {
+        let lives = self.slots.iter().flatten();
+        let first = lives.clone().map(|life| life[0]).min().unwrap_or(0);
+        [first, lives.map(|life| life[1]).max().unwrap_or(0)]
+    }
+}
+
+/// Distances that another buffer forbids, in bytes from its offset to this one's: inclusive ranges, sorted and disjoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// The other buffer.
+    pub with: usize,
+    /// First and last forbidden distance.
+    pub distances: Vec<[i64; 2]>,
+}
+
+/// A step at which much lives, for bounds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Section {
+    /// Buffers in use and how many of their bytes are.
+    pub live: Vec<(usize, usize)>,
+    /// Bytes that sharing can save at most.
+    pub savings: usize,
+}
+
+/// Buffers to place and what they forbid each other.
 #[derive(Clone, Debug, Default)]
 pub struct Problem {
     /// The buffers.
     pub items: Vec<Item>,
-    /// For every buffer, those it must not overlap in bytes, and whether starting at the same byte is allowed instead.
-    pub conflicts: Vec<Vec<(usize, bool)>>,
+    /// For every buffer, what others forbid it.
+    pub conflicts: Vec<Vec<Conflict>>,
+    /// Steps at which most lives.
+    pub sections: Vec<Section>,
 }
 
 /// An offset per buffer.
 pub type Offsets = Vec<usize>;
 
+/// Sections that are kept for bounds.
+const MAX_SECTIONS: usize = 16;
+
 impl Problem {
-    /// The problem of items that must not overlap while both live, except `shared` pairs at equal offsets.
+    /// The problem of items that must not overlap while in use. `may_share` says which pairs may start at the same byte
+    /// although the one is born at the very step in which the other dies.
     pub fn new(items: Vec<Item>, may_share: impl Fn(usize, usize) -> bool) -> Self {
-        let meets = |a: &Item, b: &Item| a.first <= b.last && b.first <= a.last;
-        let conflicts = (0..items.len())
-            .map(|i| {
-                (0..items.len())
-                    .filter(|&j| j != i && items[i].bytes > 0 && items[j].bytes > 0)
-                    .filter(|&j| meets(&items[i], &items[j]))
-                    .map(|j| (j, may_share(i, j)))
-                    .collect()
-            })
-            .collect();
-        Self { items, conflicts }
+        let mut conflicts = vec![Vec::new(); items.len()];
+        let spans: Vec<Interval> = items.iter().map(Item::span).collect();
+        for i in 0..items.len() {
+            for j in 0..i {
+                if spans[i][0] > spans[j][1] || spans[j][0] > spans[i][1] {
+                    continue;
+                }
+                let distances = forbidden(&items[j], &items[i], may_share(i, j));
+                if distances.is_empty() {
+                    continue;
+                }
+                let back = distances.iter().rev().map(|&[first, last]| [-last, -first]).collect();
+                conflicts[j].push(Conflict { with: i, distances: back });
+                conflicts[i].push(Conflict { with: j, distances });
+            }
+        }
+        let sections = sections(&items, &may_share);
+        Self { items, conflicts, sections }
+    }
+
+    /// Whether pushing buffers down one after the other, lowest first, can reach a smallest placement: no buffer ever
+    /// rests on one that starts above it.
+    pub fn is_canonical(&self) -> bool {
+        self.conflicts.iter().flatten().all(|conflict| conflict.distances.iter().all(|range| range[1] >= -1))
     }
 
     /// Bytes that a placement needs.
@@ -48,39 +108,134 @@ impl Problem {
 
     /// Lowest offset from `floor` up at which item `i` fits among the placed ones.
     pub fn lowest_fit(&self, i: usize, placed: &[Option<usize>], floor: usize) -> usize {
-        let item = self.items[i];
-        let mut taken: Vec<(usize, usize, bool)> = self.conflicts[i]
-            .iter()
-            .filter_map(|&(j, share)| {
-                let start = placed[j]?;
-                Some((start, start + self.items[j].bytes, share))
-            })
-            .collect();
+        let align = self.items[i].align.max(1);
+        let mut taken: Vec<[i64; 2]> = Vec::new();
+        for conflict in &self.conflicts[i] {
+            let Some(start) = placed[conflict.with] else { continue };
+            taken.extend(conflict.distances.iter().map(|range| range.map(|distance| distance + start as i64)));
+        }
         taken.sort_unstable();
-        let mut offset = floor.next_multiple_of(item.align);
-        loop {
-            let end = offset + item.bytes;
-            let blocker = taken
-                .iter()
-                .filter(|&&(start, stop, share)| start < end && offset < stop && !(share && start == offset))
-                .map(|&(start, stop, share)| {
-                    // A partner above the offset can be met at its start; otherwise the next chance is its end.
-                    if share && start > offset && start % item.align == 0 { start } else { stop }
-                })
-                .min();
-            match blocker {
-                None => return offset,
-                Some(next) => {
-                    offset = next.next_multiple_of(item.align).max(offset + 1).next_multiple_of(item.align)
-                }
+        let mut offset = floor.next_multiple_of(align);
+        for [first, last] in taken {
+            if last < offset as i64 {
+                continue;
+            }
+            if first > offset as i64 {
+                break;
+            }
+            offset = usize::try_from(last + 1).unwrap_or(0).next_multiple_of(align);
+        }
+        offset
+    }
+}
+
+/// Distances from `a` to `b` at which slots of theirs would share bytes while both are in use.
+fn forbidden(a: &Item, b: &Item, share: bool) -> Vec<[i64; 2]> {
+    let mut ranges = Vec::new();
+    let mut handed_over = share;
+    for (p, a_lives) in a.slots.iter().enumerate() {
+        let (a_first, a_last) = a.bytes_of(p);
+        for (q, b_lives) in b.slots.iter().enumerate() {
+            let (b_first, b_last) = b.bytes_of(q);
+            if a_last < a_first || b_last < b_first {
+                continue;
+            }
+            match meeting(a_lives, b_lives) {
+                Meeting::Never => continue,
+                Meeting::HandedOver => {}
+                Meeting::Together => handed_over &= a_first > b_last || b_first > a_last,
+            }
+            ranges.push([a_first - b_last, a_last - b_first]);
+        }
+    }
+    ranges.sort_unstable();
+    let mut merged: Vec<[i64; 2]> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range[0] <= last[1] + 1 => last[1] = last[1].max(range[1]),
+            _ => merged.push(range),
+        }
+    }
+    if handed_over { without_zero(merged) } else { merged }
+}
+
+fn without_zero(ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {
+    let split = ranges.into_iter().flat_map(|[first, last]| {
+        if first <= 0 && 0 <= last { [[first, -1], [1, last]] } else { [[first, last], [1, 0]] }
+    });
+    split.filter(|[first, last]| first <= last).collect()
+}
+
+/// How two slots' uses meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meeting {
+    Never,
+    /// Only in steps in which the one's use ends and the other's begins.
+    HandedOver,
+    Together,
+}
+
+fn meeting(a: &[Interval], b: &[Interval]) -> Meeting {
+    let mut found = Meeting::Never;
+    let (mut i, mut j) = (0, 0);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        if x[0] <= y[1] && y[0] <= x[1] {
+            if x[1] != y[0] && y[1] != x[0] {
+                return Meeting::Together;
+            }
+            found = Meeting::HandedOver;
+        }
+        if x[1] < y[1] { i += 1 } else { j += 1 }
+    }
+    found
+}
+
+/// The steps at which most bytes live, heaviest first.
+fn sections(items: &[Item], may_share: &impl Fn(usize, usize) -> bool) -> Vec<Section> {
+    let mut changes: Vec<(usize, i64)> = Vec::new();
+    for item in items {
+        for (slot, lives) in item.slots.iter().enumerate() {
+            let (first, last) = item.bytes_of(slot);
+            for life in lives {
+                changes.push((life[0], last + 1 - first));
+                changes.push((life[1] + 1, first - last - 1));
             }
         }
     }
+    changes.sort_unstable();
+    let (mut sum, mut totals) = (0, Vec::new());
+    for group in changes.chunk_by(|a, b| a.0 == b.0) {
+        sum += group.iter().map(|change| change.1).sum::<i64>();
+        totals.push((sum, group[0].0));
+    }
+    totals.sort_unstable_by_key(|&(sum, step)| (std::cmp::Reverse(sum), step));
+    totals.iter().take(MAX_SECTIONS).map(|&(_, step)| section(items, step, may_share)).collect()
+}
+
+fn section(items: &[Item], step: usize, may_share: &impl Fn(usize, usize) -> bool) -> Section {
+    let live_bytes = |item: &Item| {
+        let slots = (0..item.slots.len()).filter(|&slot| {
+            item.slots[slot].iter().any(|life| life[0] <= step && step <= life[1])
+        });
+        slots.map(|slot| item.bytes_of(slot)).map(|(first, last)| (last + 1 - first) as usize).sum::<usize>()
+    };
+    let live: Vec<(usize, usize)> = items
+        .iter()
+        .enumerate()
+        .map(|(i, item)| (i, live_bytes(item)))
+        .filter(|&(_, bytes)| bytes > 0)
+        .collect();
+    let saved = |&(i, bytes): &(usize, usize)| {
+        let partners = live.iter().filter(|&&(j, _)| j < i && may_share(i, j));
+        partners.map(|&(_, other)| other.min(bytes)).max().unwrap_or(0)
+    };
+    let savings = live.iter().map(saved).sum();
+    Section { live, savings }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{best_fit, exact};
+    use super::super::{best_fit, exact, improve};
     use super::*;
 
     /// A small deterministic generator, so that a failure repeats.
@@ -93,51 +248,86 @@ mod tests {
         }
     }
 
-    fn random_problem(random: &mut Random, count: usize) -> Problem {
-        let items: Vec<Item> = (0..count)
-            .map(|_| {
-                let first = random.below(6);
-                Item {
-                    bytes: 1 + random.below(12),
-                    align: 1 << random.below(3),
-                    first,
-                    last: first + random.below(3),
-                }
-            })
-            .collect();
-        let pair = (random.below(count), random.below(count));
-        let shares = pair.0 != pair.1 && items[pair.0].last == items[pair.1].first;
-        Problem::new(items, |a, b| shares && ((a, b) == pair || (b, a) == pair))
+    /// A buffer that lives all at once.
+    fn a_box(bytes: usize, align: usize, life: Interval) -> Item {
+        Item { bytes, align, slot_bytes: bytes, slots: vec![vec![life]] }
     }
 
-    fn is_valid(problem: &Problem, offsets: &[usize]) -> bool {
+    /// A buffer of a few slots with lives of their own.
+    fn a_column(random: &mut Random) -> Item {
+        let slots: Vec<Vec<Interval>> = (0..1 + random.below(4))
+            .map(|_| {
+                let first = random.below(6);
+                let last = first + random.below(3);
+                if random.below(3) == 0 { vec![[first, last], [last + 2, last + 3]] } else { vec![[first, last]] }
+            })
+            .collect();
+        let slot_bytes = 1 + random.below(4);
+        Item { bytes: slot_bytes * slots.len(), align: 1, slot_bytes, slots }
+    }
+
+    /// Buffers, and a pair of them that may share.
+    fn random_items(random: &mut Random, count: usize, columns: bool) -> (Vec<Item>, [usize; 2]) {
+        let items: Vec<Item> = (0..count)
+            .map(|_| {
+                if columns {
+                    return a_column(random);
+                }
+                let first = random.below(6);
+                let (bytes, align) = (1 + random.below(12), 1 << random.below(3));
+                a_box(bytes, align, [first, first + random.below(3)])
+            })
+            .collect();
+        let pair = [random.below(count), random.below(count)];
+        (items, pair)
+    }
+
+    /// Whether no two slots in use share a byte, unless the pair starts at one byte and hands its bytes over.
+    fn is_valid(problem: &Problem, offsets: &[usize], share: impl Fn(usize, usize) -> bool) -> bool {
         (0..problem.items.len()).all(|i| {
-            let (item, start) = (problem.items[i], offsets[i]);
-            let disjoint =
-                |j: usize| start + item.bytes <= offsets[j] || offsets[j] + problem.items[j].bytes <= start;
-            start % item.align == 0
-                && problem.conflicts[i]
-                    .iter()
-                    .all(|&(j, share)| disjoint(j) || (share && offsets[j] == start))
+            offsets[i] % problem.items[i].align == 0
+                && (0..i).all(|j| is_apart(problem, [i, j], [offsets[i], offsets[j]], share(i, j)))
+        })
+    }
+
+    fn is_apart(problem: &Problem, pair: [usize; 2], offsets: [usize; 2], share: bool) -> bool {
+        let [a, b] = pair.map(|i| &problem.items[i]);
+        let byte = |item: &Item, slot: usize, offset: usize| {
+            let (first, last) = item.bytes_of(slot);
+            (first + offset as i64, last + offset as i64)
+        };
+        (0..a.slots.len()).all(|p| {
+            (0..b.slots.len()).all(|q| {
+                let ((first, last), (other_first, other_last)) = (byte(a, p, offsets[0]), byte(b, q, offsets[1]));
+                let together = a.slots[p].iter().any(|x| {
+                    b.slots[q].iter().any(|y| {
+                        let meet = x[0] <= y[1] && y[0] <= x[1];
+                        let handed_over = share && offsets[0] == offsets[1] && (x[1] == y[0] || y[1] == x[0]);
+                        meet && !handed_over
+                    })
+                });
+                !together || last < other_first || other_last < first
+            })
         })
     }
 
     /// The least height of any placement, by trying every order and every offset up to `limit`.
-    fn brute_force(problem: &Problem, placed: &mut Vec<usize>, limit: usize) -> usize {
+    fn brute_force(
+        problem: &Problem,
+        placed: &mut Vec<usize>,
+        limit: usize,
+        share: &dyn Fn(usize, usize) -> bool,
+    ) -> usize {
         let i = placed.len();
         if i == problem.items.len() {
-            return if is_valid(problem, placed) { problem.height(placed) } else { usize::MAX };
+            return problem.height(placed);
         }
         let mut least = usize::MAX;
         for offset in (0..=limit.saturating_sub(problem.items[i].bytes)).step_by(problem.items[i].align) {
-            let fits = problem.conflicts[i].iter().filter(|&&(j, _)| j < i).all(|&(j, share)| {
-                let bytes = problem.items[j].bytes;
-                let disjoint = offset + problem.items[i].bytes <= placed[j] || placed[j] + bytes <= offset;
-                disjoint || (share && placed[j] == offset)
-            });
+            let fits = (0..i).all(|j| is_apart(problem, [i, j], [offset, placed[j]], share(i, j)));
             if fits {
                 placed.push(offset);
-                least = least.min(brute_force(problem, placed, limit));
+                least = least.min(brute_force(problem, placed, limit, share));
                 placed.pop();
             }
         }
@@ -147,26 +337,50 @@ mod tests {
     #[test]
     fn plans_are_valid_and_exact_search_finds_the_least_height() {
         let mut random = Random(7);
-        for round in 0..300 {
+        let mut searched = 0;
+        for round in 0..400 {
             let count = 2 + random.below(4);
-            let problem = random_problem(&mut random, count);
+            let (items, pair) = random_items(&mut random, count, round % 2 == 1);
+            let share = |a: usize, b: usize| a != b && pair.contains(&a) && pair.contains(&b);
+            let problem = Problem::new(items, share);
             let greedy = best_fit::solve(&problem);
-            assert!(is_valid(&problem, &greedy), "round {round}: {problem:?} {greedy:?}");
+            assert!(is_valid(&problem, &greedy, share), "round {round}: {problem:?} {greedy:?}");
             let limit = problem.height(&greedy);
-            let solution = exact::solve(&problem, greedy, 0, usize::MAX);
-            assert!(is_valid(&problem, &solution.offsets), "round {round}: {problem:?} {solution:?}");
+            let better = improve::solve(&problem, greedy, 0, 200);
+            assert!(is_valid(&problem, &better, share), "round {round}: {problem:?} {better:?}");
+            assert!(problem.height(&better) <= limit);
+            let solution = exact::solve(&problem, better, 0, usize::MAX);
+            assert!(is_valid(&problem, &solution.offsets, share), "round {round}: {problem:?} {solution:?}");
+            if !problem.is_canonical() {
+                continue;
+            }
+            searched += 1;
             assert!(solution.optimal);
-            let least = brute_force(&problem, &mut Vec::new(), limit);
+            let least = brute_force(&problem, &mut Vec::new(), limit, &share);
             assert_eq!(problem.height(&solution.offsets), least, "round {round}: {problem:?} {solution:?}");
         }
+        assert!(searched > 200, "expected most problems to be searched to the end, got {searched}");
     }
 
     #[test]
     fn a_partner_is_placed_at_the_same_byte() {
-        let item = |first, last| Item { bytes: 8, align: 4, first, last };
-        let problem = Problem::new(vec![item(0, 1), item(1, 2)], |_, _| true);
-        assert_eq!(best_fit::solve(&problem), [0, 0]);
-        let apart = Problem::new(vec![item(0, 1), item(1, 2)], |_, _| false);
+        let items = || vec![a_box(8, 4, [0, 1]), a_box(8, 4, [1, 2])];
+        assert_eq!(best_fit::solve(&Problem::new(items(), |_, _| true)), [0, 0]);
+        let apart = Problem::new(items(), |_, _| false);
         assert_eq!(apart.height(&best_fit::solve(&apart)), 16);
+    }
+
+    #[test]
+    fn rows_that_are_made_may_lie_over_rows_that_are_gone() {
+        // Four rows of 4 bytes: row r of `read` dies at step r + 1, row r of `made` is made at step r.
+        let column = |life: &dyn Fn(usize) -> Interval| Item {
+            bytes: 16,
+            align: 4,
+            slot_bytes: 4,
+            slots: (0..4).map(|row| vec![life(row)]).collect(),
+        };
+        let problem = Problem::new(vec![column(&|row| [0, row + 1]), column(&|row| [row, 9])], |_, _| false);
+        assert_eq!(problem.conflicts[1], [Conflict { with: 0, distances: vec![[-7, 15]] }]);
+        assert_eq!(problem.height(&best_fit::solve(&problem)), 24);
     }
 }

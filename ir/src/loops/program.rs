@@ -1,0 +1,100 @@
+//! The order in which a lowered function runs: its kernels, and the steps they are run in.
+//!
+//! A step makes one row of one kernel. A kernel in the function's body runs all its rows one after the other; the kernels
+//! of a cascade run as its schedule says. Steps are the time of everything that has to do with memory.
+
+use super::LoopOp;
+use super::ops::Kernel;
+use crate::module::{Function, Op, OpKind};
+
+/// Steps that a function may have; tens of times what any network for a microcontroller needs.
+pub const MAX_STEPS: usize = 1 << 22;
+
+/// One row of one kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Position in [`Program::kernels`].
+    pub kernel: usize,
+    /// The row.
+    pub row: usize,
+}
+
+/// Kernels that run together: one by itself, or those of a cascade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// The cascade; `None` for a kernel in the function's body.
+    pub cascade: Option<Op>,
+    /// Positions in [`Program::kernels`].
+    pub kernels: std::ops::Range<usize>,
+    /// Positions in [`Program::steps`].
+    pub steps: std::ops::Range<usize>,
+}
+
+/// Kernels and steps of a lowered function.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Program {
+    /// Kernels in order of the text, those of cascades included.
+    pub kernels: Vec<Op>,
+    /// Kernels and cascades of the function's body in order.
+    pub parts: Vec<Part>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+}
+
+impl Program {
+    /// The program of a function; empty if it has more than [`MAX_STEPS`] steps, which the verifier refuses.
+    pub fn of(function: &Function) -> Self {
+        let mut program = Self::default();
+        if step_count(function) > MAX_STEPS {
+            return program;
+        }
+        for &op in &function.blocks[function.body].ops {
+            let (first, start) = (program.kernels.len(), program.steps.len());
+            let cascade = match &function.ops[op].kind {
+                OpKind::Loop(LoopOp::Kernel(kernel)) => {
+                    program.kernels.push(op);
+                    program.steps.extend((0..kernel.rows).map(|row| Step { kernel: first, row }));
+                    None
+                }
+                OpKind::Loop(LoopOp::Cascade(cascade)) => {
+                    program.kernels.extend(kernels_of(function, op));
+                    let count = program.kernels.len() - first;
+                    let steps = cascade.schedule.steps().filter(|&(stage, _)| stage < count);
+                    program.steps.extend(steps.map(|(stage, row)| Step { kernel: first + stage, row }));
+                    Some(op)
+                }
+                _ => continue,
+            };
+            let (kernels, steps) = (first..program.kernels.len(), start..program.steps.len());
+            program.parts.push(Part { cascade, kernels, steps });
+        }
+        program
+    }
+
+    /// Attributes of kernel `index`.
+    ///
+    /// # Panics
+    /// Never for a program of this function: it lists nothing but kernels.
+    pub fn head<'f>(&self, function: &'f Function, index: usize) -> &'f Kernel {
+        match &function.ops[self.kernels[index]].kind {
+            OpKind::Loop(LoopOp::Kernel(kernel)) => kernel,
+            _ => unreachable!("a program lists kernels"),
+        }
+    }
+}
+
+/// Kernels in the body of a cascade.
+pub fn kernels_of(function: &Function, cascade: Op) -> impl Iterator<Item = Op> + '_ {
+    let ops = function.ops[cascade].regions.iter().flat_map(|&body| &function.blocks[body].ops);
+    ops.copied().filter(|&op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Kernel(_))))
+}
+
+/// Steps of a function, without making them.
+pub fn step_count(function: &Function) -> usize {
+    let ops = function.blocks[function.body].ops.iter().map(|&op| match &function.ops[op].kind {
+        OpKind::Loop(LoopOp::Kernel(kernel)) => kernel.rows,
+        OpKind::Loop(LoopOp::Cascade(cascade)) => cascade.schedule.0.len(),
+        _ => 0,
+    });
+    ops.fold(0, usize::saturating_add)
+}

@@ -1,0 +1,160 @@
+//! Which ops make their results row by row, and which rows of their operands a row needs.
+//!
+//! The match is exhaustive: a new op has to say whether it has rows. An op that could be split but is listed as whole
+//! costs memory, never correctness.
+
+use super::NnOp;
+use super::resize::{fixed_sample, nearest, real_sample};
+use super::window::{Windows, four};
+use crate::rows::{RowNeed, image_rows};
+use crate::types::TensorType;
+
+/// Rows that the op needs of each operand to make a row of its results; `None` if it makes all of them at once.
+///
+/// Operands that are constant, or that have no rows, are needed whole.
+pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -> Option<Vec<RowNeed>> {
+    let rows = image_rows(&results.first()?.shape)?;
+    if results.iter().any(|result| image_rows(&result.shape) != Some(rows)) {
+        return None;
+    }
+    let first = |need: Option<RowNeed>| {
+        let mut needs = vec![RowNeed::Whole; operands.len()];
+        *needs.first_mut()? = need?;
+        Some(needs)
+    };
+    match op {
+        NnOp::Conv2d(op) => {
+            first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))
+        }
+        NnOp::DepthwiseConv2d(op) => {
+            first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))
+        }
+        NnOp::AvgPool2d(op) => first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad)),
+        NnOp::MaxPool2d(op) => first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad)),
+        NnOp::TransposeConv2d(op) => {
+            let taps = operands.get(1)?.shape.nhwc()?[1];
+            first(meeting(operands, rows, taps, op.stride[0] as usize, op.pad[0] as usize))
+        }
+        NnOp::ResizeBilinear(op) => {
+            let float = operands.first()?.storage().is_float();
+            first(sampled(operands, rows, |row, input| {
+                if float {
+                    let at = real_sample(row, input, rows, op.align_corners, op.half_pixel_centers);
+                    [at.low, at.high]
+                } else {
+                    let at = fixed_sample(row, input, rows, op.align_corners, op.half_pixel_centers);
+                    [at.low, at.high]
+                }
+            }))
+        }
+        NnOp::ResizeNearest(op) => first(sampled(operands, rows, |row, input| {
+            [nearest(row, input, rows, op.align_corners, op.half_pixel_centers); 2]
+        })),
+        NnOp::Add(_)
+        | NnOp::Sub(_)
+        | NnOp::Mul(_)
+        | NnOp::Div(_)
+        | NnOp::Maximum(_)
+        | NnOp::Minimum(_)
+        | NnOp::SquaredDifference(_)
+        | NnOp::Prelu(_)
+        | NnOp::Relu(_)
+        | NnOp::LeakyRelu(_)
+        | NnOp::Elu(_)
+        | NnOp::Tanh(_)
+        | NnOp::Logistic(_)
+        | NnOp::HardSwish(_)
+        | NnOp::Abs(_)
+        | NnOp::Neg(_)
+        | NnOp::Exp(_)
+        | NnOp::Log(_)
+        | NnOp::Sqrt(_)
+        | NnOp::Rsqrt(_)
+        | NnOp::Square(_)
+        | NnOp::Quantize(_)
+        | NnOp::Dequantize(_)
+        | NnOp::Cast(_) => Some(operands.iter().map(|operand| same_row(operand, rows)).collect()),
+        NnOp::Concat(op) if op.axis >= 2 => {
+            Some(operands.iter().map(|operand| same_row(operand, rows)).collect())
+        }
+        NnOp::Split(op) if op.axis >= 2 => first(Some(same_row(operands.first()?, rows))),
+        NnOp::Concat(_)
+        | NnOp::Split(_)
+        | NnOp::Const(_)
+        | NnOp::FullyConnected(_)
+        | NnOp::Softmax(_)
+        | NnOp::LogSoftmax(_)
+        | NnOp::L2Normalization(_)
+        | NnOp::Mean(_)
+        | NnOp::Sum(_)
+        | NnOp::ReduceMax(_)
+        | NnOp::ReduceMin(_)
+        | NnOp::ArgMax(_)
+        | NnOp::ArgMin(_)
+        | NnOp::Reshape(_)
+        | NnOp::Transpose(_)
+        | NnOp::Slice(_)
+        | NnOp::Pad(_)
+        | NnOp::Gather(_)
+        | NnOp::Pack(_)
+        | NnOp::Unpack(_)
+        | NnOp::Tile(_)
+        | NnOp::DepthToSpace(_)
+        | NnOp::SpaceToDepth(_)
+        | NnOp::ShapeOf(_) => None,
+    }
+}
+
+/// Height and width of a convolution's filter.
+fn taps_of(operands: &[&TensorType]) -> Option<[usize; 2]> {
+    let [_, height, width, _] = operands.get(1)?.shape.nhwc()?;
+    Some([height, width])
+}
+
+fn window(
+    operands: &[&TensorType],
+    taps: [usize; 2],
+    stride: [u32; 2],
+    dilation: [u32; 2],
+    pad: [u32; 4],
+) -> Option<RowNeed> {
+    let input = four(operands.first()?).ok()?;
+    let window = Windows::new(input, taps, stride, dilation, pad).y;
+    Some(RowNeed::Window {
+        stride: window.stride,
+        before: window.before as i64,
+        extent: window.extent(),
+        rows: window.input,
+    })
+}
+
+/// Row `r` of a transposed convolution meets input row `i` where `r + pad - i * stride` is a tap.
+fn meeting(operands: &[&TensorType], rows: usize, taps: usize, stride: usize, pad: usize) -> Option<RowNeed> {
+    let input = image_rows(&operands.first()?.shape)?;
+    let spans = (0..rows).map(|row| {
+        let last = (row + pad) / stride.max(1);
+        let first = (row + pad + 1).saturating_sub(taps).div_ceil(stride.max(1));
+        let end = (last + 1).min(input);
+        [first.min(end), end]
+    });
+    Some(RowNeed::Spans { spans: spans.collect(), rows: input })
+}
+
+/// The rows from the lower to the upper one that are sampled.
+fn sampled(
+    operands: &[&TensorType],
+    rows: usize,
+    sample: impl Fn(usize, usize) -> [usize; 2],
+) -> Option<RowNeed> {
+    let input = image_rows(&operands.first()?.shape)?;
+    let spans = (0..rows).map(|row| {
+        let [low, high] = sample(row, input);
+        [low.min(high), low.max(high) + 1]
+    });
+    Some(RowNeed::Spans { spans: spans.collect(), rows: input })
+}
+
+/// The same row of an operand with as many rows; all of one that is broadcast.
+fn same_row(operand: &TensorType, rows: usize) -> RowNeed {
+    if image_rows(&operand.shape) == Some(rows) && rows > 1 { RowNeed::same(rows) } else { RowNeed::Whole }
+}

@@ -1,0 +1,53 @@
+//! THE `tile` table. What a cascade computes is in `eval.rs` beside this file.
+
+use super::TileSemantics;
+use crate::define::define_ops;
+use crate::schedule::Schedule;
+use crate::types::{TensorType, Type};
+
+define_ops! {
+    /// Tensor operations that run row by row, so that only windows of their tensors exist at a time.
+    dialect "tile" enum TileOp requires TileSemantics;
+
+    /// Runs the tensor operations of its body as `schedule` says, which names them by their position; each time an
+    /// operation is named it makes the next row of its results (all of them, if its results have no rows or need all of an
+    /// operand at once).
+    ///
+    /// `held[i]` is the number of rows that the results of operation `i` are held for: row `r` is gone once row
+    /// `r + held[i]` is made. Results of the cascade are held whole. The body may use values from around the cascade.
+    ///
+    /// - C1: the body consists of tensor operations other than constants and reshapes, and ends with `tile.yield`.
+    /// - C2: `held` has an entry per operation, at least 1 and at most as many rows as the results have.
+    /// - C3: the schedule names every operation as often as it has rows.
+    /// - C4: whenever a row is made, the rows that it needs have been made and are still held.
+    /// - C5: results of the cascade are held whole.
+    Cascade = "tile.cascade" {
+        attrs { schedule: Schedule, held: Vec<usize> }
+        results { outputs: [Tensor] }
+        regions 1
+        traits [Pure]
+    }
+
+    /// Ends the body of a cascade and names its results.
+    Yield = "tile.yield" {
+        operands { outputs: [Tensor] }
+        traits [Terminator]
+    }
+}
+
+impl TileSemantics for Cascade {
+    fn verify(&self, _operands: &[&Type], _results: &[&Type], _report: &mut Vec<String>) {
+        // Its rules are about its body: see `verify::cascade`.
+    }
+}
+
+impl TileSemantics for Yield {
+    fn verify(&self, _operands: &[&Type], _results: &[&Type], _report: &mut Vec<String>) {
+        // Its operands are compared with the results of the cascade it ends.
+    }
+}
+
+/// Rows that an operation makes one at a time, by the type of its first result.
+pub(crate) fn rows_of(results: &[&TensorType]) -> Option<usize> {
+    crate::rows::image_rows(&results.first()?.shape)
+}

@@ -1,0 +1,125 @@
+//! Rules of rows: what kernels, rings and cascades say about the rows that they make, hold and need.
+//!
+//! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows, and rings hold fewer than all.
+//! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
+//! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end.
+
+use super::Report;
+use crate::loops::LoopOp;
+use crate::loops::ops::{Buffer, Cascade, Kernel, Role};
+use crate::loops::program::{MAX_STEPS, kernels_of, step_count};
+use crate::module::{Function, Op, OpKind, Value};
+use crate::rows::{MAX_ROWS, RowNeed};
+
+pub(super) fn check(function: &Function, report: &mut Report) {
+    let steps = step_count(function);
+    if steps > MAX_STEPS {
+        report.function(function, format!("expected at most {MAX_STEPS} steps, got {steps}"));
+        return;
+    }
+    for op in function.walk() {
+        match &function.ops[op].kind {
+            OpKind::Loop(LoopOp::Buffer(buffer)) => check_buffer(function, op, buffer, report),
+            OpKind::Loop(LoopOp::Kernel(kernel)) => check_kernel(function, op, kernel, report),
+            OpKind::Loop(LoopOp::Cascade(cascade)) => check_cascade(function, op, cascade, report),
+            _ => {}
+        }
+    }
+}
+
+/// P2.
+fn check_buffer(function: &Function, op: Op, buffer: &Buffer, report: &mut Report) {
+    let elements = function.ty(function.ops[op].results[0]).as_memref().map_or(0, |ty| ty.shape.elements());
+    // loop.buffer C1
+    let slots = buffer.held.unwrap_or(buffer.rows);
+    if slots == 0 || elements % slots != 0 || buffer.rows > MAX_ROWS {
+        report.at(function, op, format!("expected {slots} rows of one size, got {elements} elements"));
+    }
+    // loop.buffer C2
+    if buffer.held.is_some_and(|held| held >= buffer.rows) {
+        let message = format!("expected a ring of fewer than all {} rows, got {slots}", buffer.rows);
+        report.at(function, op, message);
+    }
+    if buffer.held.is_some() && buffer.role != Role::Activation {
+        report.at(function, op, "expected only activations to be held in a ring, got another role");
+    }
+}
+
+/// The buffer that a value is.
+pub(super) fn buffer_of(function: &Function, value: Value) -> Option<&Buffer> {
+    match &function.ops[function.defining_op(value)?].kind {
+        OpKind::Loop(LoopOp::Buffer(buffer)) => Some(buffer),
+        _ => None,
+    }
+}
+
+/// P3.
+fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Report) {
+    let operands = &function.ops[op].operands;
+    let Some(reads) = operands.get(kernel.writes..) else { return };
+    // loop.kernel C1
+    if kernel.needs.len() != reads.len() {
+        let (expected, found) = (reads.len(), kernel.needs.len());
+        return report.at(
+            function,
+            op,
+            format!("expected a need for each of {expected} buffers that are only read, got {found}"),
+        );
+    }
+    if kernel.rows == 0 {
+        report.at(function, op, "expected at least one row, got none");
+    }
+    for &value in &operands[..kernel.writes] {
+        let Some(buffer) = buffer_of(function, value) else { continue };
+        // loop.kernel C2; one row of a kernel that makes all at once is no ring's.
+        let fits = match kernel.rows {
+            1 => buffer.held.is_none() || buffer.rows == 1,
+            rows => rows == buffer.rows,
+        };
+        if buffer.role != Role::Scratch && !fits {
+            let (rows, found) = (kernel.rows, buffer.rows);
+            report.at(function, op, format!("expected buffers of {rows} rows to write, got {found} rows"));
+        }
+    }
+    for (need, &value) in kernel.needs.iter().zip(reads) {
+        let spans = match need {
+            RowNeed::Spans { spans, .. } => spans.len(),
+            _ => kernel.rows,
+        };
+        if spans != kernel.rows || need.rows() == 0 {
+            report.at(function, op, format!("expected needs of {} rows, got {spans}", kernel.rows));
+        }
+        // loop.kernel C3
+        if let Some(buffer) = buffer_of(function, value).filter(|buffer| buffer.held.is_some())
+            && need.rows() != buffer.rows
+        {
+            let (rows, found) = (buffer.rows, need.rows());
+            report.at(function, op, format!("expected a need of the ring's {rows} rows, got one of {found}"));
+        }
+    }
+}
+
+/// P4.
+fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Report) {
+    let kernels: Vec<Op> = kernels_of(function, op).collect();
+    // loop.cascade C1
+    let ops: usize = function.ops[op].regions.iter().map(|&body| function.blocks[body].ops.len()).sum();
+    if ops != kernels.len() + 1 {
+        report.at(function, op, "expected a body of kernels and a 'loop.yield', got other ops");
+    }
+    // loop.cascade C2
+    let found = cascade.schedule.row_counts(kernels.len());
+    let total: usize = found.iter().sum();
+    if total != cascade.schedule.0.len() {
+        let message = format!("expected a schedule of {} kernels, got one that names more", kernels.len());
+        report.at(function, op, message);
+    }
+    for (index, (&kernel, found)) in kernels.iter().zip(found).enumerate() {
+        let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
+        if head.rows != found {
+            let message =
+                format!("expected the schedule to name kernel {index} for its {} rows, got {found}", head.rows);
+            report.at(function, op, message);
+        }
+    }
+}
