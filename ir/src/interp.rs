@@ -6,6 +6,7 @@ use crate::loops::interp as lowered;
 use crate::module::{Function, Module, Op, OpKind, Stage, Value};
 use crate::nn::{EvalError, NnOp};
 use crate::tensor::Tensor;
+use crate::tile::{self, TileOp};
 use crate::types::TensorType;
 use std::collections::HashMap;
 
@@ -96,8 +97,14 @@ pub fn evaluate(module: &Module, function: &Function, inputs: &[Tensor]) -> Resu
         function.blocks[function.body].args.iter().copied().zip(inputs.iter().cloned()).collect();
     for &op in &function.blocks[function.body].ops {
         let data = &function.ops[op];
-        let OpKind::Nn(kind) = &data.kind else { continue };
-        let results = evaluate_op(module, function, op, kind, &values)?;
+        let results = match &data.kind {
+            OpKind::Nn(kind) => evaluate_op(module, function, op, kind, &values)?,
+            OpKind::Tile(TileOp::Cascade(cascade)) => {
+                let fail = |error| ExecError::Op { origin: "'tile.cascade' op".to_owned(), error };
+                tile::evaluate(function, op, cascade, &values).map_err(fail)?
+            }
+            _ => continue,
+        };
         values.extend(data.results.iter().copied().zip(results));
         for operand in &data.operands {
             if let Some(count) = uses.get_mut(operand) {

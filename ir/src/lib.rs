@@ -1,4 +1,4 @@
-//! The intermediate representation of mcunetc: one IR, three dialects, one printer, parser, verifier and interpreter.
+//! The intermediate representation of mcunetc: one IR, four dialects, one printer, parser, verifier and interpreter.
 //!
 //! What it promises:
 //! - An op is declared once, in its dialect's table; everything generic reads the table.
@@ -25,6 +25,7 @@ pub mod rows;
 pub mod schedule;
 pub mod tensor;
 pub mod text;
+pub mod tile;
 pub mod types;
 pub mod verify;
 

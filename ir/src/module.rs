@@ -11,6 +11,7 @@ use crate::define::{OpSpec, Trait};
 use crate::diag::Origin;
 use crate::loops::LoopOp;
 use crate::nn::NnOp;
+use crate::tile::TileOp;
 use crate::types::{Scalar, Type};
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -32,6 +33,8 @@ pub enum OpKind {
     Builtin(BuiltinOp),
     /// Quantized tensor operations.
     Nn(NnOp),
+    /// Tensor operations that run row by row.
+    Tile(TileOp),
     /// Counted loops over planned memory.
     Loop(LoopOp),
 }
@@ -46,6 +49,11 @@ impl From<NnOp> for OpKind {
         OpKind::Nn(op)
     }
 }
+impl From<TileOp> for OpKind {
+    fn from(op: TileOp) -> Self {
+        OpKind::Tile(op)
+    }
+}
 impl From<LoopOp> for OpKind {
     fn from(op: LoopOp) -> Self {
         OpKind::Loop(op)
@@ -58,6 +66,7 @@ impl OpKind {
         match self {
             OpKind::Builtin(op) => op.spec(),
             OpKind::Nn(op) => op.spec(),
+            OpKind::Tile(op) => op.spec(),
             OpKind::Loop(op) => op.spec(),
         }
     }
@@ -77,6 +86,7 @@ impl OpKind {
         match self {
             OpKind::Builtin(op) => op.attrs(),
             OpKind::Nn(op) => op.attrs(),
+            OpKind::Tile(op) => op.attrs(),
             OpKind::Loop(op) => op.attrs(),
         }
     }
@@ -93,6 +103,9 @@ impl OpKind {
         if let Some(op) = NnOp::from_text(name, attrs) {
             return Some(op.map(OpKind::Nn));
         }
+        if let Some(op) = TileOp::from_text(name, attrs) {
+            return Some(op.map(OpKind::Tile));
+        }
         if let Some(op) = LoopOp::from_text(name, attrs) {
             return Some(op.map(OpKind::Loop));
         }
@@ -101,7 +114,7 @@ impl OpKind {
 
     /// Rows of all dialects' tables.
     pub fn all_specs() -> impl Iterator<Item = &'static OpSpec> {
-        BuiltinOp::SPECS.iter().chain(NnOp::SPECS).chain(LoopOp::SPECS)
+        BuiltinOp::SPECS.iter().chain(NnOp::SPECS).chain(TileOp::SPECS).chain(LoopOp::SPECS)
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod analysis;
 pub mod canonicalize;
+pub mod cascade;
 pub mod lower;
 pub mod manager;
 pub mod pack_weights;

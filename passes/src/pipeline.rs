@@ -2,6 +2,7 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
 //! - `lower` turns each op into loops for the target's core.
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
 //! - `plan-memory` last: only now is it known which buffers exist and when they live.
@@ -29,8 +30,8 @@ impl Level {
             Level::O0 => {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
-            Level::O2 => "canonicalize,lower,pack-weights,plan-memory",
-            Level::Os => "canonicalize,lower{unroll=false},pack-weights,plan-memory",
+            Level::O2 => "canonicalize,cascade,lower,pack-weights,plan-memory",
+            Level::Os => "canonicalize,cascade,lower{unroll=false},pack-weights,plan-memory",
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Layer {
 pub fn layers(module: &Module, kernels_only: bool) -> Vec<Layer> {
     let Some(function) = module.functions.first() else { return Vec::new() };
     let mut layers = Vec::new();
-    for &op in &function.blocks[function.body].ops {
+    for op in function.walk() {
         let OpKind::Nn(kind) = &function.ops[op].kind else { continue };
         let skipped = match kind {
             NnOp::Const(_) => true,

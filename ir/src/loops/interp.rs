@@ -60,7 +60,7 @@ pub fn run(
     machine.outputs()
 }
 
-/// Runs single kernels on zeros with shadow checks, each on an arena in which the buffers that it only reads are intact.
+/// Runs single kernels on zeros with shadow checks, each row on an arena in which the rows that it needs are intact.
 /// Returns what stopped them.
 ///
 /// # Errors
@@ -76,11 +76,13 @@ pub(crate) fn shadow_kernels(
         let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
         machine.owners.fill(UNWRITTEN);
         machine.arena.fill(0);
-        for &buffer in function.ops[kernel].operands.iter().skip(head.writes) {
-            machine.claim(buffer);
-        }
-        let rows = (0..head.rows).map(|row| Step { kernel: index, row });
-        stopped.extend(rows.map(|step| machine.run_row(step, kernel)).find_map(Result::err));
+        let mut run_row = |row: usize| {
+            for (&buffer, need) in function.ops[kernel].operands.iter().skip(head.writes).zip(&head.needs) {
+                machine.claim_rows(buffer, need.span(row), need.rows());
+            }
+            machine.run_row(Step { kernel: index, row }, kernel)
+        };
+        stopped.extend((0..head.rows).map(&mut run_row).find_map(Result::err));
     }
     Ok(stopped)
 }
@@ -195,6 +197,20 @@ impl<'m> Machine<'m> {
         };
         self.memories.push(Memory { value, element, count, storage, rows, held, touched: None, made: None });
         Ok(())
+    }
+
+    /// Marks the bytes of some of `counted` rows of a buffer as its own.
+    fn claim_rows(&mut self, buffer: Value, rows: Range<usize>, counted: usize) {
+        let Word::Memory(number) = self.register(buffer) else { return };
+        let memory = &mut self.memories[number as usize];
+        memory.made = None;
+        let slots = if memory.held < memory.rows { memory.held } else { counted }.max(1);
+        let count = memory.count;
+        for row in rows {
+            let slot = row % slots;
+            let (first, end) = (slot * count / slots, (slot + 1) * count / slots);
+            self.mark(number, first, end - first);
+        }
     }
 
     /// Marks all bytes of a buffer as its own.

@@ -3,7 +3,7 @@
 use super::TileSemantics;
 use crate::define::define_ops;
 use crate::schedule::Schedule;
-use crate::types::{TensorType, Type};
+use crate::types::Type;
 
 define_ops! {
     /// Tensor operations that run row by row, so that only windows of their tensors exist at a time.
@@ -45,9 +45,4 @@ impl TileSemantics for Yield {
     fn verify(&self, _operands: &[&Type], _results: &[&Type], _report: &mut Vec<String>) {
         // Its operands are compared with the results of the cascade it ends.
     }
-}
-
-/// Rows that an operation makes one at a time, by the type of its first result.
-pub(crate) fn rows_of(results: &[&TensorType]) -> Option<usize> {
-    crate::rows::image_rows(&results.first()?.shape)
 }

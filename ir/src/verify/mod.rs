@@ -7,12 +7,14 @@
 //!   references say.
 //! - Types (`types.rs`): T1 tensors have at most 64 MiB; T2 quantization parameters are finite, not zero, and fit
 //!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types.
-//! - Rows (`program.rs`): P1 to P4, what kernels, rings and cascades say about rows.
+//! - Rows: P1 to P4, what kernels, rings and cascades say about rows (`program.rs`); the constraints of `tile.cascade`
+//!   (`cascade.rs`).
 //! - Stages (`stage.rs`): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of
 //!   a planned module holds ([`memory`]).
 //!
 //! A group is checked only if those before it hold, since its rules rely on theirs.
 
+mod cascade;
 pub mod memory;
 mod program;
 mod stage;
@@ -48,6 +50,7 @@ pub fn verify(module: &Module) -> Result<Verified<'_>, Diagnostics> {
         types::check(function, &mut report);
         stage::check(module, function, &mut report);
         program::check(function, &mut report);
+        cascade::check(function, &mut report);
     }
     report.finish()?;
     if module.stage == crate::module::Stage::Planned {

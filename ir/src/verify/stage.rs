@@ -20,7 +20,7 @@ fn dialects(stage: Stage, function: &Function, report: &mut Report) {
     for op in function.walk() {
         let allowed = match &function.ops[op].kind {
             OpKind::Builtin(_) => true,
-            OpKind::Nn(_) => stage == Stage::Imported,
+            OpKind::Nn(_) | OpKind::Tile(_) => stage == Stage::Imported,
             OpKind::Loop(kind) => {
                 let packed_later = matches!(kind, LoopOp::Pack(_));
                 stage != Stage::Imported && (stage == Stage::Lowered || !packed_later)

@@ -105,7 +105,7 @@ fn semantics(function: &Function, op: Op, report: &mut Report) {
             }
             carried(function, op, kind, report);
         }
-        OpKind::Builtin(_) => {}
+        OpKind::Builtin(_) | OpKind::Tile(_) => {}
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Kernel<'k> {
     /// Emits into the kernel's body.
     pub b: Builder<'k>,
     body: Block,
+    /// Where the kernel goes.
+    kernels: Block,
     /// The body's argument: the row to make.
     row: Value,
     /// Rows needed of each operand, if results are made row by row.
@@ -50,6 +52,7 @@ impl<'k> Kernel<'k> {
             features: lowering.features,
             b,
             body,
+            kernels: lowering.kernels,
             row,
             needs,
             reads: Vec::new(),
@@ -307,8 +310,8 @@ impl<'k> Kernel<'k> {
         };
         let body = self.body;
         self.b.within(body, |b| b.op(l::Yield {}, &[], &[]));
-        let top = self.b.function.body;
-        self.b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
+        let kernels = self.kernels;
+        self.b.within(kernels, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
     }
 }
 
@@ -329,7 +332,7 @@ fn tensor_type(function: &Function, value: Value) -> &TensorType {
 
 /// A kernel that copies the storage of `value`, an input, constant or other output, to output `index`.
 pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, index: usize) {
-    let buffer = lowering.buffer(value, l::Role::Output, index);
+    let buffer = lowering.buffer(value, l::Role::Output, index, None);
     let count = lowering.source.ty(value).as_tensor().map_or(0, TensorType::elements);
     let source = match lowering.homes[&value] {
         Home::Buffer(source) => source,

@@ -27,11 +27,12 @@ mod window;
 
 use kernel::Kernel;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::module::{OpKind, ValueData};
+use mcunet_ir::module::{OpKind, ValueData, ValueDef};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::rows::image_rows;
+use mcunet_ir::tile::{TileOp, body_of, ops as tile};
 use mcunet_ir::types::MemRefType;
-use mcunet_ir::{Builder, Diagnostic, Diagnostics, Function, Module, Op, Stage, Value};
+use mcunet_ir::{Block, Builder, Diagnostic, Diagnostics, Function, Module, Op, Stage, Value};
 use std::collections::HashMap;
 
 /// Facts about the core that decide between kernel forms.
@@ -86,6 +87,8 @@ pub(crate) struct FunctionLowering<'a> {
     constants: HashMap<Value, Value>,
     /// Tensors that become outputs, and which.
     outputs: HashMap<Value, usize>,
+    /// Where kernels go: the function's body, or that of a cascade.
+    kernels: Block,
 }
 
 impl<'a> FunctionLowering<'a> {
@@ -93,6 +96,7 @@ impl<'a> FunctionLowering<'a> {
         let mut target = Function::new(source.name.clone());
         target.inputs.clone_from(&source.inputs);
         target.outputs.clone_from(&source.outputs);
+        let kernels = target.body;
         Self {
             module,
             source,
@@ -101,18 +105,20 @@ impl<'a> FunctionLowering<'a> {
             homes: HashMap::new(),
             constants: HashMap::new(),
             outputs: HashMap::new(),
+            kernels,
         }
     }
 
     fn run(mut self, errors: &mut Diagnostics) -> Function {
         self.assign_outputs();
         for (index, &argument) in self.source.blocks[self.source.body].args.iter().enumerate() {
-            let buffer = self.buffer(argument, l::Role::Input, index);
+            let buffer = self.buffer(argument, l::Role::Input, index, None);
             self.homes.insert(argument, Home::Buffer(buffer));
         }
         for &op in &self.source.blocks[self.source.body].ops {
-            if let Err(error) = self.lower_op(op) {
-                errors.push(error);
+            match &self.source.ops[op].kind {
+                OpKind::Tile(TileOp::Cascade(cascade)) => self.lower_cascade(op, cascade, errors),
+                _ => self.lower_op(op, None).unwrap_or_else(|error| errors.push(error)),
             }
         }
         if !errors.has_errors() {
@@ -130,16 +136,45 @@ impl<'a> FunctionLowering<'a> {
             .unwrap_or_default()
     }
 
-    /// The value whose storage `value` shares: reshapes are looked through.
+    /// The value whose storage `value` shares: reshapes are looked through, and results of cascades are what their bodies
+    /// yield.
     fn root(&self, value: Value) -> Value {
         let mut value = value;
-        while let Some(op) = self.source.defining_op(value) {
-            match self.source.ops[op].kind {
-                OpKind::Nn(NnOp::Reshape(_)) => value = self.source.ops[op].operands[0],
+        while let ValueDef::Result { op, index } = self.source.values[value].def {
+            let data = &self.source.ops[op];
+            value = match data.kind {
+                OpKind::Nn(NnOp::Reshape(_)) => data.operands[0],
+                OpKind::Tile(TileOp::Cascade(_)) => match body_of(self.source, op) {
+                    Some((_, yielded)) => yielded[index],
+                    None => break,
+                },
                 _ => break,
             }
         }
         value
+    }
+
+    /// Kernels of the cascade's operations, with rings for the tensors of which it holds only windows.
+    fn lower_cascade(&mut self, op: Op, cascade: &tile::Cascade, errors: &mut Diagnostics) {
+        let source = self.source;
+        let Some((stages, yielded)) = body_of(source, op) else { return };
+        let body = self.target.create_block();
+        let outer = std::mem::replace(&mut self.kernels, body);
+        for (stage, &held) in stages.iter().zip(&cascade.held) {
+            let held = (held < stage.rows).then_some(held);
+            self.lower_op(stage.op, held).unwrap_or_else(|error| errors.push(error));
+        }
+        self.kernels = outer;
+        for (&result, value) in source.ops[op].results.iter().zip(yielded) {
+            if let Some(&home) = self.homes.get(value) {
+                self.homes.insert(result, home);
+            }
+        }
+        let mut b = Builder::at_end(&mut self.target, body);
+        b.op(l::Yield {}, &[], &[]);
+        let mut b = Builder::at_end(&mut self.target, outer);
+        b.set_origin(source.ops[op].origin.clone());
+        b.op_with_regions(l::Cascade { schedule: cascade.schedule.clone() }, &[], &[], &[body]);
     }
 
     /// Lets the first return of a computed tensor be its home; all other returns get copies at the end.
@@ -156,16 +191,20 @@ impl<'a> FunctionLowering<'a> {
         }
     }
 
-    fn buffer(&mut self, source: Value, role: l::Role, index: usize) -> Value {
+    /// Memory for a tensor, or for as many of its rows as are held.
+    fn buffer(&mut self, source: Value, role: l::Role, index: usize, held: Option<usize>) -> Value {
         let ValueData { ty, name, .. } = &self.source.values[source];
-        let memref = ty.as_tensor().map_or_else(
+        let mut memref = ty.as_tensor().map_or_else(
             || MemRefType { shape: [0].into(), element: mcunet_ir::types::Scalar::I8 },
             |tensor| MemRefType { shape: tensor.shape.clone(), element: tensor.storage() },
         );
         let rows = image_rows(&memref.shape).unwrap_or(1);
+        if let Some(held) = held {
+            memref.shape.0[1] = held;
+        }
         let body = self.target.body;
         let buffer = Builder::at_end(&mut self.target, body).value(
-            l::Buffer { role, index, rows, held: None, live: None, place: None },
+            l::Buffer { role, index, rows, held, live: None, place: None },
             &[],
             memref.into(),
         );
@@ -173,7 +212,8 @@ impl<'a> FunctionLowering<'a> {
         buffer
     }
 
-    fn lower_op(&mut self, op: Op) -> Result<(), Diagnostic> {
+    /// The op's kernel; its results are held for `held` rows, or whole.
+    fn lower_op(&mut self, op: Op, held: Option<usize>) -> Result<(), Diagnostic> {
         let data = &self.source.ops[op];
         let OpKind::Nn(kind) = &data.kind else { return Ok(()) };
         match kind {
@@ -192,7 +232,7 @@ impl<'a> FunctionLowering<'a> {
                         Some(&index) => (l::Role::Output, index),
                         None => (l::Role::Activation, 0),
                     };
-                    let buffer = self.buffer(result, role, index);
+                    let buffer = self.buffer(result, role, index, held);
                     self.homes.insert(result, Home::Buffer(buffer));
                 }
                 let mut kernel = Kernel::new(self, op);

@@ -11,7 +11,7 @@ pub mod exact;
 pub mod improve;
 pub mod problem;
 
-use crate::analysis::liveness::{BufferLife, Liveness, merged};
+use crate::analysis::liveness::{BufferLife, Interval, Liveness, merged};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use mcunet_ir::diag::Category;
 use mcunet_ir::loops::LoopOp;
@@ -149,6 +149,20 @@ impl PlanMemory {
     }
 }
 
+/// The first buffer of a group.
+fn root(head: &[usize], mut buffer: usize) -> usize {
+    while head[buffer] != buffer {
+        buffer = head[buffer];
+    }
+    buffer
+}
+
+/// Whether lives meet only in steps in which one of `before` ends and one of `after` begins.
+fn hands_over(before: &[Interval], after: &[Interval]) -> bool {
+    let apart = |a: &Interval, b: &Interval| a[1] < b[0] || b[1] < a[0] || a[1] == b[0];
+    before.iter().all(|a| after.iter().all(|b| apart(a, b)))
+}
+
 /// Buffers that are placed together, since each is overwritten in place with the next.
 struct Groups {
     /// Group of every buffer.
@@ -162,22 +176,23 @@ impl Groups {
     fn of(liveness: &Liveness) -> Self {
         let count = liveness.buffers.len();
         let mut head: Vec<usize> = (0..count).collect();
-        let mut taken = vec![false; count];
+        // What has been found of a group, at its first buffer.
+        let mut lives: Vec<Vec<Vec<Interval>>> = liveness.buffers.iter().map(|b| b.slots.clone()).collect();
         for pair in &liveness.in_place {
             let (written, read) = (&liveness.buffers[pair.written], &liveness.buffers[pair.read]);
             let alike = (written.bytes, written.slots.len()) == (read.bytes, read.slots.len());
-            // A buffer hands its bytes to one other, and gets those of one.
-            if alike && !taken[pair.read] && head[pair.written] == pair.written {
-                taken[pair.read] = true;
-                head[pair.written] = pair.read;
+            let root = root(&head, pair.read);
+            // A buffer gets the bytes of one other. In a ring, the next row may come before the last one has gone.
+            let fits = lives[root].iter().zip(&written.slots).all(|(before, after)| hands_over(before, after));
+            if alike && fits && head[pair.written] == pair.written {
+                head[pair.written] = root;
+                for (slot, more) in lives[root].iter_mut().zip(&written.slots) {
+                    slot.extend(more);
+                    slot.sort_unstable();
+                }
             }
         }
-        let root = |mut i: usize| {
-            while head[i] != i {
-                i = head[i];
-            }
-            i
-        };
+        let root = |i: usize| root(&head, i);
         let roots: Vec<usize> = (0..count).filter(|&i| head[i] == i).collect();
         let of_buffer: Vec<usize> =
             (0..count).map(|i| roots.binary_search(&root(i)).unwrap_or_default()).collect();

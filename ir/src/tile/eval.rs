@@ -1,0 +1,163 @@
+//! What a cascade computes: its operations, a row at a time, on tensors of which only windows exist.
+//!
+//! A row that is no longer held is filled with other data, so that an operation that reads it anyway gives wrong results.
+
+use super::ops::Cascade;
+use super::{Stage, body_of};
+use crate::define::Trait;
+use crate::module::{Function, Op, OpKind, Value};
+use crate::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, MaxPool2d};
+use crate::nn::{EvalError, NnOp};
+use crate::rows::RowNeed;
+use crate::tensor::{Data, Tensor};
+use crate::types::TensorType;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Runs a cascade; `values` holds what its body uses from around it.
+///
+/// # Errors
+/// If an operation can't be evaluated, which the verifier would have reported.
+pub fn evaluate(
+    function: &Function,
+    op: Op,
+    cascade: &Cascade,
+    values: &HashMap<Value, Tensor>,
+) -> Result<Vec<Tensor>, EvalError> {
+    let unsupported = |message: &str| EvalError::Unsupported(message.to_owned());
+    let (stages, yielded) =
+        body_of(function, op).ok_or_else(|| unsupported("expected a cascade of tensor operations"))?;
+    let mut inner: HashMap<Value, Tensor> = HashMap::new();
+    for (stage, row) in cascade.schedule.steps() {
+        let held = cascade.held.get(stage).copied().unwrap_or(1);
+        let stage = stages.get(stage).ok_or_else(|| unsupported("expected a schedule of the stages"))?;
+        let made = make_row(function, stage, row, &|value| inner.get(&value).or_else(|| values.get(&value)))?;
+        for (&result, rows) in function.ops[stage.op].results.iter().zip(made) {
+            let ty = function.ty(result).as_tensor().ok_or_else(|| unsupported("expected tensors"))?;
+            if stage.rows == 1 {
+                inner.insert(result, rows);
+                continue;
+            }
+            let tensor = inner.entry(result).or_insert_with(|| Tensor::zeros(ty.clone()));
+            replace_row(tensor, row, &rows.data);
+            if let Some(gone) = row.checked_sub(held) {
+                let noise = noise(&rows.data);
+                replace_row(tensor, gone, &noise);
+            }
+        }
+    }
+    let missing = || unsupported("expected the cascade to make what it yields");
+    yielded.iter().map(|value| inner.get(value).cloned().ok_or_else(missing)).collect()
+}
+
+/// Row `row` of the results of a stage, or all of them if it makes them at once.
+fn make_row<'t>(
+    function: &Function,
+    stage: &Stage,
+    row: usize,
+    value: &dyn Fn(Value) -> Option<&'t Tensor>,
+) -> Result<Vec<Tensor>, EvalError> {
+    let data = &function.ops[stage.op];
+    let OpKind::Nn(kind) = &data.kind else {
+        return Err(EvalError::Unsupported("expected a tensor operation".to_owned()));
+    };
+    let missing = || EvalError::Unsupported("an operand has no value".to_owned());
+    let operands: Vec<&Tensor> =
+        data.operands.iter().map(|&operand| value(operand).ok_or_else(missing)).collect::<Result<_, _>>()?;
+    let results: Vec<&TensorType> = data
+        .results
+        .iter()
+        .map(|&result| function.ty(result).as_tensor().ok_or_else(missing))
+        .collect::<Result<_, _>>()?;
+    if stage.rows == 1 {
+        return kind.semantics().evaluate(&operands, &results);
+    }
+    let single: Vec<TensorType> = results.iter().map(|ty| of_rows(ty, 1)).collect();
+    match at_row(kind, &stage.needs, row) {
+        Some(kind) => {
+            let cut: Vec<Tensor> = operands.iter().zip(&stage.needs).map(|(x, need)| cut(x, need, row)).collect();
+            kind.semantics().evaluate(&cut.iter().collect::<Vec<_>>(), &single.iter().collect::<Vec<_>>())
+        }
+        None => {
+            let whole = kind.semantics().evaluate(&operands, &results)?;
+            whole.iter().zip(&single).map(|(x, ty)| Ok(Tensor::new(ty.clone(), rows_of(x, row..row + 1))?)).collect()
+        }
+    }
+}
+
+/// The operation that makes a single row from the rows it needs, with the padding that is left of its window; `None` if
+/// that is no operation of the same kind.
+fn at_row(op: &NnOp, needs: &[RowNeed], row: usize) -> Option<NnOp> {
+    let pad = |pad: [u32; 4]| {
+        let need = needs.first()?;
+        let RowNeed::Window { stride, before, extent, rows } = *need else { return None };
+        let first = (row * stride) as i64 - before;
+        let above = (-first).max(0) as u32;
+        let below = (first + extent as i64 - rows as i64).max(0) as u32;
+        (!need.span(row).is_empty()).then_some([above, below, pad[2], pad[3]])
+    };
+    Some(match op {
+        NnOp::Conv2d(op) => Conv2d { pad: pad(op.pad)?, ..op.clone() }.into(),
+        NnOp::DepthwiseConv2d(op) => DepthwiseConv2d { pad: pad(op.pad)?, ..op.clone() }.into(),
+        NnOp::AvgPool2d(op) => AvgPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
+        NnOp::MaxPool2d(op) => MaxPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
+        NnOp::Concat(_) | NnOp::Split(_) => op.clone(),
+        _ if op.spec().has(Trait::Elementwise) => op.clone(),
+        _ => return None,
+    })
+}
+
+fn of_rows(ty: &TensorType, rows: usize) -> TensorType {
+    let mut shape = ty.shape.clone();
+    if let Some(height) = shape.0.get_mut(1) {
+        *height = rows;
+    }
+    ty.with_shape(shape)
+}
+
+/// The rows of an operand that a row of the result needs.
+fn cut(operand: &Tensor, need: &RowNeed, row: usize) -> Tensor {
+    match need {
+        RowNeed::Whole => operand.clone(),
+        _ => {
+            let span = need.span(row);
+            Tensor { ty: of_rows(&operand.ty, span.len()), data: rows_of(operand, span) }
+        }
+    }
+}
+
+fn row_elements(tensor: &Tensor) -> usize {
+    tensor.ty.shape.iter().skip(2).product()
+}
+
+fn rows_of(tensor: &Tensor, rows: Range<usize>) -> Data {
+    let elements = row_elements(tensor);
+    tensor.data.pick(rows.start * elements..rows.end * elements)
+}
+
+fn replace_row(tensor: &mut Tensor, row: usize, data: &Data) {
+    let first = row * row_elements(tensor);
+    macro_rules! replace {
+        ($($variant:ident)*) => {
+            match (&mut tensor.data, data) {
+                $((Data::$variant(into), Data::$variant(from)) => {
+                    if let Some(into) = into.get_mut(first..first + from.len()) {
+                        into.copy_from_slice(from);
+                    }
+                })*
+                _ => {}
+            }
+        };
+    }
+    replace!(I1 I8 I16 I32 I64 U8 U16 U32 U64 F32);
+}
+
+/// Data of the same type and size that no network would compute.
+fn noise(like: &Data) -> Data {
+    let count = like.len();
+    match like {
+        Data::F32(_) => Data::F32(vec![f32::NAN; count]),
+        other => Data::from_i64s(other.scalar(), (0..count as i64).map(|i| i * 37 - 91))
+            .unwrap_or_else(|| Data::zeros(other.scalar(), count)),
+    }
+}

@@ -1,0 +1,94 @@
+//! Rules C1 to C5 of `tile.cascade`; see its row of the table.
+
+use super::Report;
+use crate::module::{Function, Op, OpKind, Value};
+use crate::tile::ops::Cascade;
+use crate::tile::{Stage, TileOp, body_of};
+use std::collections::HashMap;
+
+pub(super) fn check(function: &Function, report: &mut Report) {
+    for op in function.walk() {
+        if let OpKind::Tile(TileOp::Cascade(cascade)) = &function.ops[op].kind {
+            check_cascade(function, op, cascade, report);
+        }
+    }
+}
+
+fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Report) {
+    // tile.cascade C1
+    let Some((stages, yielded)) = body_of(function, op) else {
+        let message = "expected a body of tensor operations other than constants and reshapes that ends with \
+                       'tile.yield', got other ops";
+        return report.at(function, op, message);
+    };
+    let types = |values: &[Value]| values.iter().map(|&value| function.ty(value).clone()).collect::<Vec<_>>();
+    if types(yielded) != types(&function.ops[op].results) {
+        report.at(function, op, "expected results of the types that the body yields, got others");
+    }
+    // tile.cascade C2
+    if cascade.held.len() != stages.len() {
+        let (expected, found) = (stages.len(), cascade.held.len());
+        return report.at(function, op, format!("expected {expected} entries in 'held', got {found}"));
+    }
+    for (index, (stage, &held)) in stages.iter().zip(&cascade.held).enumerate() {
+        if held == 0 || held > stage.rows {
+            let rows = stage.rows;
+            report.at(function, op, format!("expected operation {index} to hold 1 to {rows} rows, got {held}"));
+        }
+    }
+    // tile.cascade C3
+    let counts = cascade.schedule.row_counts(stages.len());
+    let complete = counts.iter().sum::<usize>() == cascade.schedule.0.len()
+        && counts.iter().zip(&stages).all(|(&count, stage)| count == stage.rows);
+    if !complete {
+        let rows: Vec<usize> = stages.iter().map(|stage| stage.rows).collect();
+        let message =
+            format!("expected a schedule that names the operations {rows:?} times, got {counts:?} times");
+        return report.at(function, op, message);
+    }
+    check_windows(function, op, cascade, &stages, report);
+    // tile.cascade C5
+    let makers = makers(function, &stages);
+    for value in yielded {
+        match makers.get(value) {
+            Some(&maker) if cascade.held[maker] == stages[maker].rows => {}
+            Some(&maker) => {
+                let (rows, held) = (stages[maker].rows, cascade.held[maker]);
+                let message = format!("expected what is yielded to be held for all {rows} rows, got {held}");
+                report.at(function, op, message);
+            }
+            None => report.at(function, op, "expected to yield results of the body's operations, got others"),
+        }
+    }
+}
+
+/// Which stage makes a value.
+fn makers(function: &Function, stages: &[Stage]) -> HashMap<Value, usize> {
+    let results = stages.iter().enumerate().flat_map(|(index, stage)| {
+        function.ops[stage.op].results.iter().map(move |&result| (result, index))
+    });
+    results.collect()
+}
+
+/// C4; stops at the first row that is missing.
+fn check_windows(function: &Function, op: Op, cascade: &Cascade, stages: &[Stage], report: &mut Report) {
+    let makers = makers(function, stages);
+    let mut made: Vec<usize> = vec![0; stages.len()];
+    for (index, row) in cascade.schedule.steps() {
+        let stage = &stages[index];
+        for (operand, need) in function.ops[stage.op].operands.iter().zip(&stage.needs) {
+            let Some(&maker) = makers.get(operand) else { continue };
+            // A need of another number of rows is one of all of them.
+            let rows = stages[maker].rows;
+            let span = if need.rows() == rows { need.span(row) } else { 0..rows };
+            let held = made[maker].saturating_sub(cascade.held[maker])..made[maker];
+            if !span.is_empty() && (span.start < held.start || span.end > held.end) {
+                let message = format!(
+                    "expected rows {span:?} of operation {maker} to be held for row {row} of operation {index}, got {held:?}"
+                );
+                return report.at(function, op, message);
+            }
+        }
+        made[index] = row + 1;
+    }
+}

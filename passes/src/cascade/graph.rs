@@ -1,0 +1,194 @@
+//! A function as the cascade pass sees it: stages that make rows of buffers and read rows of others.
+//!
+//! A buffer is the memory of one tensor, or of several where an elementwise op may overwrite its operand, or where a
+//! reshape gives it another shape. The graph says what lowering will make of the function, so that its figures are those of
+//! the lowered program, except for scratch memory.
+
+use mcunet_ir::define::Trait;
+use mcunet_ir::module::OpKind;
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::rows::{RowNeed, image_rows};
+use mcunet_ir::tile::Stage;
+use mcunet_ir::{Function, Op, TensorType, Value};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// The memory of a tensor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Buffer {
+    /// Rows of the tensor.
+    pub rows: usize,
+    /// Bytes of a row.
+    pub row_bytes: usize,
+    /// First stage that writes it; `None` for inputs of the function.
+    pub first: Option<usize>,
+    /// Last stage that reads it; the number of stages for outputs of the function.
+    pub last: usize,
+}
+
+impl Buffer {
+    /// Bytes of the whole tensor.
+    pub fn bytes(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+}
+
+/// Rows that a stage needs of a buffer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// The buffer.
+    pub buffer: usize,
+    /// The rows, counted as the stage sees the buffer.
+    pub need: RowNeed,
+    /// Whether the stage sees the buffer in another shape than its maker, through a reshape.
+    pub reshaped: bool,
+}
+
+impl Read {
+    /// Rows of the buffer that row `row` of the stage needs; all, if the stage counts them otherwise.
+    pub fn span(&self, row: usize, buffer: &Buffer) -> Range<usize> {
+        if self.need.rows() == buffer.rows { self.need.span(row) } else { 0..buffer.rows }
+    }
+}
+
+/// An operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// The operation.
+    pub op: Op,
+    /// Rows that it makes, or 1 if it makes all at once.
+    pub rows: usize,
+    /// Buffers of its results.
+    pub writes: Vec<usize>,
+    /// Buffers of its operands, constants aside.
+    pub reads: Vec<Read>,
+}
+
+/// Stages in order, and the buffers between them.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Stages in the order of the function.
+    pub nodes: Vec<Node>,
+    /// Buffers.
+    pub buffers: Vec<Buffer>,
+}
+
+impl Graph {
+    /// The graph of a tensor function; `None` if it has regions of its own already.
+    pub fn of(function: &Function) -> Option<Self> {
+        let mut building = Building::new(function);
+        for &argument in &function.blocks[function.body].args {
+            building.define(argument, None);
+        }
+        for &op in &function.blocks[function.body].ops {
+            building.visit(op)?;
+        }
+        building.returned();
+        Some(building.graph)
+    }
+
+    /// The latest stage before `stage` that writes a buffer, if it is not before `first`.
+    pub fn maker(&self, buffer: usize, first: usize, stage: usize) -> Option<usize> {
+        let writes = |node: &usize| self.nodes[*node].writes.contains(&buffer);
+        (first.max(self.buffers[buffer].first?)..stage).rev().find(writes)
+    }
+}
+
+struct Building<'f> {
+    function: &'f Function,
+    graph: Graph,
+    /// Buffer of every value that is not constant, and whether it got there through a reshape.
+    homes: HashMap<Value, (usize, bool)>,
+    uses: HashMap<Value, usize>,
+}
+
+impl<'f> Building<'f> {
+    fn new(function: &'f Function) -> Self {
+        Self { function, graph: Graph::default(), homes: HashMap::new(), uses: function.use_counts() }
+    }
+
+    fn ty(&self, value: Value) -> Option<&'f TensorType> {
+        self.function.ty(value).as_tensor()
+    }
+
+    /// Gives a value a buffer of its own.
+    fn define(&mut self, value: Value, first: Option<usize>) -> Option<usize> {
+        let ty = self.ty(value)?;
+        let rows = image_rows(&ty.shape).unwrap_or(1);
+        let buffer = Buffer { rows, row_bytes: ty.size_bytes() / rows, first, last: first.unwrap_or(0) };
+        self.graph.buffers.push(buffer);
+        let index = self.graph.buffers.len() - 1;
+        self.homes.insert(value, (index, false));
+        Some(index)
+    }
+
+    fn visit(&mut self, op: Op) -> Option<()> {
+        let data = &self.function.ops[op];
+        match &data.kind {
+            OpKind::Nn(NnOp::Const(_)) => {}
+            OpKind::Nn(NnOp::Reshape(_)) => {
+                if let Some(&(buffer, _)) = self.homes.get(&data.operands[0]) {
+                    self.homes.insert(data.results[0], (buffer, true));
+                }
+            }
+            OpKind::Nn(kind) => {
+                let stage = Stage::of(self.function, op)?;
+                let index = self.graph.nodes.len();
+                let reads: Vec<Read> = data
+                    .operands
+                    .iter()
+                    .zip(&stage.needs)
+                    .filter_map(|(operand, need)| {
+                        let &(buffer, reshaped) = self.homes.get(operand)?;
+                        Some(Read { buffer, need: need.clone(), reshaped })
+                    })
+                    .collect();
+                for read in &reads {
+                    self.graph.buffers[read.buffer].last = index;
+                }
+                let overwritten = self.overwritten(op, kind, &stage);
+                let writes = match overwritten {
+                    Some(buffer) => {
+                        self.homes.insert(data.results[0], (buffer, false));
+                        vec![buffer]
+                    }
+                    None => {
+                        data.results.iter().map(|&result| self.define(result, Some(index))).collect::<Option<_>>()?
+                    }
+                };
+                self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads });
+            }
+            OpKind::Tile(_) | OpKind::Loop(_) => return None,
+            OpKind::Builtin(_) => {}
+        }
+        Some(())
+    }
+
+    /// The operand's buffer that an elementwise op overwrites: one of its size that nobody else reads.
+    fn overwritten(&self, op: Op, kind: &NnOp, stage: &Stage) -> Option<usize> {
+        let data = &self.function.ops[op];
+        if !kind.spec().has(Trait::Elementwise) {
+            return None;
+        }
+        let result = self.ty(data.results[0])?;
+        let fits = |(&operand, need): (&Value, &RowNeed)| {
+            let &(buffer, reshaped) = self.homes.get(&operand)?;
+            let ty = self.ty(operand)?;
+            let same_size = ty.shape == result.shape && ty.storage().size_bytes() == result.storage().size_bytes();
+            let own = self.graph.buffers[buffer].first.is_some() && !reshaped;
+            let rows = need.rows() == stage.rows || stage.rows == 1;
+            (same_size && own && rows && self.uses.get(&operand) == Some(&1)).then_some(buffer)
+        };
+        data.operands.iter().zip(&stage.needs).find_map(fits)
+    }
+
+    fn returned(&mut self) {
+        let end = self.graph.nodes.len();
+        let Some(last) = self.function.terminator(self.function.body) else { return };
+        for value in &self.function.ops[last].operands {
+            if let Some(&(buffer, _)) = self.homes.get(value) {
+                self.graph.buffers[buffer].last = end;
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The row schedule of a cascade, and what it holds.
+//!
+//! Rows are pulled: a stage makes a row when a later stage needs it, and before it does, the rows that it needs itself are
+//! pulled. No row is made twice, and none before it is needed, so that few rows wait. The pull starts at the last stage and
+//! at the stages whose results are used after the cascade.
+
+use super::graph::Graph;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// When the rows of a buffer are in use, by steps of the cascade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rows {
+    /// First step per row; `None` if it was there before.
+    pub made: Vec<Option<usize>>,
+    /// Last step per row; `None` if it is still needed after the cascade.
+    pub read: Vec<Option<usize>>,
+    /// Rows that have to be held at a time, if it is made and used up in the cascade.
+    pub held: usize,
+}
+
+/// A run of stages as a cascade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pulled {
+    /// Stage, and which row it makes.
+    pub steps: Vec<(usize, usize)>,
+    /// Buffers that the stages touch.
+    pub buffers: HashMap<usize, Rows>,
+}
+
+impl Pulled {
+    /// The schedule and windows of stages `range` of a graph.
+    pub fn of(graph: &Graph, range: Range<usize>) -> Self {
+        let mut puller = Puller { graph, range: range.clone(), made: vec![0; range.len()], steps: Vec::new() };
+        for stage in range.clone().rev() {
+            let escapes = graph.nodes[stage].writes.iter().any(|&b| graph.buffers[b].last >= range.end);
+            if escapes || stage + 1 == range.end {
+                puller.finish(stage);
+            }
+        }
+        // What nobody needs has to be made as well.
+        range.clone().for_each(|stage| puller.finish(stage));
+        let steps = puller.steps;
+        let buffers = lives(graph, &range, &steps);
+        Self { steps, buffers }
+    }
+
+    /// The greatest number of bytes in use over the steps, rings counted as boxes from their first row to their last, and
+    /// what the stages don't touch not counted.
+    pub fn peak_bytes(&self, graph: &Graph, range: &Range<usize>) -> usize {
+        let end = self.steps.len();
+        let mut changes = vec![0i64; end + 2];
+        for (&index, rows) in &self.buffers {
+            let buffer = &graph.buffers[index];
+            let inner = buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end;
+            if inner && rows.held < buffer.rows {
+                let first = rows.made.iter().flatten().min().copied().unwrap_or(0);
+                let last = rows.read.iter().flatten().max().copied().unwrap_or(end);
+                let bytes = (rows.held * buffer.row_bytes) as i64;
+                changes[first] += bytes;
+                changes[last + 1] -= bytes;
+                continue;
+            }
+            for (made, read) in rows.made.iter().zip(&rows.read) {
+                changes[made.unwrap_or(0)] += buffer.row_bytes as i64;
+                changes[read.unwrap_or(end) + 1] -= buffer.row_bytes as i64;
+            }
+        }
+        let mut sum = 0;
+        let sums = changes.iter().map(|change| {
+            sum += change;
+            usize::try_from(sum).unwrap_or(0)
+        });
+        sums.max().unwrap_or(0)
+    }
+}
+
+struct Puller<'g> {
+    graph: &'g Graph,
+    range: Range<usize>,
+    /// Rows made, per stage.
+    made: Vec<usize>,
+    steps: Vec<(usize, usize)>,
+}
+
+impl Puller<'_> {
+    fn finish(&mut self, stage: usize) {
+        self.pull(stage, self.graph.nodes[stage].rows);
+    }
+
+    /// Makes rows of a stage until there are `end` of them.
+    fn pull(&mut self, stage: usize, end: usize) {
+        let graph = self.graph;
+        while self.made[stage - self.range.start] < end {
+            let row = self.made[stage - self.range.start];
+            for read in &graph.nodes[stage].reads {
+                if let Some(maker) = graph.maker(read.buffer, self.range.start, stage) {
+                    let span = read.span(row, &graph.buffers[read.buffer]);
+                    // A stage that makes everything at once has one row.
+                    let rows = graph.nodes[maker].rows;
+                    let end = if rows == graph.buffers[read.buffer].rows { span.end } else { rows };
+                    if !span.is_empty() {
+                        self.pull(maker, end);
+                    }
+                }
+            }
+            self.steps.push((stage, row));
+            self.made[stage - self.range.start] = row + 1;
+        }
+    }
+}
+
+fn lives(graph: &Graph, range: &Range<usize>, steps: &[(usize, usize)]) -> HashMap<usize, Rows> {
+    let mut buffers: HashMap<usize, Rows> = HashMap::new();
+    let mut entry = |index: usize, f: &mut dyn FnMut(&mut Rows)| {
+        let rows = graph.buffers[index].rows;
+        let empty = || Rows { made: vec![None; rows], read: vec![None; rows], held: rows };
+        f(buffers.entry(index).or_insert_with(empty));
+    };
+    for (time, &(stage, row)) in steps.iter().enumerate() {
+        let node = &graph.nodes[stage];
+        for read in &node.reads {
+            let span = read.span(row, &graph.buffers[read.buffer]);
+            entry(read.buffer, &mut |rows| rows.read[span.clone()].fill(Some(time)));
+        }
+        for &index in &node.writes {
+            let buffer = &graph.buffers[index];
+            let span = if node.rows == buffer.rows { row..row + 1 } else { 0..buffer.rows };
+            entry(index, &mut |rows| {
+                for row in span.clone() {
+                    rows.made[row].get_or_insert(time);
+                    rows.read[row] = rows.read[row].max(Some(time));
+                }
+            });
+        }
+    }
+    for (&index, rows) in &mut buffers {
+        let buffer = &graph.buffers[index];
+        let inner = buffer.first.is_some_and(|first| first >= range.start);
+        if !inner {
+            rows.made.fill(None);
+        }
+        if buffer.last >= range.end {
+            rows.read.fill(None);
+        } else if inner {
+            rows.held = held(rows);
+        }
+    }
+    buffers
+}
+
+/// Rows from the oldest that is still needed to the newest, at most over the steps. Rows are made in order.
+fn held(rows: &Rows) -> usize {
+    let (mut oldest, mut most) = (0, 1);
+    for (row, made) in rows.made.iter().enumerate() {
+        while oldest < row && rows.read[oldest] < *made {
+            oldest += 1;
+        }
+        most = most.max(row - oldest + 1);
+    }
+    most
+}
