@@ -1,7 +1,7 @@
-//! No op without its cases: for every op of the tables of `nn` and `loop` there is
+//! No op without its cases: for every op of the tables of `nn`, `tile` and `loop` there is
 //! - a round trip: a `// CHECK:` line with the op, in a case of the dialect's folder;
 //! - an invalid case: a line with the op after an `expected-error`, below the folder's `invalid`;
-//! - an evaluation: for `nn` a function named `op.variant` whose value an `EVAL` line tells; for `loop` the op itself in a
+//! - an evaluation: for `nn` a function named `op.variant` whose value an `EVAL` line tells; for the others the op itself in a
 //!   program whose outputs an `EVAL` line tells.
 
 use std::path::Path;
@@ -10,6 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use mcunet_ir::define::OpSpec;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::tile::TileOp;
 
 /// One trial per dialect, named `coverage/…`.
 pub fn trials(root: &Path) -> Vec<Trial> {
@@ -17,7 +18,11 @@ pub fn trials(root: &Path) -> Vec<Trial> {
         let folder = root.join(name);
         Trial::test(format!("coverage/{name}"), move || check(&folder, specs, evaluates))
     };
-    vec![dialect("nn", NnOp::SPECS, evaluates_function), dialect("loop", LoopOp::SPECS, evaluates_program)]
+    vec![
+        dialect("nn", NnOp::SPECS, evaluates_function),
+        dialect("tile", TileOp::SPECS, evaluates_program),
+        dialect("loop", LoopOp::SPECS, evaluates_program),
+    ]
 }
 
 /// Whether a case evaluates an op.

@@ -77,8 +77,8 @@ pub(crate) fn shadow_kernels(
         machine.owners.fill(UNWRITTEN);
         machine.arena.fill(0);
         let mut run_row = |row: usize| {
-            for (&buffer, need) in function.ops[kernel].operands.iter().skip(head.writes).zip(&head.needs) {
-                machine.claim_rows(buffer, need.span(row), need.rows());
+            for (i, &buffer) in function.ops[kernel].operands.iter().skip(head.writes).enumerate() {
+                machine.claim_rows(buffer, head.need(i).span(row), head.need(i).rows());
             }
             machine.run_row(Step { kernel: index, row }, kernel)
         };
@@ -323,7 +323,7 @@ impl<'m> Machine<'m> {
             let memory = &mut self.memories[number as usize];
             let makes_row = i < head.writes && head.rows > 1 && memory.rows == head.rows;
             memory.made = makes_row.then_some(row);
-            memory.touched = match head.needs.get(i.wrapping_sub(head.writes)) {
+            memory.touched = match i.checked_sub(head.writes).map(|read| head.need(read)) {
                 Some(need) => Some((need.span(row), need.rows())),
                 None => makes_row.then(|| (row..row + 1, head.rows)),
             };

@@ -97,11 +97,11 @@ define_ops! {
     /// The loops of one layer. `buffers` are the `loop.buffer`s that the body touches: first the `writes` it writes, then
     /// those it only reads; the body uses them (and `loop.data`) directly. `layer` names the op it was lowered from.
     /// The body runs once for each of `rows` rows, its argument, in order; run number `r` writes row `r` of the buffers it
-    /// writes (all of them if `rows` is 1), and reads the rows that `needs` says of those it only reads, in their order.
+    /// writes (all of them if `rows` is 1), and reads the rows that `needs` says of those it only reads, in their order (whole ones if it is left out).
     /// A pair `[w, r]` of `in_place` says that buffer `w` may share bytes with buffer `r`, element by element, because the
     /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
     ///
-    /// - C1: there is one need per buffer that is only read.
+    /// - C1: there is one need per buffer that is only read, or none at all.
     /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one.
     /// - C3: rows that are needed of a ring are counted as the ring counts them.
     Kernel = "loop.kernel" {

@@ -6,6 +6,7 @@
 use super::LoopOp;
 use super::ops::Kernel;
 use crate::module::{Function, Op, OpKind};
+use crate::rows::RowNeed;
 
 /// Steps that a function may have; tens of times what any network for a microcontroller needs.
 pub const MAX_STEPS: usize = 1 << 22;
@@ -80,6 +81,13 @@ impl Program {
             OpKind::Loop(LoopOp::Kernel(kernel)) => kernel,
             _ => unreachable!("a program lists kernels"),
         }
+    }
+}
+
+impl Kernel {
+    /// Rows that the kernel needs of the `index`th buffer that it only reads.
+    pub fn need(&self, index: usize) -> &RowNeed {
+        self.needs.get(index).unwrap_or(&RowNeed::Whole)
     }
 }
 

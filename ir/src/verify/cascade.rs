@@ -7,9 +7,17 @@ use crate::tile::{Stage, TileOp, body_of};
 use std::collections::HashMap;
 
 pub(super) fn check(function: &Function, report: &mut Report) {
+    let mut ends: Vec<Op> = Vec::new();
     for op in function.walk() {
-        if let OpKind::Tile(TileOp::Cascade(cascade)) = &function.ops[op].kind {
-            check_cascade(function, op, cascade, report);
+        match &function.ops[op].kind {
+            OpKind::Tile(TileOp::Cascade(cascade)) => {
+                check_cascade(function, op, cascade, report);
+                ends.extend(function.ops[op].regions.iter().filter_map(|&body| function.terminator(body)));
+            }
+            OpKind::Tile(TileOp::Yield(_)) if !ends.contains(&op) => {
+                report.at(function, op, "expected to end the body of a cascade, got another place");
+            }
+            _ => {}
         }
     }
 }

@@ -212,7 +212,8 @@ impl<'c> Checker<'c> {
             let operands: Vec<usize> =
                 self.function.ops[op].operands.iter().filter_map(|value| by_value.get(value).copied()).collect();
             let (writes, reads) = operands.split_at(head.writes.min(operands.len()));
-            for (&index, need) in reads.iter().zip(&head.needs) {
+            for (position, &index) in reads.iter().enumerate() {
+                let need = head.need(position);
                 for row in buffers[index].rows_of(need.span(step.row), need.rows()) {
                     if let Some(found) = arena.read(index, row, time) {
                         self.stale(op, step.kernel, step.row, &buffers[index], row, found, buffers);

@@ -58,7 +58,7 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
     let operands = &function.ops[op].operands;
     let Some(reads) = operands.get(kernel.writes..) else { return };
     // loop.kernel C1
-    if kernel.needs.len() != reads.len() {
+    if !kernel.needs.is_empty() && kernel.needs.len() != reads.len() {
         let (expected, found) = (reads.len(), kernel.needs.len());
         return report.at(
             function,
@@ -81,7 +81,8 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
             report.at(function, op, format!("expected buffers of {rows} rows to write, got {found} rows"));
         }
     }
-    for (need, &value) in kernel.needs.iter().zip(reads) {
+    for (index, &value) in reads.iter().enumerate() {
+        let need = kernel.need(index);
         let spans = match need {
             RowNeed::Spans { spans, .. } => spans.len(),
             _ => kernel.rows,

@@ -9,7 +9,6 @@ use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::ops::{Buffer, Kernel, Role};
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Function, Op, OpKind, Value};
-use mcunet_ir::rows::RowNeed;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -241,7 +240,7 @@ impl<'f> Recorder<'f> {
                 let whole = head.rows == 1 || head.rows != record.head.rows;
                 if whole { 0..record.parts } else { record.parts_of(row..row + 1, head.rows) }
             } else {
-                let need = head.needs.get(i - head.writes).unwrap_or(&RowNeed::Whole);
+                let need = head.need(i - head.writes);
                 record.parts_of(need.span(row), need.rows())
             };
             for life in &mut record.lives[parts] {

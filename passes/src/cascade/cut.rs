@@ -11,21 +11,44 @@ use std::ops::Range;
 /// Stages that a cascade has at most.
 const MAX_STAGES: usize = 200;
 
-/// The ends of the runs into which the stages are cut so that the peak is least, by the bytes that rings, rows and
-/// untouched tensors take.
-pub fn least_peak(graph: &Graph) -> Vec<usize> {
+/// Ways of cutting, each with the least peak by a measure of its own: rings counted whole, which is what they take unless
+/// other buffers fit into their pauses, or row by row, which is what they take at least; and of equal peaks with short
+/// runs or with long ones. The ends of the runs are given.
+pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut found: Vec<Vec<usize>> = Vec::new();
+    for whole_rings in [true, false] {
+        let peaks = peaks(graph, whole_rings);
+        for short in [true, false] {
+            let ends = least_peak(&peaks, short);
+            if !found.contains(&ends) {
+                found.push(ends);
+            }
+        }
+    }
+    found
+}
+
+/// Peaks of the runs from every stage on, by length.
+fn peaks(graph: &Graph, whole_rings: bool) -> Vec<Vec<usize>> {
     let count = graph.nodes.len();
+    let from = |start: usize| {
+        let ends = (start + 1..=count.min(start + MAX_STAGES))
+            .take_while(|&end| end - start == 1 || !is_reshaped_inside(graph, &(start..end)));
+        ends.map(|end| peak_of(graph, &(start..end), whole_rings)).collect()
+    };
+    (0..count).map(from).collect()
+}
+
+fn least_peak(peaks: &[Vec<usize>], short: bool) -> Vec<usize> {
+    let count = peaks.len();
     let mut best = vec![usize::MAX; count + 1];
     let mut from = vec![0; count + 1];
     best[0] = 0;
     for start in 0..count {
-        for end in start + 1..=count.min(start + MAX_STAGES) {
-            if end - start > 1 && is_reshaped_inside(graph, &(start..end)) {
-                break;
-            }
-            let peak = best[start].max(peak_of(graph, &(start..end)));
-            // Of equal ones the shorter cascades, which were found first from the left, stay.
-            if peak < best[end] {
+        for (length, peak) in peaks[start].iter().enumerate() {
+            let end = start + length + 1;
+            let peak = best[start].max(*peak);
+            if peak < best[end] || (short && peak == best[end]) {
                 (best[end], from[end]) = (peak, start);
             }
         }
@@ -39,8 +62,8 @@ pub fn least_peak(graph: &Graph) -> Vec<usize> {
 }
 
 /// Peak of a run, with the tensors that pass it by.
-pub fn peak_of(graph: &Graph, range: &Range<usize>) -> usize {
-    Pulled::of(graph, range.clone()).peak_bytes(graph, range) + through_bytes(graph, range)
+fn peak_of(graph: &Graph, range: &Range<usize>, whole_rings: bool) -> usize {
+    Pulled::of(graph, range.clone()).peak_bytes(graph, range, whole_rings) + through_bytes(graph, range)
 }
 
 /// Bytes of the tensors that exist before and after a run and that it doesn't touch.

@@ -5,13 +5,15 @@
 //! small, while a window of a few rows of each of many layers is not.
 //!
 //! Method: rows are pulled through a run of stages ([`pull`]), which recomputes nothing; where to cut is found by dynamic
-//! programming over the peaks of all runs ([`cut`]), in O(n^2) runs for n stages. Tensors at cuts are whole, but their rows
+//! programming over the peaks of all runs ([`cut`]), in O(n^2) runs for n stages, and of the few ways that this gives the
+//! one is taken whose buffers can be placed in the fewest bytes ([`estimate`]). Tensors at cuts are whole, but their rows
 //! die as they are read, and grow as they are made, so that even a cut costs less than layer by layer.
 //!
 //! Refused: functions that have cascades already, and constants and reshapes as stages (a reshape is free, but a cascade
 //! does not look through it).
 
 pub mod cut;
+pub mod estimate;
 pub mod graph;
 pub mod pull;
 
@@ -91,7 +93,11 @@ impl Pass for Cascade {
 impl Cascade {
     fn ends(&self, graph: &Graph) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
-            Cuts::Search => Ok(cut::least_peak(graph)),
+            // Of equal ones the first, which has the shortest runs.
+            Cuts::Search => Ok(cut::candidates(graph)
+                .into_iter()
+                .min_by_key(|ends| estimate::arena_bytes(graph, ends))
+                .unwrap_or_default()),
             Cuts::Given(cuts) => {
                 let count = graph.nodes.len();
                 if let Some(cut) = cuts.iter().find(|&&cut| cut == 0 || cut >= count) {

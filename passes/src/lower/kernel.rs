@@ -301,11 +301,12 @@ impl<'k> Kernel<'k> {
             .iter()
             .filter_map(|&(written, read)| Some([position(written)?, position(read)?]))
             .collect();
+        let needs: Vec<RowNeed> = reads.iter().map(|&buffer| self.need_of(buffer)).collect();
         let kind = l::Kernel {
             layer: self.source.ops[self.op].kind.name().into(),
             writes: self.writes.len(),
             rows: self.rows(),
-            needs: reads.iter().map(|&buffer| self.need_of(buffer)).collect(),
+            needs: if needs.iter().all(|need| *need == RowNeed::Whole) { Vec::new() } else { needs },
             in_place,
         };
         let body = self.body;
@@ -359,7 +360,7 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     b.op(l::Copy { count }, &[source, zero, buffer, zero], &[]);
     b.op(l::Yield {}, &[], &[]);
     let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
-    let needs = if is_buffer { vec![RowNeed::Whole] } else { Vec::new() };
-    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place: Vec::new() };
+    let (needs, in_place) = (Vec::new(), Vec::new());
+    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place };
     b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
 }

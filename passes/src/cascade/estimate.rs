@@ -1,0 +1,118 @@
+//! What a way of cutting comes to once its buffers are placed.
+//!
+//! The peak of what lives is a bound that a placement may miss, and ways of cutting with one peak differ in how well their
+//! buffers fit together. So the candidates are placed, with the planner's own search but less of it.
+
+use super::graph::Graph;
+use super::pull::{Pulled, Rows};
+use crate::analysis::liveness::{Interval, merged};
+use crate::plan_memory::problem::{Item, Problem};
+use crate::plan_memory::{best_fit, improve};
+use std::ops::Range;
+
+/// Rows that are looked at one by one; those of higher tensors are taken together.
+const MAX_SLOTS: usize = 256;
+
+/// Orders of placing that are tried per candidate, for 100 buffers.
+const MOVES: usize = 400;
+
+/// Bytes of the arena for a way of cutting, scratch memory aside.
+pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
+    let mut lives = Lives::new(graph);
+    let mut start = 0;
+    for &end in ends {
+        lives.run(graph, start..end);
+        start = end;
+    }
+    let items = lives.items(graph);
+    let bound = lives.peak_bytes(graph);
+    let count = items.len().max(1);
+    let problem = Problem::new(items, |_, _| false);
+    let moves = MOVES * 10_000 / (count * count).max(900);
+    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, moves);
+    problem.height(&offsets)
+}
+
+/// Lives of all rows, by steps of the function.
+struct Lives {
+    /// First and last step of every row of every buffer.
+    rows: Vec<Vec<Option<Interval>>>,
+    /// Rows that the ring of a buffer holds.
+    held: Vec<usize>,
+    steps: usize,
+}
+
+impl Lives {
+    fn new(graph: &Graph) -> Self {
+        let rows = graph.buffers.iter().map(|buffer| {
+            let input = buffer.first.is_none();
+            vec![input.then_some([0, 0]); buffer.rows]
+        });
+        let held = graph.buffers.iter().map(|buffer| buffer.rows).collect();
+        Self { rows: rows.collect(), held, steps: 0 }
+    }
+
+    /// Adds a run of stages.
+    fn run(&mut self, graph: &Graph, range: Range<usize>) {
+        let pulled = Pulled::of(graph, range.clone());
+        let (from, last) = (self.steps, self.steps + pulled.steps.len().saturating_sub(1));
+        self.steps += pulled.steps.len();
+        for (&index, found) in &pulled.buffers {
+            self.extend(index, found, from, last);
+            let buffer = &graph.buffers[index];
+            if buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end {
+                self.held[index] = found.held;
+            }
+        }
+        // The last run reads outputs, so to speak.
+        for (index, buffer) in graph.buffers.iter().enumerate() {
+            if buffer.last >= graph.nodes.len() {
+                self.rows[index].iter_mut().flatten().for_each(|life| life[1] = last);
+            }
+        }
+    }
+
+    fn extend(&mut self, index: usize, found: &Rows, from: usize, last: usize) {
+        for (life, (made, read)) in self.rows[index].iter_mut().zip(found.made.iter().zip(&found.read)) {
+            let first = from + made.unwrap_or(0);
+            let life = life.get_or_insert([first, first]);
+            life[1] = life[1].max(read.map_or(last, |read| from + read));
+        }
+    }
+
+    fn items(&self, graph: &Graph) -> Vec<Item> {
+        let item = |(index, rows): (usize, &Vec<Option<Interval>>)| {
+            let (buffer, held) = (&graph.buffers[index], self.held[index]);
+            let together = if held < buffer.rows { 1 } else { buffer.rows.div_ceil(MAX_SLOTS) };
+            let count = held.div_ceil(together);
+            let mut slots: Vec<Vec<Interval>> = vec![Vec::new(); count];
+            for (row, life) in rows.iter().enumerate() {
+                slots[row / together % count].extend(life);
+            }
+            Item {
+                bytes: held * buffer.row_bytes,
+                align: 4,
+                slot_bytes: together * buffer.row_bytes,
+                slots: slots.into_iter().map(merged).collect(),
+            }
+        };
+        self.rows.iter().enumerate().map(item).collect()
+    }
+
+    /// The greatest number of bytes that live at a step.
+    fn peak_bytes(&self, graph: &Graph) -> usize {
+        let mut changes = vec![0i64; self.steps + 2];
+        for (rows, buffer) in self.rows.iter().zip(&graph.buffers) {
+            for &[first, last] in rows.iter().flatten() {
+                changes[first] += buffer.row_bytes as i64;
+                changes[last + 1] -= buffer.row_bytes as i64;
+            }
+        }
+        let mut sum = 0;
+        let sums = changes.iter().map(|change| {
+            sum += change;
+            usize::try_from(sum).unwrap_or(0)
+        });
+        sums.max().unwrap_or(0)
+    }
+}
