@@ -68,7 +68,9 @@ impl RowNeed {
                 let first = (row as i64).saturating_mul(*stride as i64).saturating_sub(*before);
                 clip(first)..clip(first.saturating_add(*extent as i64))
             }
-            RowNeed::Spans { spans, .. } => spans.get(row).map_or(0..0, |&[first, end]| first..end.max(first)),
+            RowNeed::Spans { spans, .. } => {
+                spans.get(row).map_or(0..0, |&[first, end]| first..end.max(first))
+            }
         }
     }
 }

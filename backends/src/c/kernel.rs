@@ -656,6 +656,7 @@ mod tests {
     %x = loop.buffer {live = [0, 0], place = #loop.place<"sram", 0, 1>, role = "input"} : memref<1xi8>
     %y = loop.buffer {live = [0, 0], place = #loop.place<"sram", 4, 1>, role = "output"} : memref<1xi8>
     loop.kernel %y, %x {layer = "nn.arg_min", writes = 1} do {
+    ^(%row: i32):
       %0 = loop.const {value = 0} : i32
       %1 = loop.load %x, %0 : i32
       %2 = loop.add %1, %1 : i32
@@ -671,7 +672,7 @@ mod tests {
         let kernel = function.walk().into_iter().find(|&op| function.ops[op].kind.name() == "loop.kernel");
         let names = Names::new("dead", &module);
         let printer = KernelPrinter::new(function, &names, kernel.expect("the kernel"));
-        let body = printer.print().expect("it prints").body;
+        let body = printer.print(true).expect("it prints").body;
         assert!(body.contains("out0[0] = ") && !body.contains("in0") && !body.contains("v0"), "{body}");
     }
 }

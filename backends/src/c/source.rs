@@ -101,7 +101,11 @@ fn cascade_function(function: &Function, names: &Names, program: &Program, part:
     for index in part.kernels.clone().filter(|&index| rows(index) > 1) {
         let _ = writeln!(out, "    int32_t row_{index:02} = 0;");
     }
-    let _ = write!(out, "    for (size_t i = 0; i < {}; i++) {{\n        switch (steps[i]) {{\n", part.steps.len());
+    let _ = write!(
+        out,
+        "    for (size_t i = 0; i < {}; i++) {{\n        switch (steps[i]) {{\n",
+        part.steps.len()
+    );
     for index in part.kernels.clone() {
         let row = if rows(index) > 1 { format!(", row_{index:02}++") } else { String::new() };
         // The last case has no number, so that every value of the table has a case.

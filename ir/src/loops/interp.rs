@@ -226,7 +226,11 @@ impl<'m> Machine<'m> {
             let size = memory.element.size_bytes();
             let bytes = base + first * size..base + (first + count) * size;
             // Which rows lie in a ring that is claimed as a whole is not known.
-            let place = if memory.held < memory.rows { usize::MAX } else { first * memory.rows / memory.count.max(1) };
+            let place = if memory.held < memory.rows {
+                usize::MAX
+            } else {
+                first * memory.rows / memory.count.max(1)
+            };
             let row = memory.made.unwrap_or(place);
             self.owners[bytes.clone()].fill(number);
             self.written_rows[bytes].fill(row as u32);

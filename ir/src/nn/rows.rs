@@ -23,14 +23,16 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         Some(needs)
     };
     match op {
-        NnOp::Conv2d(op) => {
-            first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))
-        }
+        NnOp::Conv2d(op) => first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad)),
         NnOp::DepthwiseConv2d(op) => {
             first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))
         }
-        NnOp::AvgPool2d(op) => first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad)),
-        NnOp::MaxPool2d(op) => first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad)),
+        NnOp::AvgPool2d(op) => {
+            first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad))
+        }
+        NnOp::MaxPool2d(op) => {
+            first(window(operands, op.kernel.map(|k| k as usize), op.stride, [1, 1], op.pad))
+        }
         NnOp::TransposeConv2d(op) => {
             let taps = operands.get(1)?.shape.nhwc()?[1];
             first(meeting(operands, rows, taps, op.stride[0] as usize, op.pad[0] as usize))

@@ -75,12 +75,17 @@ fn make_row<'t>(
     let single: Vec<TensorType> = results.iter().map(|ty| of_rows(ty, 1)).collect();
     match at_row(kind, &stage.needs, row) {
         Some(kind) => {
-            let cut: Vec<Tensor> = operands.iter().zip(&stage.needs).map(|(x, need)| cut(x, need, row)).collect();
+            let cut: Vec<Tensor> =
+                operands.iter().zip(&stage.needs).map(|(x, need)| cut(x, need, row)).collect();
             kind.semantics().evaluate(&cut.iter().collect::<Vec<_>>(), &single.iter().collect::<Vec<_>>())
         }
         None => {
             let whole = kind.semantics().evaluate(&operands, &results)?;
-            whole.iter().zip(&single).map(|(x, ty)| Ok(Tensor::new(ty.clone(), rows_of(x, row..row + 1))?)).collect()
+            whole
+                .iter()
+                .zip(&single)
+                .map(|(x, ty)| Ok(Tensor::new(ty.clone(), rows_of(x, row..row + 1))?))
+                .collect()
         }
     }
 }

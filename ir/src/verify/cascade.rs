@@ -41,7 +41,11 @@ fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Re
     for (index, (stage, &held)) in stages.iter().zip(&cascade.held).enumerate() {
         if held == 0 || held > stage.rows {
             let rows = stage.rows;
-            report.at(function, op, format!("expected operation {index} to hold 1 to {rows} rows, got {held}"));
+            report.at(
+                function,
+                op,
+                format!("expected operation {index} to hold 1 to {rows} rows, got {held}"),
+            );
         }
     }
     // tile.cascade C3
@@ -72,9 +76,10 @@ fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Re
 
 /// Which stage makes a value.
 fn makers(function: &Function, stages: &[Stage]) -> HashMap<Value, usize> {
-    let results = stages.iter().enumerate().flat_map(|(index, stage)| {
-        function.ops[stage.op].results.iter().map(move |&result| (result, index))
-    });
+    let results = stages
+        .iter()
+        .enumerate()
+        .flat_map(|(index, stage)| function.ops[stage.op].results.iter().map(move |&result| (result, index)));
     results.collect()
 }
 
@@ -86,9 +91,12 @@ fn check_windows(function: &Function, op: Op, cascade: &Cascade, stages: &[Stage
         let stage = &stages[index];
         for (operand, need) in function.ops[stage.op].operands.iter().zip(&stage.needs) {
             let Some(&maker) = makers.get(operand) else { continue };
-            // A need of another number of rows is one of all of them.
+            // Rows of what is made at once, or counted otherwise, are needed all or none.
             let rows = stages[maker].rows;
-            let span = if need.rows() == rows { need.span(row) } else { 0..rows };
+            let span = match need.span(row) {
+                span if span.is_empty() || need.rows() == rows => span,
+                _ => 0..rows,
+            };
             let held = made[maker].saturating_sub(cascade.held[maker])..made[maker];
             if !span.is_empty() && (span.start < held.start || span.end > held.end) {
                 let message = format!(

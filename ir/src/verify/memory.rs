@@ -137,7 +137,8 @@ impl<'c> Checker<'c> {
                 [value] => value,
                 _ => continue,
             };
-            let (Some(head), Some(memref)) = (buffer_of(function, value), function.ty(value).as_memref()) else {
+            let (Some(head), Some(memref)) = (buffer_of(function, value), function.ty(value).as_memref())
+            else {
                 continue;
             };
             let name = self.name(value);
@@ -172,8 +173,14 @@ impl<'c> Checker<'c> {
     fn check_lives(&mut self, buffers: &[Placed<'c>]) {
         let mut real: BTreeMap<Value, [usize; 2]> = BTreeMap::new();
         for (time, step) in self.program.steps.iter().enumerate() {
-            for &value in &self.function.ops[self.program.kernels[step.kernel]].operands {
-                real.entry(value).or_insert([time, time])[1] = time;
+            let head = self.program.head(self.function, step.kernel);
+            for (i, &value) in
+                self.function.ops[self.program.kernels[step.kernel]].operands.iter().enumerate()
+            {
+                let reads = |read| !head.need(read).span(step.row).is_empty();
+                if i.checked_sub(head.writes).is_none_or(reads) {
+                    real.entry(value).or_insert([time, time])[1] = time;
+                }
             }
         }
         let end = self.program.steps.len().saturating_sub(1);
@@ -189,7 +196,8 @@ impl<'c> Checker<'c> {
             if buffer.head.live.is_none_or(|[from, to]| from > first || to < last) {
                 let found = buffer.head.live.map_or("no life".to_owned(), |[a, b]| format!("[{a}, {b}]"));
                 let name = self.name(buffer.value);
-                let message = format!("expected the life of buffer {name} to cover [{first}, {last}], got {found}");
+                let message =
+                    format!("expected the life of buffer {name} to cover [{first}, {last}], got {found}");
                 self.error(buffer.op, message);
             }
         }
@@ -209,8 +217,11 @@ impl<'c> Checker<'c> {
             let step = self.program.steps[time];
             let op = self.program.kernels[step.kernel];
             let head = self.program.head(self.function, step.kernel);
-            let operands: Vec<usize> =
-                self.function.ops[op].operands.iter().filter_map(|value| by_value.get(value).copied()).collect();
+            let operands: Vec<usize> = self.function.ops[op]
+                .operands
+                .iter()
+                .filter_map(|value| by_value.get(value).copied())
+                .collect();
             let (writes, reads) = operands.split_at(head.writes.min(operands.len()));
             for (position, &index) in reads.iter().enumerate() {
                 let need = head.need(position);
@@ -241,7 +252,8 @@ impl<'c> Checker<'c> {
                 if let Some(found) = arena.read(index, row, self.program.steps.len()) {
                     let name = self.name(buffer.value);
                     let found = self.holds(found, buffers);
-                    let message = format!("expected output {name} to hold its row {row} at the end, got {found}");
+                    let message =
+                        format!("expected output {name} to hold its row {row} at the end, got {found}");
                     self.error(buffer.op, message);
                 }
             }

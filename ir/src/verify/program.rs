@@ -32,7 +32,7 @@ fn check_buffer(function: &Function, op: Op, buffer: &Buffer, report: &mut Repor
     let elements = function.ty(function.ops[op].results[0]).as_memref().map_or(0, |ty| ty.shape.elements());
     // loop.buffer C1
     let slots = buffer.held.unwrap_or(buffer.rows);
-    if slots == 0 || elements % slots != 0 || buffer.rows > MAX_ROWS {
+    if slots == 0 || !elements.is_multiple_of(slots) || buffer.rows > MAX_ROWS {
         report.at(function, op, format!("expected {slots} rows of one size, got {elements} elements"));
     }
     // loop.buffer C2
@@ -118,8 +118,10 @@ fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Re
     for (index, (&kernel, found)) in kernels.iter().zip(found).enumerate() {
         let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
         if head.rows != found {
-            let message =
-                format!("expected the schedule to name kernel {index} for its {} rows, got {found}", head.rows);
+            let message = format!(
+                "expected the schedule to name kernel {index} for its {} rows, got {found}",
+                head.rows
+            );
             report.at(function, op, message);
         }
     }

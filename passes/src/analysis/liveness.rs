@@ -83,7 +83,13 @@ impl Liveness {
         let mut recorder = Recorder::new(function);
         for (time, step) in program.steps.iter().enumerate() {
             let head = program.head(function, step.kernel);
-            recorder.step(time, step.kernel, step.row, head, &function.ops[program.kernels[step.kernel]].operands);
+            recorder.step(
+                time,
+                step.kernel,
+                step.row,
+                head,
+                &function.ops[program.kernels[step.kernel]].operands,
+            );
         }
         let end = [program.kernels.len().saturating_sub(1), program.steps.len().saturating_sub(1)];
         let buffers = recorder.finish(end);
@@ -167,8 +173,12 @@ impl Liveness {
                 .map(|(slot, _)| buffer.bytes_of(slot))
                 .sum()
         };
-        let mut found: Vec<(&BufferLife, usize)> =
-            self.buffers.iter().map(|buffer| (buffer, live(buffer))).filter(|&(_, bytes)| bytes > 0).collect();
+        let mut found: Vec<(&BufferLife, usize)> = self
+            .buffers
+            .iter()
+            .map(|buffer| (buffer, live(buffer)))
+            .filter(|&(_, bytes)| bytes > 0)
+            .collect();
         found.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
         found
     }

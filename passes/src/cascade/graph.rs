@@ -152,9 +152,11 @@ impl<'f> Building<'f> {
                         self.homes.insert(data.results[0], (buffer, false));
                         vec![buffer]
                     }
-                    None => {
-                        data.results.iter().map(|&result| self.define(result, Some(index))).collect::<Option<_>>()?
-                    }
+                    None => data
+                        .results
+                        .iter()
+                        .map(|&result| self.define(result, Some(index)))
+                        .collect::<Option<_>>()?,
                 };
                 self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads });
             }
@@ -174,7 +176,8 @@ impl<'f> Building<'f> {
         let fits = |(&operand, need): (&Value, &RowNeed)| {
             let &(buffer, reshaped) = self.homes.get(&operand)?;
             let ty = self.ty(operand)?;
-            let same_size = ty.shape == result.shape && ty.storage().size_bytes() == result.storage().size_bytes();
+            let same_size =
+                ty.shape == result.shape && ty.storage().size_bytes() == result.storage().size_bytes();
             let own = self.graph.buffers[buffer].first.is_some() && !reshaped;
             let rows = need.rows() == stage.rows || stage.rows == 1;
             (same_size && own && rows && self.uses.get(&operand) == Some(&1)).then_some(buffer)

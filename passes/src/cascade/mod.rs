@@ -101,7 +101,8 @@ impl Cascade {
             Cuts::Given(cuts) => {
                 let count = graph.nodes.len();
                 if let Some(cut) = cuts.iter().find(|&&cut| cut == 0 || cut >= count) {
-                    let message = format!("expected cuts between 1 and {}, got {cut}", count.saturating_sub(1));
+                    let message =
+                        format!("expected cuts between 1 and {}, got {cut}", count.saturating_sub(1));
                     return Err(Diagnostic::error(message).category(Category::Usage).into());
                 }
                 Ok(cuts.iter().copied().chain([count]).collect())
@@ -180,5 +181,6 @@ fn place(function: &mut Function, cascade: Op, inner: &[Op]) {
         }
     }
     let block = &mut function.blocks[function.body];
-    block.ops = before.into_iter().chain([cascade]).chain(after).chain(ops[last + 1..].iter().copied()).collect();
+    block.ops =
+        before.into_iter().chain([cascade]).chain(after).chain(ops[last + 1..].iter().copied()).collect();
 }

@@ -31,7 +31,8 @@ pub struct Pulled {
 impl Pulled {
     /// The schedule and windows of stages `range` of a graph.
     pub fn of(graph: &Graph, range: Range<usize>) -> Self {
-        let mut puller = Puller { graph, range: range.clone(), made: vec![0; range.len()], steps: Vec::new() };
+        let mut puller =
+            Puller { graph, range: range.clone(), made: vec![0; range.len()], steps: Vec::new() };
         for stage in range.clone().rev() {
             let escapes = graph.nodes[stage].writes.iter().any(|&b| graph.buffers[b].last >= range.end);
             if escapes || stage + 1 == range.end {

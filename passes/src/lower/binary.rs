@@ -7,7 +7,7 @@ use super::LowerOp;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::{finish, rescale};
-use super::rows::{Axis, collapse, nest};
+use super::rows::{Axis, RowMap, collapse, nest, to_i32};
 use super::unary::lower_table;
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
@@ -39,11 +39,16 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, V
     }
     let (lhs, rhs, output) = (kernel.source(0), kernel.source(1), kernel.target(0));
     let starts = match row {
-        Some(row) => [
-            kernel.same_row_start(0, lhs, row),
-            kernel.same_row_start(1, rhs, row),
-            output.start(&mut kernel.b, row),
-        ],
+        Some(row) => {
+            let b = &mut kernel.b;
+            // An operand without rows of its own may still have an element for each row, or none.
+            let mut operand = |map: RowMap, steps: &[usize]| match map.held {
+                Some(_) => map.start(b, row),
+                None => b.mul_const(row, to_i32(steps[1])),
+            };
+            let (lhs, rhs) = (operand(lhs, &steps[0]), operand(rhs, &steps[1]));
+            [lhs, rhs, output.start(b, row)]
+        }
         None => [kernel.b.i32(0); 3],
     };
     nest(&mut kernel.b, &axes, &starts, &mut |b, offsets| {

@@ -260,7 +260,16 @@ impl Emitter {
                 let column = b.add(row_column, skipped);
                 let taps = b.sub(x.end, x.first);
                 let length = b.mul_const(taps, to_i32(depth));
-                return self.filter.run(b, self.input.map.memory, &inputs, offset, column, length, channels, sums);
+                return self.filter.run(
+                    b,
+                    self.input.map.memory,
+                    &inputs,
+                    offset,
+                    column,
+                    length,
+                    channels,
+                    sums,
+                );
             }
             b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
                 let across = b.mul_const(kx, to_i32(window_x.dilation));

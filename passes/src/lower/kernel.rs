@@ -156,15 +156,6 @@ impl<'k> Kernel<'k> {
         RowMap { memory, elements, held }
     }
 
-    /// Where operand `index` begins for the row that is made: its row of the same number, or its first element if the
-    /// row needs all of it.
-    pub fn same_row_start(&mut self, index: usize, map: RowMap, row: Value) -> Value {
-        match self.needs.as_ref().and_then(|needs| needs.get(index)) {
-            None | Some(RowNeed::Whole) => self.b.i32(0),
-            Some(_) => map.start(&mut self.b, row),
-        }
-    }
-
     /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the
     /// kernel makes all its results at once.
     pub fn for_image_rows(&mut self, mut make: impl FnMut(&mut Builder<'_>, ImageRow)) {
@@ -184,7 +175,8 @@ impl<'k> Kernel<'k> {
 
     /// Working memory that the body needs while it makes a row; its contents are lost between two rows.
     pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
-        let kind = l::Buffer { role: l::Role::Scratch, index: 0, rows: 1, held: None, live: None, place: None };
+        let kind =
+            l::Buffer { role: l::Role::Scratch, index: 0, rows: 1, held: None, live: None, place: None };
         let ty = MemRefType { shape: [count].into(), element };
         let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
         self.writes.push(buffer);
@@ -277,7 +269,8 @@ impl<'k> Kernel<'k> {
         let Some(needs) = &self.needs else { return RowNeed::Whole };
         let operands = &self.source.ops[self.op].operands;
         let reads = |operand: &Value| self.homes.get(operand) == Some(&Home::Buffer(buffer));
-        let mut found = operands.iter().zip(needs).filter(|(operand, _)| reads(operand)).map(|(_, need)| need);
+        let mut found =
+            operands.iter().zip(needs).filter(|(operand, _)| reads(operand)).map(|(_, need)| need);
         match found.next() {
             // A buffer that is read in two ways is needed whole.
             Some(need) if found.all(|other| other == need) => need.clone(),
@@ -320,7 +313,8 @@ impl<'k> Kernel<'k> {
 fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
     let data = &function.ops[op];
     let OpKind::Nn(kind) = &data.kind else { return None };
-    let types = |values: &[Value]| values.iter().map(|&value| tensor_type(function, value)).collect::<Vec<_>>();
+    let types =
+        |values: &[Value]| values.iter().map(|&value| tensor_type(function, value)).collect::<Vec<_>>();
     row_needs(kind, &types(&data.operands), &types(&data.results))
 }
 

@@ -165,7 +165,7 @@ fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
             Axis { count: outer, steps: vec![size as i64, total as i64] },
             Axis { count: size, steps: vec![1, 1] },
         ];
-        let bases = row.map(|row| [kernel.same_row_start(operand, source, row), target.start(&mut kernel.b, row)]);
+        let bases = row.map(|row| [source.start(&mut kernel.b, row), target.start(&mut kernel.b, row)]);
         copy_from(&mut kernel.b, axes, source.memory, target.memory, [0, start], bases);
         start += size as i64;
     }
@@ -192,7 +192,7 @@ fn cut(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
             Axis { count: outer, steps: vec![total as i64, size as i64] },
             Axis { count: size, steps: vec![1, 1] },
         ];
-        let bases = row.map(|row| [kernel.same_row_start(0, source, row), target.start(&mut kernel.b, row)]);
+        let bases = row.map(|row| [source.start(&mut kernel.b, row), target.start(&mut kernel.b, row)]);
         copy_from(&mut kernel.b, axes, source.memory, target.memory, [start, 0], bases);
         start += size as i64;
     }

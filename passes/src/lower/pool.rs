@@ -63,11 +63,8 @@ impl Pool {
         let row_start = b.add(place.output_base, row_start);
         for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
             let window = &self.windows.x;
-            let x = if at_border {
-                Taps::inside(b, window, position)
-            } else {
-                Taps::all(b, window, position)
-            };
+            let x =
+                if at_border { Taps::inside(b, window, position) } else { Taps::all(b, window, position) };
             let (height, width) = (b.sub(y.end, y.first), b.sub(x.end, x.first));
             let taps = b.mul(height, width);
             let pixel = b.mul_const(position, to_i32(self.channels));

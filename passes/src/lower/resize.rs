@@ -79,7 +79,13 @@ struct At {
 }
 
 impl Samples {
-    fn fixed(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, offset: OffsetOf<'_>) -> Self {
+    fn fixed(
+        kernel: &mut Kernel<'_>,
+        op: &ResizeBilinear,
+        input: usize,
+        output: usize,
+        offset: OffsetOf<'_>,
+    ) -> Self {
         let samples: Vec<_> = (0..output)
             .map(|i| fixed_sample(i, input, output, op.align_corners, op.half_pixel_centers))
             .collect();
@@ -90,7 +96,13 @@ impl Samples {
         }
     }
 
-    fn real(kernel: &mut Kernel<'_>, op: &ResizeBilinear, input: usize, output: usize, offset: OffsetOf<'_>) -> Self {
+    fn real(
+        kernel: &mut Kernel<'_>,
+        op: &ResizeBilinear,
+        input: usize,
+        output: usize,
+        offset: OffsetOf<'_>,
+    ) -> Self {
         let samples: Vec<_> = (0..output)
             .map(|i| real_sample(i, input, output, op.align_corners, op.half_pixel_centers))
             .collect();

@@ -83,7 +83,7 @@ pub fn for_elements(
         });
     };
     if let Some(row) = kernel.row() {
-        let from = kernel.same_row_start(operand, source, row);
+        let from = source.start(&mut kernel.b, row);
         let to = target.start(&mut kernel.b, row);
         return elements(&mut kernel.b, from, to, target.elements);
     }

@@ -57,7 +57,11 @@ impl Taps {
 
     /// The taps of output `index` that lie inside of the input, without computing what is the same for all outputs.
     pub fn clipped(b: &mut Builder<'_>, window: &Window, index: Value) -> Self {
-        if Interior::of(window).is_all() { Self::all(b, window, index) } else { Self::inside(b, window, index) }
+        if Interior::of(window).is_all() {
+            Self::all(b, window, index)
+        } else {
+            Self::inside(b, window, index)
+        }
     }
 
     /// The taps of output `index` that lie inside of the input.

@@ -183,7 +183,8 @@ impl Groups {
             let alike = (written.bytes, written.slots.len()) == (read.bytes, read.slots.len());
             let root = root(&head, pair.read);
             // A buffer gets the bytes of one other. In a ring, the next row may come before the last one has gone.
-            let fits = lives[root].iter().zip(&written.slots).all(|(before, after)| hands_over(before, after));
+            let fits =
+                lives[root].iter().zip(&written.slots).all(|(before, after)| hands_over(before, after));
             if alike && fits && head[pair.written] == pair.written {
                 head[pair.written] = root;
                 for (slot, more) in lives[root].iter_mut().zip(&written.slots) {
@@ -219,7 +220,8 @@ fn assign(function: &mut Function, liveness: &Liveness, offsets: &[usize], regio
 
 fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budget: u64) -> Diagnostic {
     let step = liveness.peak_step();
-    let at = liveness.program.steps.get(step).map(|step| (step.kernel, liveness.program.kernels[step.kernel]));
+    let at =
+        liveness.program.steps.get(step).map(|step| (step.kernel, liveness.program.kernels[step.kernel]));
     let (layer, origin) = at.map_or(("the function".to_owned(), Default::default()), |(index, op)| {
         let layer = format!("kernel {index}, '{}'", liveness.program.head(function, index).layer);
         (layer, function.ops[op].origin.clone())

@@ -112,7 +112,8 @@ impl Problem {
         let mut taken: Vec<[i64; 2]> = Vec::new();
         for conflict in &self.conflicts[i] {
             let Some(start) = placed[conflict.with] else { continue };
-            taken.extend(conflict.distances.iter().map(|range| range.map(|distance| distance + start as i64)));
+            taken
+                .extend(conflict.distances.iter().map(|range| range.map(|distance| distance + start as i64)));
         }
         taken.sort_unstable();
         let mut offset = floor.next_multiple_of(align);
@@ -214,9 +215,8 @@ fn sections(items: &[Item], may_share: &impl Fn(usize, usize) -> bool) -> Vec<Se
 
 fn section(items: &[Item], step: usize, may_share: &impl Fn(usize, usize) -> bool) -> Section {
     let live_bytes = |item: &Item| {
-        let slots = (0..item.slots.len()).filter(|&slot| {
-            item.slots[slot].iter().any(|life| life[0] <= step && step <= life[1])
-        });
+        let slots = (0..item.slots.len())
+            .filter(|&slot| item.slots[slot].iter().any(|life| life[0] <= step && step <= life[1]));
         slots.map(|slot| item.bytes_of(slot)).map(|(first, last)| (last + 1 - first) as usize).sum::<usize>()
     };
     let live: Vec<(usize, usize)> = items
@@ -259,7 +259,11 @@ mod tests {
             .map(|_| {
                 let first = random.below(6);
                 let last = first + random.below(3);
-                if random.below(3) == 0 { vec![[first, last], [last + 2, last + 3]] } else { vec![[first, last]] }
+                if random.below(3) == 0 {
+                    vec![[first, last], [last + 2, last + 3]]
+                } else {
+                    vec![[first, last]]
+                }
             })
             .collect();
         let slot_bytes = 1 + random.below(4);
@@ -285,7 +289,7 @@ mod tests {
     /// Whether no two slots in use share a byte, unless the pair starts at one byte and hands its bytes over.
     fn is_valid(problem: &Problem, offsets: &[usize], share: impl Fn(usize, usize) -> bool) -> bool {
         (0..problem.items.len()).all(|i| {
-            offsets[i] % problem.items[i].align == 0
+            offsets[i].is_multiple_of(problem.items[i].align)
                 && (0..i).all(|j| is_apart(problem, [i, j], [offsets[i], offsets[j]], share(i, j)))
         })
     }
@@ -298,7 +302,8 @@ mod tests {
         };
         (0..a.slots.len()).all(|p| {
             (0..b.slots.len()).all(|q| {
-                let ((first, last), (other_first, other_last)) = (byte(a, p, offsets[0]), byte(b, q, offsets[1]));
+                let ((first, last), (other_first, other_last)) =
+                    (byte(a, p, offsets[0]), byte(b, q, offsets[1]));
                 let together = a.slots[p].iter().any(|x| {
                     b.slots[q].iter().any(|y| {
                         let meet = x[0] <= y[1] && y[0] <= x[1];
