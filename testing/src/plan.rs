@@ -25,6 +25,7 @@ pub fn overlaps_are_refused(
     let mut pairs: Vec<(usize, usize)> = (0..buffers.len())
         .flat_map(|i| (0..buffers.len()).map(move |j| (i, j)))
         .filter(|&(i, j)| i != j && buffers[i].kernels[0] != buffers[j].kernels[0])
+        .filter(|&(i, j)| !liveness.in_place.iter().any(|p| [(i, j), (j, i)].contains(&(p.written, p.read))))
         .collect();
     let mut refused = 0;
     while refused < count && !pairs.is_empty() {
