@@ -55,6 +55,8 @@ pub enum Emit {
     Mcir,
     /// The same in MLIR's generic form, for mlir-opt --allow-unregistered-dialect.
     Mlir,
+    /// The arena over time as a picture, with its peak: NAME_memory.svg.
+    Svg,
 }
 
 /// Type of the model's inputs and outputs.
@@ -166,7 +168,7 @@ pub struct CompileArgs {
     /// What to write; may be given several times.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "c")]
     pub emit: Vec<Emit>,
-    /// Folder for the output (a file or `-` for --emit=mcir or mlir alone); ./NAME by default.
+    /// Folder for the output (a file or `-` for --emit=mcir, mlir or svg alone); ./NAME by default.
     #[arg(short, long, value_name = "DIR|FILE|-")]
     pub output: Option<PathBuf>,
     /// Write NAME_report.json beside the output.

@@ -1,4 +1,5 @@
-//! `docs/dialects.md` and `docs/passes.md` are generated from the op tables and the passes' heads.
+//! `docs/dialects.md` and `docs/passes.md` are generated from the op tables and the passes' heads, the picture of the
+//! example network's memory from its plan.
 //! `BLESS=1 cargo test --test generated_docs` rewrites them.
 
 use mcunet_ir::OpKind;
@@ -34,4 +35,15 @@ fn the_dialect_reference_is_up_to_date() {
 #[test]
 fn the_pass_reference_is_up_to_date() {
     check("passes.md", &Registry::builtin().reference());
+}
+
+#[test]
+fn the_memory_map_of_the_example_is_up_to_date() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models/digits/digits.tflite");
+    let args = [model.into_os_string(), "--emit=svg".into(), "-o".into(), "-".into()];
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut io = mcunetc::Io { stdin: &mut &b""[..], stdout: &mut stdout, stderr: &mut stderr, color: false };
+    let status = mcunetc::run(&args, &mut io);
+    assert_eq!(status, 0, "{}", String::from_utf8_lossy(&stderr));
+    check("images/digits_memory.svg", &String::from_utf8(stdout).expect("a picture is text"));
 }

@@ -48,3 +48,10 @@ fn diagnostics_of_a_budget() {
     assert!(!std::path::Path::new("never-written").exists());
     insta::assert_snapshot!("budget", stderr);
 }
+
+#[test]
+fn memory_map_of_a_pool() {
+    let (status, stdout, stderr) = run(&["-", "--emit=svg", "-o", "-"], POOL);
+    assert_eq!(status, 0, "{stderr}");
+    insta::assert_snapshot!("pool_memory.svg", stdout);
+}

@@ -4,7 +4,7 @@ use crate::Io;
 use crate::cli::{CompileArgs, Emit, ReportFormat};
 use crate::files;
 use crate::report::layers::{LayerObserver, macs};
-use crate::report::{Report, weight_bytes};
+use crate::report::{Report, memory_map, weight_bytes};
 use crate::session::{self, Failure, usage};
 use crate::tensors::{RandomTensors, port_type};
 use mcunet_backends::c::C;
@@ -119,6 +119,12 @@ fn outputs(
                 let extension = if generic { "mlir" } else { "mcir" };
                 files.push((format!("{name}.{extension}"), print(&compiled.module, &options).into_bytes()));
             }
+            Emit::Svg => {
+                check_planned(&compiled.module, "a memory map")?;
+                let function = compiled.module.functions.first();
+                let picture = function.map(|function| memory_map::draw(&compiled.module.name, function));
+                files.push((format!("{name}_memory.svg"), picture.unwrap_or_default().into_bytes()));
+            }
             // A project contains the sources.
             Emit::C if args.emit.contains(&Emit::Project) => {}
             Emit::C => files.extend(emit_c(compiled, target, false, Vec::new())?),
@@ -142,14 +148,20 @@ pub fn emit_c(
     project: bool,
     golden: Vec<GoldenVector>,
 ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    if compiled.module.stage != mcunet_ir::Stage::Planned {
-        let message =
-            format!("expected a planned module for C, got one of stage '{}'", compiled.module.stage.name());
-        return Err(usage(message).help("end the pipeline with lower,pack-weights,plan-memory").into());
-    }
+    check_planned(&compiled.module, "C")?;
     let verified = verify(&compiled.module)?;
     let options = EmitOptions { name: compiled.module.name.to_string(), core: target.core, project, golden };
     Ok(C.emit(verified, &options)?.files)
+}
+
+/// Some outputs say where things lie in memory.
+fn check_planned(module: &Module, output: &str) -> Result<(), Failure> {
+    if module.stage == mcunet_ir::Stage::Planned {
+        return Ok(());
+    }
+    let message =
+        format!("expected a planned module for {output}, got one of stage '{}'", module.stage.name());
+    Err(usage(message).help("end the pipeline with lower,pack-weights,plan-memory").into())
 }
 
 /// Random inputs of a model, one vector per sample.
@@ -182,20 +194,22 @@ enum Place {
 
 /// Where the output goes: a folder, or for a single text a file or standard output.
 fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
-    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir]) && args.report.is_none();
+    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg]) && args.report.is_none();
     let Some(path) = &args.output else { return Ok(Place::Folder(session::file_stem(name).into())) };
     if single && (path == Path::new("-") || path.extension().is_some()) {
         return Ok(Place::Single(path.clone()));
     }
     if path == Path::new("-") || names_a_text(path) {
         let message = format!("expected a folder for several files, got '{}'", path.display());
-        return Err(usage(message).help("only --emit=mcir or --emit=mlir alone fits one file").into());
+        return Err(usage(message)
+            .help("only --emit=mcir, --emit=mlir or --emit=svg alone fits one file")
+            .into());
     }
     Ok(Place::Folder(path.clone()))
 }
 
 /// Whether a path looks like one of the files that are written, so that nobody wants a folder of that name.
 fn names_a_text(path: &Path) -> bool {
-    let extensions = ["c", "h", "mcir", "mlir", "json", "tflite"];
+    let extensions = ["c", "h", "mcir", "mlir", "json", "svg", "tflite"];
     path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
 }

@@ -84,7 +84,7 @@ fn layer(function: &Function, op: Op, kind: &NnOp, index: usize) -> Layer {
 }
 
 /// The origin without the file's name, which is the same for all layers.
-fn origin(origin: &Origin) -> String {
+pub fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Model { operator, name, .. } => format!("{operator} {name}"),
         Origin::Fused(parts) => {

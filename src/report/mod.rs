@@ -1,12 +1,16 @@
 //! The report: figures of a compiled model, all computed from the lowered program.
 
 pub mod layers;
+pub mod memory;
+pub mod memory_map;
 
 use layers::Layer;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::module::{Function, Module, OpKind};
+use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
+use memory::{CascadeSpan, Peak};
 use serde::Serialize;
 
 /// A memory region and what of it is used.
@@ -31,6 +35,8 @@ pub struct Report {
     pub arena_bytes: usize,
     /// No plan of these buffers in this order can be smaller.
     pub arena_lower_bound_bytes: usize,
+    /// What the plan needs above it.
+    pub arena_distance_to_bound_bytes: usize,
     /// The largest sum of live tensors, without in-place.
     pub max_live_bytes: usize,
     /// Bytes that live from one invocation to the next.
@@ -49,6 +55,10 @@ pub struct Report {
     pub mac_factor: f64,
     /// Layers in order of execution.
     pub layers: Vec<Layer>,
+    /// Where most bytes live, and what they are; null if nothing runs.
+    pub peak: Option<Peak>,
+    /// Layers that run row by row in turns.
+    pub cascades: Vec<CascadeSpan>,
     /// Memory regions.
     pub regions: Vec<Region>,
     /// What the user should know.
@@ -62,6 +72,8 @@ impl Report {
         if let Some(function) = module.functions.first() {
             layers::measure(function, &mut layers);
         }
+        let function = module.functions.first();
+        let liveness = function.map(Liveness::of).unwrap_or_default();
         let effective_macs: u64 = layers.iter().map(|layer| layer.macs).sum();
         let region = target.sram.first();
         Self {
@@ -69,6 +81,7 @@ impl Report {
             target: target.name.clone(),
             arena_bytes: memory.arena_bytes,
             arena_lower_bound_bytes: memory.lower_bound_bytes,
+            arena_distance_to_bound_bytes: memory.arena_bytes.saturating_sub(memory.lower_bound_bytes),
             max_live_bytes: memory.max_live_bytes,
             state_bytes: 0,
             stack_bytes: None,
@@ -78,6 +91,8 @@ impl Report {
             effective_macs,
             mac_factor: if imported_macs == 0 { 1.0 } else { effective_macs as f64 / imported_macs as f64 },
             layers,
+            peak: function.and_then(|function| Peak::of(function, &liveness)),
+            cascades: memory::cascades(&liveness),
             regions: vec![Region {
                 name: region.map_or("sram", |region| region.name.as_str()).to_owned(),
                 used_bytes: memory.arena_bytes,
@@ -98,9 +113,13 @@ impl Report {
     /// A few lines for the terminal.
     pub fn summary(&self) -> String {
         let Self { arena_bytes, arena_lower_bound_bytes, weight_bytes, macs, effective_macs, .. } = self;
+        let cascades = match self.cascades.len() {
+            0 => String::new(),
+            count => format!(", {}", memory_map::counted(count, "cascade")),
+        };
         format!(
             "arena {arena_bytes} B (lower bound {arena_lower_bound_bytes} B), constants {weight_bytes} B, \
-             {effective_macs} multiply-accumulates ({macs} in the model)\n"
+             {effective_macs} multiply-accumulates ({macs} in the model){cascades}\n"
         )
     }
 }
