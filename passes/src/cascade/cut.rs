@@ -16,10 +16,10 @@ const MAX_STAGES: usize = 200;
 /// runs or with long ones. The ends of the runs are given.
 pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     let mut found: Vec<Vec<usize>> = Vec::new();
-    for whole_rings in [true, false] {
-        let peaks = peaks(graph, whole_rings);
+    let peaks = peaks(graph);
+    for measure in [0, 1] {
         for short in [true, false] {
-            let ends = least_peak(&peaks, short);
+            let ends = least_peak(&peaks, measure, short);
             if !found.contains(&ends) {
                 found.push(ends);
             }
@@ -28,18 +28,18 @@ pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
-/// Peaks of the runs from every stage on, by length.
-fn peaks(graph: &Graph, whole_rings: bool) -> Vec<Vec<usize>> {
+/// Peaks of the runs from every stage on, by length, with rings counted whole and row by row.
+fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
         let ends = (start + 1..=count.min(start + MAX_STAGES))
             .take_while(|&end| end - start == 1 || !is_reshaped_inside(graph, &(start..end)));
-        ends.map(|end| peak_of(graph, &(start..end), whole_rings)).collect()
+        ends.map(|end| peaks_of(graph, &(start..end))).collect()
     };
     (0..count).map(from).collect()
 }
 
-fn least_peak(peaks: &[Vec<usize>], short: bool) -> Vec<usize> {
+fn least_peak(peaks: &[Vec<[usize; 2]>], measure: usize, short: bool) -> Vec<usize> {
     let count = peaks.len();
     let mut best = vec![usize::MAX; count + 1];
     let mut from = vec![0; count + 1];
@@ -47,7 +47,7 @@ fn least_peak(peaks: &[Vec<usize>], short: bool) -> Vec<usize> {
     for start in 0..count {
         for (length, peak) in peaks[start].iter().enumerate() {
             let end = start + length + 1;
-            let peak = best[start].max(*peak);
+            let peak = best[start].max(peak[measure]);
             if peak < best[end] || (short && peak == best[end]) {
                 (best[end], from[end]) = (peak, start);
             }
@@ -61,22 +61,15 @@ fn least_peak(peaks: &[Vec<usize>], short: bool) -> Vec<usize> {
     ends
 }
 
-/// Peak of a run, with the tensors that pass it by.
-fn peak_of(graph: &Graph, range: &Range<usize>, whole_rings: bool) -> usize {
-    Pulled::of(graph, range.clone()).peak_bytes(graph, range, whole_rings) + through_bytes(graph, range)
-}
-
-/// Bytes of the tensors that exist before and after a run and that it doesn't touch.
-fn through_bytes(graph: &Graph, range: &Range<usize>) -> usize {
-    let touched = |index: usize| {
-        graph.nodes[range.clone()]
-            .iter()
-            .any(|node| node.writes.contains(&index) || node.reads.iter().any(|read| read.buffer == index))
-    };
+/// Peaks of a run, with the tensors that pass it by.
+fn peaks_of(graph: &Graph, range: &Range<usize>) -> [usize; 2] {
+    let pulled = Pulled::of(graph, range.clone());
     let passes = graph.buffers.iter().enumerate().filter(|(index, buffer)| {
-        buffer.first.is_none_or(|first| first < range.start) && buffer.last >= range.end && !touched(*index)
+        let before = buffer.first.is_none_or(|first| first < range.start);
+        before && buffer.last >= range.end && !pulled.buffers.contains_key(index)
     });
-    passes.map(|(_, buffer)| buffer.bytes()).sum()
+    let through: usize = passes.map(|(_, buffer)| buffer.bytes()).sum();
+    [true, false].map(|whole_rings| pulled.peak_bytes(graph, range, whole_rings) + through)
 }
 
 /// Whether the last stage of a run sees a buffer through a reshape that a stage of the run makes.
@@ -84,4 +77,9 @@ fn is_reshaped_inside(graph: &Graph, range: &Range<usize>) -> bool {
     let Some(last) = range.clone().last() else { return false };
     let reads = graph.nodes[last].reads.iter();
     reads.filter(|read| read.reshaped).any(|read| graph.maker(read.buffer, range.start, last).is_some())
+}
+
+/// The first stage of a run that can't be in it, since a reshape lies between it and another stage of the run.
+pub fn unreachable_stage(graph: &Graph, range: Range<usize>) -> Option<usize> {
+    range.clone().find(|&stage| is_reshaped_inside(graph, &(range.start..stage + 1)))
 }

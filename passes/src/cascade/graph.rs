@@ -24,6 +24,8 @@ pub struct Buffer {
     pub first: Option<usize>,
     /// Last stage that reads it; the number of stages for outputs of the function.
     pub last: usize,
+    /// Stages that write it, in order: its maker, and those that overwrite it in place.
+    pub writers: Vec<usize>,
 }
 
 impl Buffer {
@@ -89,8 +91,8 @@ impl Graph {
 
     /// The latest stage before `stage` that writes a buffer, if it is not before `first`.
     pub fn maker(&self, buffer: usize, first: usize, stage: usize) -> Option<usize> {
-        let writes = |node: &usize| self.nodes[*node].writes.contains(&buffer);
-        (first.max(self.buffers[buffer].first?)..stage).rev().find(writes)
+        let writers = self.buffers[buffer].writers.iter().rev();
+        writers.copied().find(|&writer| writer < stage).filter(|&writer| writer >= first)
     }
 }
 
@@ -115,7 +117,8 @@ impl<'f> Building<'f> {
     fn define(&mut self, value: Value, first: Option<usize>) -> Option<usize> {
         let ty = self.ty(value)?;
         let rows = image_rows(&ty.shape).unwrap_or(1);
-        let buffer = Buffer { rows, row_bytes: ty.size_bytes() / rows, first, last: first.unwrap_or(0) };
+        let (last, writers) = (first.unwrap_or(0), Vec::new());
+        let buffer = Buffer { rows, row_bytes: ty.size_bytes() / rows, first, last, writers };
         self.graph.buffers.push(buffer);
         let index = self.graph.buffers.len() - 1;
         self.homes.insert(value, (index, false));
@@ -158,6 +161,9 @@ impl<'f> Building<'f> {
                         .map(|&result| self.define(result, Some(index)))
                         .collect::<Option<_>>()?,
                 };
+                for &buffer in &writes {
+                    self.graph.buffers[buffer].writers.push(index);
+                }
                 self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads });
             }
             OpKind::Tile(_) | OpKind::Loop(_) => return None,

@@ -105,7 +105,20 @@ impl Cascade {
                         format!("expected cuts between 1 and {}, got {cut}", count.saturating_sub(1));
                     return Err(Diagnostic::error(message).category(Category::Usage).into());
                 }
-                Ok(cuts.iter().copied().chain([count]).collect())
+                let ends: Vec<usize> = cuts.iter().copied().chain([count]).collect();
+                let mut start = 0;
+                for &end in &ends {
+                    if let Some(stage) = cut::unreachable_stage(graph, start..end) {
+                        let message = format!(
+                            "expected a cut before operation {stage}, which reads a reshaped result of one before it, \
+                             got operations {start} to {} together",
+                            end - 1
+                        );
+                        return Err(Diagnostic::error(message).category(Category::Usage).into());
+                    }
+                    start = end;
+                }
+                Ok(ends)
             }
         }
     }
