@@ -69,6 +69,15 @@ fn lowering_keeps_results() {
     check(100, properties::lowered_keeps_results);
 }
 
+#[test]
+fn cascades_keep_results() {
+    for_seeds(150, |seed| {
+        let (module, inputs) = random_module(seed);
+        properties::cascades_keep_results(&module, &inputs, &mut Random::seeded(seed))
+            .map_err(|error| format!("{error}\n{}", properties::text(&module)))
+    });
+}
+
 /// Every plan that is made passes the checker, which `after` runs; every broken one must not.
 #[test]
 fn broken_plans_are_refused() {

@@ -1,12 +1,15 @@
 //! What holds for every valid module. Each property takes a module and says what is wrong; the tests run them on seeds,
 //! the fuzz targets on a fuzzer's bytes.
 
+use crate::Random;
 use crate::compare::differences;
 use crate::compile::{LEVELS, after};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Module, Tensor};
+use mcunet_passes::cascade::cut::unreachable_stage;
+use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::target::Core;
 
 /// The text of a module with everything that is needed to repeat a failure.
@@ -85,4 +88,43 @@ pub fn lowered_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Cut at random, even where that is not best, cascades compute the same: as tensor operations on windows, and lowered and
+/// planned, where every read is checked to be of a row that the kernel may read.
+///
+/// # Errors
+/// The cuts, and the output that differs.
+pub fn cascades_keep_results(
+    module: &Module,
+    inputs: &[Tensor],
+    random: &mut Random<'_>,
+) -> Result<(), String> {
+    let expected = reference(module, inputs)?;
+    let Some(graph) = Graph::of(&module.functions[0]) else { return Ok(()) };
+    let cuts = random_cuts(&graph, random);
+    if cuts.is_empty() && graph.nodes.len() < 2 {
+        return Ok(());
+    }
+    let list: Vec<String> = cuts.iter().map(ToString::to_string).collect();
+    let cascade =
+        if cuts.is_empty() { "cascade".to_owned() } else { format!("cascade{{cuts={}}}", list.join(":")) };
+    let at = |error: String| format!("{cascade}: {error}");
+    let tiled = after(&cascade, module, Core::CortexM4).map_err(at)?;
+    computes(&tiled, inputs, &expected).map_err(at)?;
+    let planned = after("lower,pack-weights,plan-memory", &tiled, Core::CortexM4).map_err(at)?;
+    computes(&planned, inputs, &expected).map_err(at)
+}
+
+/// Few cuts, so that runs are long; where a reshape demands one, there is one.
+fn random_cuts(graph: &Graph, random: &mut Random<'_>) -> Vec<usize> {
+    let count = graph.nodes.len();
+    let (mut cuts, mut start) = (Vec::new(), 0);
+    for stage in 1..count {
+        if random.below(6) == 0 || unreachable_stage(graph, start..stage + 1).is_some() {
+            cuts.push(stage);
+            start = stage;
+        }
+    }
+    cuts
 }

@@ -1,6 +1,7 @@
 //! What a cascade computes: its operations, a row at a time, on tensors of which only windows exist.
 //!
-//! A row that is no longer held is filled with other data, so that an operation that reads it anyway gives wrong results.
+//! A row that is not made yet or no longer held is filled with other data, so that an operation that reads it anyway gives
+//! wrong results.
 
 use super::ops::Cascade;
 use super::{Stage, body_of};
@@ -28,17 +29,21 @@ pub fn evaluate(
     let (stages, yielded) =
         body_of(function, op).ok_or_else(|| unsupported("expected a cascade of tensor operations"))?;
     let mut inner: HashMap<Value, Tensor> = HashMap::new();
+    for &result in stages.iter().flat_map(|stage| &function.ops[stage.op].results) {
+        let ty = function.ty(result).as_tensor().ok_or_else(|| unsupported("expected tensors"))?;
+        let data = noise(&Data::zeros(ty.storage(), ty.elements()));
+        inner.insert(result, Tensor::new(ty.clone(), data)?);
+    }
     for (stage, row) in cascade.schedule.steps() {
         let held = cascade.held.get(stage).copied().unwrap_or(1);
         let stage = stages.get(stage).ok_or_else(|| unsupported("expected a schedule of the stages"))?;
         let made = make_row(function, stage, row, &|value| inner.get(&value).or_else(|| values.get(&value)))?;
         for (&result, rows) in function.ops[stage.op].results.iter().zip(made) {
-            let ty = function.ty(result).as_tensor().ok_or_else(|| unsupported("expected tensors"))?;
             if stage.rows == 1 {
                 inner.insert(result, rows);
                 continue;
             }
-            let tensor = inner.entry(result).or_insert_with(|| Tensor::zeros(ty.clone()));
+            let Some(tensor) = inner.get_mut(&result) else { continue };
             replace_row(tensor, row, &rows.data);
             if let Some(gone) = row.checked_sub(held) {
                 let noise = noise(&rows.data);
@@ -73,7 +78,7 @@ fn make_row<'t>(
         return kind.semantics().evaluate(&operands, &results);
     }
     let single: Vec<TensorType> = results.iter().map(|ty| of_rows(ty, 1)).collect();
-    match at_row(kind, &stage.needs, row) {
+    match at_row(kind, &operands, &stage.needs, row) {
         Some(kind) => {
             let cut: Vec<Tensor> =
                 operands.iter().zip(&stage.needs).map(|(x, need)| cut(x, need, row)).collect();
@@ -92,7 +97,7 @@ fn make_row<'t>(
 
 /// The operation that makes a single row from the rows it needs, with the padding that is left of its window; `None` if
 /// that is no operation of the same kind.
-fn at_row(op: &NnOp, needs: &[RowNeed], row: usize) -> Option<NnOp> {
+fn at_row(op: &NnOp, operands: &[&Tensor], needs: &[RowNeed], row: usize) -> Option<NnOp> {
     let pad = |pad: [u32; 4]| {
         let need = needs.first()?;
         let RowNeed::Window { stride, before, extent, rows } = *need else { return None };
@@ -107,9 +112,18 @@ fn at_row(op: &NnOp, needs: &[RowNeed], row: usize) -> Option<NnOp> {
         NnOp::AvgPool2d(op) => AvgPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::MaxPool2d(op) => MaxPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::Concat(_) | NnOp::Split(_) => op.clone(),
-        _ if op.spec().has(Trait::Elementwise) => op.clone(),
+        _ if op.spec().has(Trait::Elementwise) && operands.iter().zip(needs).all(is_cut_or_broadcast) => {
+            op.clone()
+        }
         _ => return None,
     })
+}
+
+/// Whether an elementwise operand is cut to the row, or has the same elements for every row.
+fn is_cut_or_broadcast((operand, need): (&&Tensor, &RowNeed)) -> bool {
+    let shape = &operand.ty.shape;
+    let rows = shape.rank().checked_sub(3).map_or(1, |axis| shape[axis]);
+    *need != RowNeed::Whole || rows == 1
 }
 
 fn of_rows(ty: &TensorType, rows: usize) -> TensorType {

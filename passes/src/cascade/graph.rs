@@ -191,8 +191,14 @@ impl<'f> Building<'f> {
         data.operands.iter().zip(&stage.needs).find_map(fits)
     }
 
+    /// Outputs are needed to the end, and so is what a reshape reads whose result nobody uses.
     fn returned(&mut self) {
         let end = self.graph.nodes.len();
+        for (value, &(buffer, reshaped)) in &self.homes {
+            if reshaped && !self.uses.contains_key(value) {
+                self.graph.buffers[buffer].last = end;
+            }
+        }
         let Some(last) = self.function.terminator(self.function.body) else { return };
         for value in &self.function.ops[last].operands {
             if let Some(&(buffer, _)) = self.homes.get(value) {

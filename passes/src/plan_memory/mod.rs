@@ -108,10 +108,10 @@ impl PlanMemory {
     fn solve(&self, liveness: &Liveness, cx: &PassContext<'_>) -> Vec<usize> {
         let groups = Groups::of(liveness);
         let items = groups.members.iter().map(|members| self.item(liveness, members)).collect();
-        let problem = Problem::new(items, |a, b| {
+        let problem = Problem::new(items, |written, read| {
             let pairs = liveness.in_place.iter();
             let mut pairs = pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]);
-            a != b && pairs.any(|pair| pair == [a, b] || pair == [b, a])
+            written != read && pairs.any(|pair| pair == [written, read])
         });
         let start = best_fit::solve(&problem);
         let offsets = match self.solver {

@@ -72,8 +72,8 @@ pub type Offsets = Vec<usize>;
 const MAX_SECTIONS: usize = 16;
 
 impl Problem {
-    /// The problem of items that must not overlap while in use. `may_share` says which pairs may start at the same byte
-    /// although the one is born at the very step in which the other dies.
+    /// The problem of items that must not overlap while in use. `may_share(w, r)` says that item `w` may start at the byte at
+    /// which `r` starts although it is born at the very step in which `r` dies.
     pub fn new(items: Vec<Item>, may_share: impl Fn(usize, usize) -> bool) -> Self {
         let mut conflicts = vec![Vec::new(); items.len()];
         let spans: Vec<Interval> = items.iter().map(Item::span).collect();
@@ -82,7 +82,7 @@ impl Problem {
                 if spans[i][0] > spans[j][1] || spans[j][0] > spans[i][1] {
                     continue;
                 }
-                let distances = forbidden(&items[j], &items[i], may_share(i, j));
+                let distances = forbidden(&items[j], &items[i], [may_share(i, j), may_share(j, i)]);
                 if distances.is_empty() {
                     continue;
                 }
@@ -130,10 +130,11 @@ impl Problem {
     }
 }
 
-/// Distances from `a` to `b` at which slots of theirs would share bytes while both are in use.
-fn forbidden(a: &Item, b: &Item, share: bool) -> Vec<[i64; 2]> {
+/// Distances from `a` to `b` at which slots of theirs would share bytes while both are in use. `share` says whether `a` may
+/// hand its bytes to `b`, and the other way round.
+fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
     let mut ranges = Vec::new();
-    let mut handed_over = share;
+    let mut handed_over = share.contains(&true);
     for (p, a_lives) in a.slots.iter().enumerate() {
         let (a_first, a_last) = a.bytes_of(p);
         for (q, b_lives) in b.slots.iter().enumerate() {
@@ -141,7 +142,7 @@ fn forbidden(a: &Item, b: &Item, share: bool) -> Vec<[i64; 2]> {
             if a_last < a_first || b_last < b_first {
                 continue;
             }
-            match meeting(a_lives, b_lives) {
+            match meeting(a_lives, b_lives, share) {
                 Meeting::Never => continue,
                 Meeting::HandedOver => {}
                 Meeting::Together => handed_over &= a_first > b_last || b_first > a_last,
@@ -171,17 +172,18 @@ fn without_zero(ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Meeting {
     Never,
-    /// Only in steps in which the one's use ends and the other's begins.
+    /// Only in steps in which the use of the one ends that may hand its bytes over, and that of the other begins.
     HandedOver,
     Together,
 }
 
-fn meeting(a: &[Interval], b: &[Interval]) -> Meeting {
+fn meeting(a: &[Interval], b: &[Interval], [a_to_b, b_to_a]: [bool; 2]) -> Meeting {
     let mut found = Meeting::Never;
     let (mut i, mut j) = (0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
         if x[0] <= y[1] && y[0] <= x[1] {
-            if x[1] != y[0] && y[1] != x[0] {
+            let handed_over = (a_to_b && x[1] == y[0]) || (b_to_a && y[1] == x[0]);
+            if !handed_over {
                 return Meeting::Together;
             }
             found = Meeting::HandedOver;
@@ -226,7 +228,7 @@ fn section(items: &[Item], step: usize, may_share: &impl Fn(usize, usize) -> boo
         .filter(|&(_, bytes)| bytes > 0)
         .collect();
     let saved = |&(i, bytes): &(usize, usize)| {
-        let partners = live.iter().filter(|&&(j, _)| j < i && may_share(i, j));
+        let partners = live.iter().filter(|&&(j, _)| j < i && (may_share(i, j) || may_share(j, i)));
         partners.map(|&(_, other)| other.min(bytes)).max().unwrap_or(0)
     };
     let savings = live.iter().map(saved).sum();
