@@ -36,8 +36,14 @@ pub fn write(path: &Path, bytes: &[u8], io: &mut Io<'_>) -> Result<(), Diagnosti
     write_file(path, bytes)
 }
 
-/// Writes one file.
+/// Writes one file: whole or not at all, unless the path is a device or a pipe, which is written to and stays what it is.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
+    // What a link points to is written, not the link.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if is_special {
+        return std::fs::write(path, bytes).map_err(|error| io_error("write", path, &error));
+    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     write_all(parent, &[(name, bytes.to_vec())])
@@ -87,4 +93,31 @@ fn make_readable(path: &Path) {
 /// A diagnostic for a failed file operation.
 pub fn io_error(action: &str, path: &Path, error: &std::io::Error) -> Diagnostics {
     Diagnostic::error(format!("cannot {action} '{}': {error}", path.display())).into()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_written_to_and_links_are_followed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+        assert!(made.success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).expect("the pipe can be read")
+        });
+        write_file(&pipe, b"through").expect("the pipe can be written");
+        assert_eq!(reader.join().expect("the reader ends"), b"through");
+        assert!(!std::fs::metadata(&pipe).expect("it is still there").is_file());
+
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "before").expect("a file");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        write_file(&link, b"after").expect("the link can be written");
+        assert_eq!(std::fs::read(&file).expect("the file"), b"after");
+        assert!(std::fs::symlink_metadata(&link).expect("the link").is_symlink());
+    }
 }
