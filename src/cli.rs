@@ -157,6 +157,9 @@ pub struct PipelineArgs {
     /// Passes to run instead of the level's, such as 'canonicalize,lower,pack-weights,plan-memory'.
     #[arg(long, value_name = "PASSES")]
     pub pass_pipeline: Option<String>,
+    /// Let the program ask for the rows of its inputs when it needs them: NAME_invoke_rows instead of NAME_invoke.
+    #[arg(long, conflicts_with = "pass_pipeline")]
+    pub stream_input: bool,
 }
 
 /// Arguments of the default command.

@@ -155,7 +155,14 @@ fn named_target(name: &str) -> Result<Target, Failure> {
 /// The pipeline of the command line.
 pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
-    let text = args.pass_pipeline.as_deref().unwrap_or(level.pipeline());
+    let streaming = args.stream_input.then(|| {
+        level.streaming_pipeline().ok_or_else(|| {
+            usage("expected a level that runs layers row by row for --stream-input, got -O0")
+                .help("leave -O0 or --stream-input out")
+        })
+    });
+    let streaming = streaming.transpose()?;
+    let text = streaming.as_deref().or(args.pass_pipeline.as_deref()).unwrap_or(level.pipeline());
     Ok(Pipeline::parse(text, &Registry::builtin())?)
 }
 

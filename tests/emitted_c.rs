@@ -2,11 +2,13 @@
 //! warning, under sanitizers, and on a simulated Cortex-M4.
 
 use mcunet_backends::GoldenVector;
-use mcunet_ir::Tensor;
 use mcunet_ir::module::Port;
+use mcunet_ir::{Module, Tensor};
 use mcunet_passes::pipeline::Level;
-use mcunet_testing::compile::{LEVELS, plan, project, reproduces};
+use mcunet_passes::target::Core;
+use mcunet_testing::compile::{LEVELS, after, plan, project, reproduces};
 use mcunet_testing::corpus::{core_models, golden, import_model, models, name, op_cases, workspace};
+use mcunet_testing::properties::streamed;
 use mcunet_testing::tools::{SANITIZE, assert_none_fail, has_tool, make, make_test};
 use std::path::Path;
 
@@ -60,8 +62,30 @@ fn every_core_model_is_exact_on_a_simulated_cortex_m4() {
     });
 }
 
+/// The rows of the golden inputs are handed over in order, each once, by the project's own test.
 #[test]
-fn the_example_is_exact_at_every_level() {
+fn streamed_models_are_exact_in_c() {
+    if !has_tool("gcc") {
+        return;
+    }
+    let (module, samples) = digits();
+    let planned = after(&Level::O2.streaming_pipeline().expect("it runs by rows"), &module, Core::CortexM4);
+    let folder = project(&planned.expect("it compiles"), samples).expect("it is emitted");
+    make_test(folder.path(), "gcc", SANITIZE).expect("the example streams");
+    let Some(root) = models() else { return };
+    assert_none_fail(&core_models(&root), |model| {
+        let check = || {
+            let module = import_model(model)?;
+            let Some(planned) = streamed(&module)? else { return Ok(()) };
+            let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
+            make_test(folder.path(), "gcc", SANITIZE)
+        };
+        check().map_err(|error: String| format!("{}: {error}", name(model)))
+    });
+}
+
+/// The example and its samples.
+fn digits() -> (Module, Vec<GoldenVector>) {
     let example = workspace().join("examples/models/digits");
     let bytes = std::fs::read(example.join("digits.tflite")).expect("the example is part of the repository");
     let module = mcunet_frontends::import(&bytes, "digits.tflite", &Default::default()).expect("it imports");
@@ -71,12 +95,18 @@ fn the_example_is_exact_at_every_level() {
         let ty = ports[0].ty.as_tensor().expect("ports are tensors").clone();
         vec![Tensor::from_bytes(ty, &bytes).expect("a sample of the port's size")]
     };
-    let samples: Vec<GoldenVector> = (0..10)
+    let samples = (0..10)
         .map(|index| GoldenVector {
             inputs: sample("in", &function.inputs, index),
             outputs: sample("out", &function.outputs, index),
         })
         .collect();
+    (module, samples)
+}
+
+#[test]
+fn the_example_is_exact_at_every_level() {
+    let (module, samples) = digits();
     reproduces(&module, &samples).expect("the interpreter is exact");
     for level in LEVELS {
         let planned = plan(&module, level).expect("it compiles");

@@ -78,6 +78,17 @@ fn cascades_keep_results() {
     });
 }
 
+#[test]
+fn streaming_keeps_results() {
+    let streamed = std::cell::Cell::new(0);
+    check(150, |module, inputs| {
+        let any = properties::streaming_keeps_results(module, inputs)?;
+        streamed.set(streamed.get() + usize::from(any));
+        Ok(())
+    });
+    assert!(streamed.get() > 30, "expected dozens of graphs to be streamed, got {}", streamed.get());
+}
+
 /// Every plan that is made passes the checker, which `after` runs; every broken one must not.
 #[test]
 fn broken_plans_are_refused() {
@@ -93,7 +104,8 @@ fn broken_plans_are_refused() {
     assert!(refused.get() > 150, "expected hundreds of broken plans, got {}", refused.get());
 }
 
-/// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed.
+/// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed, and the inputs of
+/// every other graph come by rows, if they can.
 #[test]
 fn emitted_c_equals_the_interpreter() {
     if !has_tool("gcc") {
@@ -104,7 +116,11 @@ fn emitted_c_equals_the_interpreter() {
         let check = || {
             let outputs = properties::reference(&module, &inputs)?;
             let level = LEVELS[seed as usize % LEVELS.len()];
-            let planned = after(level.pipeline(), &module, Core::CortexM4)?;
+            let streamed = if seed % 2 == 0 { properties::streamed(&module)? } else { None };
+            let planned = match streamed {
+                Some(planned) => planned,
+                None => after(level.pipeline(), &module, Core::CortexM4)?,
+            };
             let folder = project(&planned, vec![GoldenVector { inputs: inputs.clone(), outputs }])?;
             make_test(folder.path(), "gcc", SANITIZE)
         };

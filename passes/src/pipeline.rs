@@ -34,6 +34,14 @@ impl Level {
             Level::Os => "canonicalize,cascade,lower{unroll=false},pack-weights,plan-memory",
         }
     }
+
+    /// The pipeline with inputs received row by row; `None` if the level has nothing that runs by rows.
+    pub fn streaming_pipeline(self) -> Option<String> {
+        let mut items = split_items(self.pipeline());
+        let cascade = items.iter().position(|&item| item == "cascade")?;
+        items[cascade] = "cascade{stream-input=true}";
+        Some(items.join(","))
+    }
 }
 
 /// Passes with their options, in order.

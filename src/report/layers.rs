@@ -4,6 +4,7 @@ use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Function, Module, Op, OpKind};
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::tile::TileOp;
 use mcunet_ir::types::{Element, TensorType};
 use mcunet_ir::{Origin, Type};
 use mcunet_passes::manager::{Observer, PassRun};
@@ -38,14 +39,14 @@ pub fn layers(module: &Module, kernels_only: bool) -> Vec<Layer> {
     let Some(function) = module.functions.first() else { return Vec::new() };
     let mut layers = Vec::new();
     for op in function.walk() {
-        let OpKind::Nn(kind) = &function.ops[op].kind else { continue };
-        let skipped = match kind {
-            NnOp::Const(_) => true,
-            NnOp::Reshape(_) => kernels_only,
+        let listed = match &function.ops[op].kind {
+            OpKind::Nn(NnOp::Const(_)) => false,
+            OpKind::Nn(NnOp::Reshape(_)) => !kernels_only,
+            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_)) => true,
             _ => false,
         };
-        if !skipped {
-            layers.push(layer(function, op, kind, layers.len()));
+        if listed {
+            layers.push(layer(function, op, layers.len()));
         }
     }
     layers
@@ -56,7 +57,7 @@ pub fn macs(module: &Module) -> u64 {
     layers(module, false).iter().map(|layer| layer.macs).sum()
 }
 
-fn layer(function: &Function, op: Op, kind: &NnOp, index: usize) -> Layer {
+fn layer(function: &Function, op: Op, index: usize) -> Layer {
     let data = &function.ops[op];
     let tensor = |&value: &mcunet_ir::Value| function.ty(value).as_tensor();
     let operands: Vec<&TensorType> = data.operands.iter().filter_map(tensor).collect();
@@ -69,6 +70,10 @@ fn layer(function: &Function, op: Op, kind: &NnOp, index: usize) -> Layer {
     let constants = data.operands.iter().filter(|&value| is_constant(value)).filter_map(tensor);
     let weight_bytes = constants.map(TensorType::size_bytes).sum();
     let activations = data.operands.iter().filter(|&value| !is_constant(value)).filter_map(tensor);
+    let macs = match &data.kind {
+        OpKind::Nn(kind) => kind.semantics().macs(&operands, &results),
+        _ => 0,
+    };
     Layer {
         index,
         origin: origin(&data.origin),
@@ -76,7 +81,7 @@ fn layer(function: &Function, op: Op, kind: &NnOp, index: usize) -> Layer {
         inputs: activations.clone().map(|ty| ty.shape.0.clone()).collect(),
         outputs: results.iter().map(|ty| ty.shape.0.clone()).collect(),
         element: results.first().map(|ty| element(ty)).unwrap_or_default(),
-        macs: kind.semantics().macs(&operands, &results),
+        macs,
         buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
             + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
         weight_bytes,

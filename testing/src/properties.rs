@@ -10,6 +10,7 @@ use mcunet_ir::verify::verify;
 use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
+use mcunet_passes::pipeline::Level;
 use mcunet_passes::target::Core;
 
 /// The text of a module with everything that is needed to repeat a failure.
@@ -47,6 +48,34 @@ pub fn round_trips(module: &Module) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The module for a Cortex-M4 with its inputs received row by row; `None` if none of them is read so.
+///
+/// # Errors
+/// What else the passes say.
+pub fn streamed(module: &Module) -> Result<Option<Module>, String> {
+    let pipeline = Level::O2.streaming_pipeline().ok_or("expected a level that runs by rows")?;
+    match after(&pipeline, module, Core::CortexM4) {
+        Ok(planned) => Ok(Some(planned)),
+        Err(error) if error.contains("expected an input that can be streamed") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Received row by row, in cascades and lowered, inputs give what they give as a whole. Returns whether any input is
+/// received.
+///
+/// # Errors
+/// The output that differs.
+pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<bool, String> {
+    let Some(planned) = streamed(module)? else { return Ok(false) };
+    let expected = reference(module, inputs)?;
+    computes(&planned, inputs, &expected)?;
+    let cascades = after("canonicalize,cascade{stream-input=true}", module, Core::CortexM4)?;
+    round_trips(&cascades)?;
+    computes(&cascades, inputs, &expected)?;
+    Ok(true)
 }
 
 /// What the reference interpreter computes.

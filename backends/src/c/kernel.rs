@@ -65,13 +65,14 @@ impl<'p> KernelPrinter<'p> {
         let body = self.function.ops[self.kernel].regions[0];
         self.collect_uses(body);
         self.declare_memories();
-        for &argument in &self.function.blocks[body].args {
-            self.values.insert(argument, Expression::primary("row".to_owned()));
-        }
         let rows = match self.op(self.kernel) {
             Some(LoopOp::Kernel(kernel)) => kernel.rows,
             _ => 1,
         };
+        for &argument in &self.function.blocks[body].args {
+            let row = if rows > 1 { Expression::primary("row".to_owned()) } else { Expression::literal("0") };
+            self.values.insert(argument, row);
+        }
         if all_rows && rows > 1 {
             self.line(&format!("for (int32_t row = 0; row < {rows}; row++) {{"));
             self.indent += 1;
@@ -272,6 +273,16 @@ impl<'p> KernelPrinter<'p> {
                 self.line(&line);
             }
             LoopOp::Fill(head) => self.fill(op, head.count),
+            LoopOp::Receive(head) => {
+                let [row, memory, offset] = data.operands[..] else { return };
+                let (row, offset, memory) = (self.value(row), self.value(offset), self.memory(memory));
+                let asked = format!("user, {}, {}, 1, &{memory}[{}]", head.index, row.text, offset.text);
+                self.line(&format!("if (read_rows({asked}) != 0) {{"));
+                self.indent += 1;
+                self.line("return 1;");
+                self.indent -= 1;
+                self.line("}");
+            }
             _ => {
                 // What nobody uses is not printed.
                 let Some(&result) = data.results.first().filter(|result| self.uses.contains_key(result))
@@ -518,6 +529,7 @@ impl<'p> KernelPrinter<'p> {
             | LoopOp::Yield(_)
             | LoopOp::Store(_)
             | LoopOp::Copy(_)
+            | LoopOp::Receive(_)
             | LoopOp::Fill(_) => {
                 let message = format!("'{}' op is no expression ({operand_type:?})", data.kind.name());
                 self.errors.push(Diagnostic::error(message).at(data.origin.clone()));
@@ -596,7 +608,7 @@ fn reads_memory(kind: &LoopOp) -> bool {
 }
 
 fn writes_memory(kind: &LoopOp) -> bool {
-    matches!(kind, LoopOp::Store(_) | LoopOp::Copy(_) | LoopOp::Fill(_))
+    matches!(kind, LoopOp::Store(_) | LoopOp::Copy(_) | LoopOp::Fill(_) | LoopOp::Receive(_))
 }
 
 /// `name = text`, as a compound assignment where the text begins with the name.

@@ -5,6 +5,7 @@ use super::names::Names;
 use super::weights::{element_type, initializer};
 use crate::{EmitOptions, GoldenVector};
 use mcunet_ir::Tensor;
+use mcunet_ir::loops::program::{Received, received};
 use mcunet_ir::module::Function;
 use mcunet_ir::types::Scalar;
 use std::fmt::Write;
@@ -22,7 +23,7 @@ pub fn files(function: &Function, names: &Names, options: &EmitOptions) -> Vec<(
         ("qemu/mps2-an386.ld", QEMU_LINKER_SCRIPT.to_owned()),
         ("Makefile", makefile(names)),
         ("CMakeLists.txt", cmake(names)),
-        ("README.md", readme(names)),
+        ("README.md", readme(function, names)),
     ];
     texts.into_iter().map(|(path, text)| (path.to_owned(), text.into_bytes())).collect()
 }
@@ -74,8 +75,9 @@ fn vectors_source(function: &Function, options: &EmitOptions) -> String {
 
 fn main_source(function: &Function, names: &Names) -> String {
     let (prefix, upper) = (&names.prefix, &names.upper);
+    let received = received(function);
     let mut fill = String::new();
-    for index in 0..function.inputs.len() {
+    for index in (0..function.inputs.len()).filter(|&i| received.iter().all(|received| received.index != i)) {
         let _ = writeln!(
             fill,
             "        memcpy({prefix}_input_{index}(&ctx), test_input_{index}[vector], {upper}_INPUT_{index}_BYTES);"
@@ -102,6 +104,23 @@ fn main_source(function: &Function, names: &Names) -> String {
         }
     }
     let mut helpers = String::new();
+    let mut invoke = format!("        failed |= {prefix}_invoke(&ctx) != {upper}_OK;\n");
+    let mut refused = String::new();
+    if !received.is_empty() {
+        helpers.push_str(&reader(&received, function, upper));
+        refused = format!(
+            "        failed |= {prefix}_invoke_rows(&ctx, read_nothing, NULL) != {upper}_ERROR_INPUT;\n"
+        );
+        invoke = format!(
+            "        reader from = {{ vector, {{ 0 }} }};\n        \
+             failed |= {prefix}_invoke_rows(&ctx, read_rows, &from) != {upper}_OK;\n"
+        );
+        for received in &received {
+            let index = received.index;
+            let _ =
+                writeln!(invoke, "        failed |= from.next_row[{index}] != {upper}_INPUT_{index}_ROWS;");
+        }
+    }
     if integers {
         helpers.push_str(BYTES_DIFFER);
     }
@@ -115,12 +134,39 @@ fn main_source(function: &Function, names: &Names) -> String {
          {helpers}int main(void)\n{{\n    {prefix}_ctx ctx;\n    int failures = 0;\n    \
          if ({prefix}_init(&ctx, arena, sizeof arena) != {upper}_OK) {{\n        \
          console_write(\"FAIL: init\\n\");\n        return 1;\n    }}\n    \
-         for (int vector = 0; vector < test_vector_count; vector++) {{\n        int failed = 0;\n        \
+         for (int vector = 0; vector < test_vector_count; vector++) {{\n        int failed = 0;\n{refused}        \
          /* What the arena held before must not matter. */\n        memset(arena, 0xa5, sizeof arena);\n\
-         {fill}        failed |= {prefix}_invoke(&ctx) != {upper}_OK;\n{compare}        \
+         {fill}{invoke}{compare}        \
          console_write(failed ? \"FAIL\\n\" : \"PASS\\n\");\n        failures += failed;\n    }}\n    \
          return failures == 0 ? 0 : 1;\n}}\n"
     )
+}
+
+/// Functions of the test that hand over rows of the vectors, and refuse to.
+fn reader(received: &[Received], function: &Function, upper: &str) -> String {
+    let mut out = format!(
+        "/* Which vector is read, and the row of each input that has to come next. */\n\
+         typedef struct reader {{\n    int vector;\n    int32_t next_row[{}];\n}} reader;\n\n\
+         static int read_rows(void *user, int32_t input, int32_t first_row, int32_t rows, void *into)\n{{\n    \
+         reader *const from = user;\n    switch (input) {{\n",
+        function.inputs.len()
+    );
+    for Received { index, .. } in received {
+        let row_bytes = format!("{upper}_INPUT_{index}_ROW_BYTES");
+        let _ = write!(
+            out,
+            "    case {index}:\n        if (first_row != from->next_row[{index}]) {{\n            return 1;\n        }}\n        \
+             from->next_row[{index}] += rows;\n        \
+             memcpy(into, (const uint8_t *)test_input_{index}[from->vector] + (size_t)first_row * {row_bytes},\n               \
+             (size_t)rows * {row_bytes});\n        return 0;\n"
+        );
+    }
+    out.push_str(
+        "    default:\n        return 1;\n    }\n}\n\n\
+         static int read_nothing(void *user, int32_t input, int32_t first_row, int32_t rows, void *into)\n{\n    \
+         (void)user;\n    (void)input;\n    (void)first_row;\n    (void)rows;\n    (void)into;\n    return 1;\n}\n\n",
+    );
+    out
 }
 
 const BYTES_DIFFER: &str = "static int bytes_differ(const void *found, const void *expected, size_t bytes)
@@ -295,13 +341,20 @@ fn cmake(names: &Names) -> String {
     )
 }
 
-fn readme(names: &Names) -> String {
+fn readme(function: &Function, names: &Names) -> String {
     let (prefix, upper) = (&names.prefix, &names.upper);
+    let run = if received(function).is_empty() {
+        format!("fill the inputs, call `{prefix}_invoke`, read the outputs")
+    } else {
+        format!(
+            "call `{prefix}_invoke_rows` with a function that hands over rows of the input, read the outputs"
+        )
+    };
     format!(
         "# {prefix}\n\nThe model as plain C, made by mcunetc.\n\n\
          - `{prefix}.h`: what to call, sizes, quantization. `{prefix}.c`, `{prefix}_weights.c`: add both to your firmware.\n\
          - `make test` runs the test vectors on this machine, `make run-qemu` on a simulated Cortex-M4.\n\
          - `qemu/` holds start-up code, linker script and console of that simulation; your device has its own.\n\n\
-         Give `{prefix}_init` {upper}_ARENA_BYTES bytes of RAM, fill the inputs, call `{prefix}_invoke`, read the outputs.\n"
+         Give `{prefix}_init` {upper}_ARENA_BYTES bytes of RAM, {run}.\n"
     )
 }

@@ -48,14 +48,15 @@ pub enum RunError {
 ///
 /// # Errors
 /// Wrong inputs, constants without data, or a kernel that stops (see [`Trap`]).
-pub fn run(
-    module: &Module,
-    function: &Function,
-    inputs: &[Tensor],
+pub fn run<'m>(
+    module: &'m Module,
+    function: &'m Function,
+    inputs: &'m [Tensor],
     options: Options,
 ) -> Result<Vec<Tensor>, RunError> {
     let mut machine = Machine::new(module, function, options)?;
     machine.set_inputs(inputs)?;
+    machine.received = inputs;
     machine.run_steps()?;
     machine.outputs()
 }
@@ -127,6 +128,8 @@ const UNWRITTEN: u32 = u32::MAX;
 
 struct Machine<'m> {
     function: &'m Function,
+    /// Inputs to hand over row by row.
+    received: &'m [Tensor],
     registers: Vec<Word>,
     memories: Vec<Memory>,
     arena: Vec<u8>,
@@ -140,6 +143,7 @@ impl<'m> Machine<'m> {
     fn new(module: &'m Module, function: &'m Function, options: Options) -> Result<Self, RunError> {
         let mut machine = Machine {
             function,
+            received: &[],
             registers: vec![Word::I1(false); function.values.len()],
             memories: Vec::new(),
             arena: Vec::new(),
@@ -419,6 +423,20 @@ impl<'m> Machine<'m> {
                 };
                 for i in 0..head.count {
                     self.store(value, memory, element_offset(offset, i))?;
+                }
+            }
+            LoopOp::Receive(head) => {
+                let (Word::I32(row), Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2))
+                else {
+                    return Err(illegal);
+                };
+                let input = self.received.get(head.index).ok_or(illegal)?;
+                let first = usize::try_from(row).unwrap_or(usize::MAX).saturating_mul(head.count);
+                if first.saturating_add(head.count) > input.data.len() {
+                    return Err(Trap::Bounds { offset: i64::from(row), count: input.data.len() });
+                }
+                for i in 0..head.count {
+                    self.store(constant_word(&input.data, first + i), memory, element_offset(offset, i))?;
                 }
             }
             LoopOp::Copy(head) => {

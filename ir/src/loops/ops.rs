@@ -249,6 +249,16 @@ define_ops! {
     /// Reads two neighbouring i16 elements; the offset need not be a multiple of 2.
     LoadI16x2 = "loop.load_i16x2" { operands { memory: MemRef, offset: I32 } results { output: I16x2 } traits [Reads] }
 
+    /// Asks the caller for row `row` of input number `index`, and writes its `count` elements to memory. The input has no
+    /// buffer then: it is handed over row by row.
+    ///
+    /// - C1: it stands in the body of a kernel itself, not in a loop, and `row` is the row that the kernel makes, so that
+    ///   every row is asked for once and in order.
+    /// - C2: nothing else receives the input, which consists of the kernel's rows of `count` elements each.
+    Receive = "loop.receive" {
+        operands { row: I32, memory: MemRef, offset: I32 } attrs { index: usize, count: usize } traits [Writes]
+    }
+
     /// Copies `count` elements between memories of one element type. The ranges may overlap.
     Copy = "loop.copy" {
         operands { source: MemRef, source_offset: I32, target: MemRef, target_offset: I32 }

@@ -91,6 +91,38 @@ impl Kernel {
     }
 }
 
+/// An input that the caller hands over row by row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Which input.
+    pub index: usize,
+    /// The kernel that receives it.
+    pub kernel: Op,
+    /// The `loop.receive` in its body.
+    pub op: Op,
+    /// Rows that are asked for, one after the other.
+    pub rows: usize,
+    /// Elements of a row.
+    pub row_elements: usize,
+}
+
+/// Inputs that are handed over row by row.
+pub fn received(function: &Function) -> Vec<Received> {
+    let mut found = Vec::new();
+    for kernel in function.walk() {
+        let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
+        for &body in &function.ops[kernel].regions {
+            function.walk_block(body, &mut |op| {
+                if let OpKind::Loop(LoopOp::Receive(receive)) = &function.ops[op].kind {
+                    let (index, row_elements) = (receive.index, receive.count);
+                    found.push(Received { index, kernel, op, rows: head.rows, row_elements });
+                }
+            });
+        }
+    }
+    found
+}
+
 /// Kernels in the body of a cascade.
 pub fn kernels_of(function: &Function, cascade: Op) -> impl Iterator<Item = Op> + '_ {
     let ops = function.ops[cascade].regions.iter().flat_map(|&body| &function.blocks[body].ops);

@@ -4,7 +4,7 @@
 //! wrong results.
 
 use super::ops::Cascade;
-use super::{Stage, body_of};
+use super::{Stage, TileOp, body_of};
 use crate::define::Trait;
 use crate::module::{Function, Op, OpKind, Value};
 use crate::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, MaxPool2d};
@@ -63,6 +63,11 @@ fn make_row<'t>(
     value: &dyn Fn(Value) -> Option<&'t Tensor>,
 ) -> Result<Vec<Tensor>, EvalError> {
     let data = &function.ops[stage.op];
+    if let OpKind::Tile(TileOp::Receive(_)) = data.kind {
+        let whole = receive(function, stage.op, value(data.operands[0]))?;
+        let row = Tensor { ty: of_rows(&whole.ty, 1), data: rows_of(&whole, row..row + 1) };
+        return Ok(vec![if stage.rows == 1 { whole } else { row }]);
+    }
     let OpKind::Nn(kind) = &data.kind else {
         return Err(EvalError::Unsupported("expected a tensor operation".to_owned()));
     };
@@ -93,6 +98,17 @@ fn make_row<'t>(
                 .collect()
         }
     }
+}
+
+/// What a `tile.receive` receives in the end: the input, in the shape of the result.
+///
+/// # Errors
+/// If the input has no value, which the verifier would have reported.
+pub fn receive(function: &Function, op: Op, input: Option<&Tensor>) -> Result<Tensor, EvalError> {
+    let ty = function.ops[op].results.first().and_then(|&result| function.ty(result).as_tensor());
+    let missing = || EvalError::Unsupported("an input has no value".to_owned());
+    let (ty, input) = (ty.ok_or_else(missing)?, input.ok_or_else(missing)?);
+    Ok(Tensor { ty: ty.clone(), data: input.data.clone() })
 }
 
 /// The operation that makes a single row from the rows it needs, with the padding that is left of its window; `None` if

@@ -1,12 +1,13 @@
 //! The `tile` dialect: tensor operations that run row by row over windows of their tensors.
 //!
 //! A cascade changes when rows are made and how long they are held, never what they hold: its results are those of its
-//! operations run one after the other. Lowering turns it into a `loop.cascade` over ring buffers.
+//! operations run one after the other. Lowering turns it into a `loop.cascade` over ring buffers. An input that is received
+//! row by row never lies in memory as a whole, if its rows are used up in the cascade.
 
 mod eval;
 pub mod ops;
 
-pub use eval::evaluate;
+pub use eval::{evaluate, receive};
 pub use ops::TileOp;
 
 use crate::module::{Function, Op, OpKind, Value};
@@ -36,7 +37,14 @@ impl Stage {
     /// The operation as a stage of a cascade; `None` if it is no tensor operation that can be one.
     pub fn of(function: &Function, op: Op) -> Option<Self> {
         let data = &function.ops[op];
-        let OpKind::Nn(kind) = &data.kind else { return None };
+        let kind = match &data.kind {
+            OpKind::Nn(kind) => kind,
+            OpKind::Tile(TileOp::Receive(_)) => {
+                let rows = image_rows(&tensors(function, &data.results)?.first()?.shape).unwrap_or(1);
+                return Some(Self { op, rows, needs: vec![RowNeed::same(rows)] });
+            }
+            _ => return None,
+        };
         if matches!(kind, NnOp::Const(_) | NnOp::Reshape(_)) {
             return None;
         }

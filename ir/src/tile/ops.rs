@@ -3,6 +3,7 @@
 use super::TileSemantics;
 use crate::define::define_ops;
 use crate::schedule::Schedule;
+use crate::text::type_name;
 use crate::types::Type;
 
 define_ops! {
@@ -16,7 +17,8 @@ define_ops! {
     /// `held[i]` is the number of rows that the results of operation `i` are held for: row `r` is gone once row
     /// `r + held[i]` is made. Results of the cascade are held whole. The body may use values from around the cascade.
     ///
-    /// - C1: the body consists of tensor operations other than constants and reshapes, and ends with `tile.yield`.
+    /// - C1: the body consists of tensor operations other than constants and reshapes, and of `tile.receive`, and ends with
+    ///   `tile.yield`.
     /// - C2: `held` has an entry per operation, at least 1 and at most as many rows as the results have.
     /// - C3: the schedule names every operation as often as it has rows.
     /// - C4: whenever a row is made, the rows that it needs have been made and are still held.
@@ -25,6 +27,17 @@ define_ops! {
         attrs { schedule: Schedule, held: Vec<usize> }
         results { outputs: [Tensor] }
         regions 1
+        traits [Pure]
+    }
+
+    /// An input of the function that the caller hands over row by row, when a row is asked for, instead of having it lie in
+    /// memory from the start. The rows are those of the result; the input may have another shape.
+    ///
+    /// - C1: `input` is an input of the function, and nothing else uses it.
+    /// - C2: the result has the input's element type and as many elements.
+    Receive = "tile.receive" {
+        operands { input: Tensor }
+        results { output: Tensor }
         traits [Pure]
     }
 
@@ -38,6 +51,17 @@ define_ops! {
 impl TileSemantics for Cascade {
     fn verify(&self, _operands: &[&Type], _results: &[&Type], _report: &mut Vec<String>) {
         // Its rules are about its body: see `verify::cascade`.
+    }
+}
+
+impl TileSemantics for Receive {
+    fn verify(&self, operands: &[&Type], results: &[&Type], report: &mut Vec<String>) {
+        // tile.receive C2; C1 is in `verify::cascade`.
+        let (Some(input), Some(output)) = (operands[0].as_tensor(), results[0].as_tensor()) else { return };
+        if input.element != output.element || input.elements() != output.elements() {
+            let (expected, found) = (type_name(operands[0]), type_name(results[0]));
+            report.push(format!("expected a result with the elements of {expected}, got {found}"));
+        }
     }
 }
 

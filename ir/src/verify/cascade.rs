@@ -1,4 +1,4 @@
-//! Rules C1 to C5 of `tile.cascade`; see its row of the table.
+//! Rules C1 to C5 of `tile.cascade`, and C1 of `tile.receive`; see their rows of the table.
 
 use super::Report;
 use crate::module::{Function, Op, OpKind, Value};
@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 pub(super) fn check(function: &Function, report: &mut Report) {
     let mut ends: Vec<Op> = Vec::new();
+    let uses = function.use_counts();
     for op in function.walk() {
         match &function.ops[op].kind {
             OpKind::Tile(TileOp::Cascade(cascade)) => {
@@ -16,6 +17,15 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             }
             OpKind::Tile(TileOp::Yield(_)) if !ends.contains(&op) => {
                 report.at(function, op, "expected to end the body of a cascade, got another place");
+            }
+            OpKind::Tile(TileOp::Receive(_)) => {
+                // tile.receive C1
+                let input = function.ops[op].operands[0];
+                if !function.blocks[function.body].args.contains(&input) {
+                    report.at(function, op, "expected an input of the function, got another value");
+                } else if let Some(uses) = uses.get(&input).filter(|&&uses| uses != 1) {
+                    report.at(function, op, format!("expected the only use of the input, got one of {uses}"));
+                }
             }
             _ => {}
         }

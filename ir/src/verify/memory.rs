@@ -420,7 +420,7 @@ impl Touched {
         let data = &function.ops[op];
         let (read, written) = match &data.kind {
             OpKind::Loop(LoopOp::Store(_)) => (None, Some(1)),
-            OpKind::Loop(LoopOp::Fill(_)) => (None, Some(1)),
+            OpKind::Loop(LoopOp::Fill(_) | LoopOp::Receive(_)) => (None, Some(1)),
             OpKind::Loop(LoopOp::Copy(_)) => (Some(0), Some(2)),
             _ => (Some(0), None),
         };

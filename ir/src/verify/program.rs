@@ -2,12 +2,13 @@
 //!
 //! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows, and rings hold fewer than all.
 //! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
-//! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end.
+//! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
+//! input that is received row by row is asked for every row once and in order.
 
 use super::Report;
 use crate::loops::LoopOp;
 use crate::loops::ops::{Buffer, Cascade, Kernel, Role};
-use crate::loops::program::{MAX_STEPS, kernels_of, step_count};
+use crate::loops::program::{MAX_STEPS, Received, kernels_of, received, step_count};
 use crate::module::{Function, Op, OpKind, Value};
 use crate::rows::{MAX_ROWS, RowNeed};
 
@@ -24,6 +25,44 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             OpKind::Loop(LoopOp::Cascade(cascade)) => check_cascade(function, op, cascade, report),
             _ => {}
         }
+    }
+    let received = received(function);
+    for (position, found) in received.iter().enumerate() {
+        let again = received[..position].iter().any(|other| other.index == found.index);
+        check_received(function, found, again, report);
+    }
+}
+
+/// P5.
+fn check_received(function: &Function, found: &Received, again: bool, report: &mut Report) {
+    let Received { index, kernel, op, rows, row_elements } = *found;
+    let data = &function.ops[op];
+    // loop.receive C1
+    let makes_row = function.ops[kernel].regions.iter().any(|&body| {
+        let block = &function.blocks[body];
+        block.ops.contains(&op) && block.args.first() == Some(&data.operands[0])
+    });
+    if !makes_row {
+        report.at(
+            function,
+            op,
+            "expected the row that a kernel makes, in its body itself, got another place or row",
+        );
+    }
+    // loop.receive C2
+    if again {
+        report.at(function, op, format!("expected input {index} to be received once, got it again"));
+    }
+    let Some(port) = function.inputs.get(index).and_then(|port| port.ty.as_tensor()) else {
+        let count = function.inputs.len();
+        return report.at(function, op, format!("expected one of {count} inputs, got number {index}"));
+    };
+    let memory = function.ty(data.operands[1]).as_memref().map(|memory| memory.element);
+    if rows.checked_mul(row_elements) != Some(port.elements()) || memory != Some(port.storage()) {
+        let (expected, element) = (port.elements(), port.storage().name());
+        let message =
+            format!("expected {expected} elements of {element} in rows, got {rows} of {row_elements}");
+        report.at(function, op, message);
     }
 }
 

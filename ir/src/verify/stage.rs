@@ -3,6 +3,7 @@
 use super::Report;
 use crate::loops::LoopOp;
 use crate::loops::ops::Role;
+use crate::loops::program::received;
 use crate::module::{Function, Module, OpKind, Port, Stage, Value};
 use crate::text::type_name;
 use crate::types::Type;
@@ -57,8 +58,9 @@ fn port_type(function: &Function, what: &str, port: &Port, found: &Type, report:
     }
 }
 
-/// G2 after lowering: every port has one buffer of its size.
+/// G2 after lowering: every port has one buffer of its size, or is an input that is received row by row.
 fn ports_of_buffers(function: &Function, report: &mut Report) {
+    let received: Vec<usize> = received(function).iter().map(|received| received.index).collect();
     for (what, role, ports) in
         [("input", Role::Input, &function.inputs), ("output", Role::Output, &function.outputs)]
     {
@@ -78,7 +80,17 @@ fn ports_of_buffers(function: &Function, report: &mut Report) {
                 ),
             }
         }
-        for (port, found) in ports.iter().zip(sizes) {
+        for (index, (port, found)) in ports.iter().zip(sizes).enumerate() {
+            if role == Role::Input && received.contains(&index) {
+                if !found.is_empty() {
+                    let name = &port.name;
+                    report.function(
+                        function,
+                        format!("expected no buffer for input '{name}', which is received"),
+                    );
+                }
+                continue;
+            }
             let expected = port.ty.as_tensor().map_or(0, |ty| ty.size_bytes());
             if found != [expected] {
                 let message = format!(

@@ -94,18 +94,20 @@ fn affine_problem(quant: &QuantType, affine: Affine, problems: &mut Vec<String>)
 /// T3.
 fn semantics(function: &Function, op: Op, report: &mut Report) {
     let data = &function.ops[op];
+    let types = |values: &[Value]| values.iter().map(|&value| function.ty(value)).collect::<Vec<_>>();
+    let (operands, results) = (types(&data.operands), types(&data.results));
+    let mut messages = Vec::new();
     match &data.kind {
         OpKind::Nn(kind) => nn_semantics(function, op, kind, report),
         OpKind::Loop(kind) => {
-            let types = |values: &[Value]| values.iter().map(|&value| function.ty(value)).collect::<Vec<_>>();
-            let mut messages = Vec::new();
-            kind.semantics().verify(&types(&data.operands), &types(&data.results), &mut messages);
-            for message in messages {
-                report.at(function, op, message);
-            }
+            kind.semantics().verify(&operands, &results, &mut messages);
             carried(function, op, kind, report);
         }
-        OpKind::Builtin(_) | OpKind::Tile(_) => {}
+        OpKind::Tile(kind) => kind.semantics().verify(&operands, &results, &mut messages),
+        OpKind::Builtin(_) => {}
+    }
+    for message in messages {
+        report.at(function, op, message);
     }
 }
 

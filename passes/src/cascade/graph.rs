@@ -8,9 +8,9 @@ use mcunet_ir::define::Trait;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::rows::{RowNeed, image_rows};
-use mcunet_ir::tile::Stage;
+use mcunet_ir::tile::{Stage, TileOp};
 use mcunet_ir::{Function, Op, TensorType, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// The memory of a tensor.
@@ -79,7 +79,15 @@ impl Graph {
     /// The graph of a tensor function; `None` if it has regions of its own already.
     pub fn of(function: &Function) -> Option<Self> {
         let mut building = Building::new(function);
-        for &argument in &function.blocks[function.body].args {
+        let received: HashSet<Value> = function
+            .walk()
+            .into_iter()
+            .filter(|&op| matches!(function.ops[op].kind, OpKind::Tile(TileOp::Receive(_))))
+            .flat_map(|op| function.ops[op].operands.iter().copied())
+            .collect();
+        // What is received row by row is nowhere as a whole.
+        let arguments = &function.blocks[function.body].args;
+        for &argument in arguments.iter().filter(|argument| !received.contains(argument)) {
             building.define(argument, None);
         }
         for &op in &function.blocks[function.body].ops {
@@ -134,7 +142,7 @@ impl<'f> Building<'f> {
                     self.homes.insert(data.results[0], (buffer, true));
                 }
             }
-            OpKind::Nn(kind) => {
+            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_)) => {
                 let stage = Stage::of(self.function, op)?;
                 let index = self.graph.nodes.len();
                 let reads: Vec<Read> = data
@@ -149,7 +157,7 @@ impl<'f> Building<'f> {
                 for read in &reads {
                     self.graph.buffers[read.buffer].last = index;
                 }
-                let overwritten = self.overwritten(op, kind, &stage);
+                let overwritten = self.overwritten(op, &stage);
                 let writes = match overwritten {
                     Some(buffer) => {
                         self.homes.insert(data.results[0], (buffer, false));
@@ -173,9 +181,9 @@ impl<'f> Building<'f> {
     }
 
     /// The operand's buffer that an elementwise op overwrites: one of its size that nobody else reads.
-    fn overwritten(&self, op: Op, kind: &NnOp, stage: &Stage) -> Option<usize> {
+    fn overwritten(&self, op: Op, stage: &Stage) -> Option<usize> {
         let data = &self.function.ops[op];
-        if !kind.spec().has(Trait::Elementwise) {
+        if !data.kind.spec().has(Trait::Elementwise) {
             return None;
         }
         let result = self.ty(data.results[0])?;

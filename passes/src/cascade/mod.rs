@@ -16,6 +16,7 @@ pub mod cut;
 pub mod estimate;
 pub mod graph;
 pub mod pull;
+pub mod stream;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use graph::Graph;
@@ -61,10 +62,15 @@ crate::declare_pass! {
     /// Runs layers row by row where that takes less memory.
     ///
     /// Cuts each function into runs of operations; a run of several becomes a `tile.cascade`, in which every row is made
-    /// once, when it is needed, and held only as long. The cuts are placed where the peak of SRAM is least.
+    /// once, when it is needed, and held only as long. The cuts are placed where the peak of SRAM is least. Inputs can be
+    /// cut into rows as well, which the caller then hands over one by one. Fails if that is asked for and no input is read
+    /// by rows.
     pub Cascade = "cascade" {
         /// Operations before which to cut, counted from 0 without constants and reshapes; `search` finds the best.
         cuts: Cuts = Cuts::Search,
+        /// Receive inputs row by row from the caller, where they are read so, instead of having them lie in memory; an
+        /// operation that receives counts as one of the first that reads.
+        stream_input: bool = false,
     } requires Imported ensures Imported;
 }
 
@@ -72,6 +78,10 @@ impl Pass for Cascade {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
         let mut changed = Changed::No;
         for function in &mut module.functions {
+            if self.stream_input {
+                cx.count("inputs received", stream::receive_inputs(function)? as u64);
+                changed = Changed::Yes;
+            }
             let Some(graph) = Graph::of(function) else { continue };
             let ends = self.ends(&graph)?;
             cx.count("operations", graph.nodes.len() as u64);

@@ -11,6 +11,7 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::rows::row_needs;
 use mcunet_ir::rows::{RowNeed, image_rows};
 use mcunet_ir::tensor::Data;
+use mcunet_ir::tile::TileOp;
 use mcunet_ir::types::{MemRefType, Scalar};
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
 
@@ -129,8 +130,19 @@ impl<'k> Kernel<'k> {
         Some(if self.rows() == 1 { self.b.i32(0) } else { self.row })
     }
 
+    /// The body's argument: how often it ran before.
+    pub fn run(&self) -> Value {
+        self.row
+    }
+
+    /// Which input of the function operand `index` is, if it is one.
+    pub fn input_number(&self, index: usize) -> Option<usize> {
+        let operand = self.source.ops[self.op].operands[index];
+        self.source.blocks[self.source.body].args.iter().position(|&argument| argument == operand)
+    }
+
     /// How often the body runs.
-    fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         let rows = || image_rows(&self.result_type(0).shape);
         self.needs.as_ref().and_then(|_| rows()).unwrap_or(1)
     }
@@ -312,9 +324,16 @@ impl<'k> Kernel<'k> {
 /// Rows that an op needs of its operands, if it makes its results row by row.
 fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
     let data = &function.ops[op];
-    let OpKind::Nn(kind) = &data.kind else { return None };
     let types =
         |values: &[Value]| values.iter().map(|&value| tensor_type(function, value)).collect::<Vec<_>>();
+    let kind = match &data.kind {
+        OpKind::Nn(kind) => kind,
+        OpKind::Tile(TileOp::Receive(_)) => {
+            let rows = image_rows(&tensor_type(function, data.results[0]).shape)?;
+            return Some(vec![RowNeed::same(rows)]);
+        }
+        _ => return None,
+    };
     row_needs(kind, &types(&data.operands), &types(&data.results))
 }
 

@@ -17,6 +17,7 @@ mod linear;
 mod movement;
 mod pool;
 mod quantize;
+mod receive;
 mod reduce;
 mod requantize;
 mod resize;
@@ -112,8 +113,11 @@ impl<'a> FunctionLowering<'a> {
     fn run(mut self, errors: &mut Diagnostics) -> Function {
         self.assign_outputs();
         for (index, &argument) in self.source.blocks[self.source.body].args.iter().enumerate() {
-            let buffer = self.buffer(argument, l::Role::Input, index, None);
-            self.homes.insert(argument, Home::Buffer(buffer));
+            // What is received row by row is nowhere as a whole.
+            if !self.is_received(argument) {
+                let buffer = self.buffer(argument, l::Role::Input, index, None);
+                self.homes.insert(argument, Home::Buffer(buffer));
+            }
         }
         for &op in &self.source.blocks[self.source.body].ops {
             match &self.source.ops[op].kind {
@@ -127,6 +131,14 @@ impl<'a> FunctionLowering<'a> {
         let body = self.target.body;
         Builder::at_end(&mut self.target, body).op(mcunet_ir::builtin::Return {}, &[], &[]);
         self.target
+    }
+
+    fn is_received(&self, argument: Value) -> bool {
+        let receives = |op: &Op| {
+            let data = &self.source.ops[*op];
+            matches!(data.kind, OpKind::Tile(TileOp::Receive(_))) && data.operands[0] == argument
+        };
+        self.source.walk().iter().any(receives)
     }
 
     fn returned(&self) -> Vec<Value> {
@@ -215,32 +227,32 @@ impl<'a> FunctionLowering<'a> {
     /// The op's kernel; its results are held for `held` rows, or whole.
     fn lower_op(&mut self, op: Op, held: Option<usize>) -> Result<(), Diagnostic> {
         let data = &self.source.ops[op];
-        let OpKind::Nn(kind) = &data.kind else { return Ok(()) };
-        match kind {
-            NnOp::Const(_) => {
+        let kind: &dyn LowerOp = match &data.kind {
+            OpKind::Tile(TileOp::Receive(op)) => op,
+            OpKind::Nn(NnOp::Const(_)) => {
                 self.homes.insert(data.results[0], Home::Constant(op));
-                Ok(())
+                return Ok(());
             }
-            NnOp::Reshape(_) => {
+            OpKind::Nn(NnOp::Reshape(_)) => {
                 let home = self.homes[&self.root(data.operands[0])];
                 self.homes.insert(data.results[0], home);
-                Ok(())
+                return Ok(());
             }
-            _ => {
-                for &result in &data.results {
-                    let (role, index) = match self.outputs.get(&result) {
-                        Some(&index) => (l::Role::Output, index),
-                        None => (l::Role::Activation, 0),
-                    };
-                    let buffer = self.buffer(result, role, index, held);
-                    self.homes.insert(result, Home::Buffer(buffer));
-                }
-                let mut kernel = Kernel::new(self, op);
-                dispatch(kind).lower(&mut kernel)?;
-                kernel.finish();
-                Ok(())
-            }
+            OpKind::Nn(op) => dispatch(op),
+            _ => return Ok(()),
+        };
+        for &result in &data.results {
+            let (role, index) = match self.outputs.get(&result) {
+                Some(&index) => (l::Role::Output, index),
+                None => (l::Role::Activation, 0),
+            };
+            let buffer = self.buffer(result, role, index, held);
+            self.homes.insert(result, Home::Buffer(buffer));
         }
+        let mut kernel = Kernel::new(self, op);
+        kind.lower(&mut kernel)?;
+        kernel.finish();
+        Ok(())
     }
 
     /// Outputs that are an input, a constant or another output get a buffer and a copy of their own.
