@@ -18,6 +18,46 @@ const MAX_SLOTS: usize = 256;
 /// First and last step of a life.
 pub type Interval = [usize; 2];
 
+/// How many bytes live at each step, summed up life by life.
+#[derive(Clone, Debug)]
+pub struct LiveBytes {
+    /// What each step adds to the sum of the one before.
+    changes: Vec<i64>,
+}
+
+impl LiveBytes {
+    /// Nothing lives during `steps` steps. Lives may end at the step after the last.
+    pub fn none(steps: usize) -> Self {
+        Self { changes: vec![0; steps + 2] }
+    }
+
+    /// Adds bytes that live from the first step of an interval to its last.
+    pub fn add(&mut self, [first, last]: Interval, bytes: usize) {
+        self.changes[first] += bytes as i64;
+        self.changes[last + 1] -= bytes as i64;
+    }
+
+    /// Takes bytes out of a step in which they were counted twice.
+    pub fn save(&mut self, step: usize, bytes: usize) {
+        self.changes[step] -= bytes as i64;
+        self.changes[step + 1] += bytes as i64;
+    }
+
+    /// The sum at every step.
+    pub fn by_step(&self) -> impl Iterator<Item = usize> + '_ {
+        let sums = self.changes.iter().scan(0, |sum, change| {
+            *sum += change;
+            Some(usize::try_from(*sum).unwrap_or(0))
+        });
+        sums.take(self.changes.len() - 1)
+    }
+
+    /// The greatest sum.
+    pub fn peak(&self) -> usize {
+        self.by_step().max().unwrap_or(0)
+    }
+}
+
 /// A `loop.buffer` and the lives of its slots.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BufferLife {
@@ -100,30 +140,21 @@ impl Liveness {
     /// Bytes of all slots that live at each step, less what in-place pairs can save at it: no plan can be smaller than
     /// the greatest of these.
     pub fn least_bytes(&self) -> Vec<usize> {
-        let mut changes = vec![0i64; self.program.steps.len() + 2];
+        let mut live = LiveBytes::none(self.program.steps.len());
         for buffer in &self.buffers {
             for (slot, lives) in buffer.slots.iter().enumerate() {
-                let bytes = buffer.bytes_of(slot) as i64;
-                for &[first, last] in lives {
-                    changes[first] += bytes;
-                    changes[last + 1] -= bytes;
-                }
+                lives.iter().for_each(|&life| live.add(life, buffer.bytes_of(slot)));
             }
         }
         for pair in &self.in_place {
-            self.count_savings(pair, &mut changes);
+            self.count_savings(pair, &mut live);
         }
-        let mut sum = 0;
-        let live = changes.iter().map(|change| {
-            sum += change;
-            usize::try_from(sum).unwrap_or(0)
-        });
-        live.take(self.program.steps.len().max(1)).collect()
+        live.by_step().take(self.program.steps.len().max(1)).collect()
     }
 
     /// At the step in which bytes of one buffer die and bytes of its partner are made, the smaller number of both counts
     /// once. This never underestimates what can be saved.
-    fn count_savings(&self, pair: &InPlace, changes: &mut [i64]) {
+    fn count_savings(&self, pair: &InPlace, live: &mut LiveBytes) {
         let ends = |buffer: &BufferLife, end: usize| {
             let mut bytes: HashMap<usize, usize> = HashMap::new();
             for (slot, lives) in buffer.slots.iter().enumerate() {
@@ -136,9 +167,7 @@ impl Liveness {
         let born = ends(&self.buffers[pair.written], 0);
         for (step, dying) in ends(&self.buffers[pair.read], 1) {
             if let Some(&made) = born.get(&step) {
-                let saved = dying.min(made) as i64;
-                changes[step] -= saved;
-                changes[step + 1] += saved;
+                live.save(step, dying.min(made));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::graph::Graph;
 use super::pull::{Pulled, Rows};
-use crate::analysis::liveness::{Interval, merged};
+use crate::analysis::liveness::{Interval, LiveBytes, merged};
 use crate::plan_memory::problem::{Item, Problem};
 use crate::plan_memory::{best_fit, improve};
 use std::ops::Range;
@@ -26,10 +26,8 @@ pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
     }
     let items = lives.items(graph);
     let bound = lives.peak_bytes(graph);
-    let count = items.len().max(1);
     let problem = Problem::new(items, |_, _| false);
-    let moves = MOVES * 10_000 / (count * count).max(900);
-    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, moves);
+    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, MOVES);
     problem.height(&offsets)
 }
 
@@ -101,18 +99,10 @@ impl Lives {
 
     /// The greatest number of bytes that live at a step.
     fn peak_bytes(&self, graph: &Graph) -> usize {
-        let mut changes = vec![0i64; self.steps + 2];
+        let mut live = LiveBytes::none(self.steps);
         for (rows, buffer) in self.rows.iter().zip(&graph.buffers) {
-            for &[first, last] in rows.iter().flatten() {
-                changes[first] += buffer.row_bytes as i64;
-                changes[last + 1] -= buffer.row_bytes as i64;
-            }
+            rows.iter().flatten().for_each(|&life| live.add(life, buffer.row_bytes));
         }
-        let mut sum = 0;
-        let sums = changes.iter().map(|change| {
-            sum += change;
-            usize::try_from(sum).unwrap_or(0)
-        });
-        sums.max().unwrap_or(0)
+        live.peak()
     }
 }

@@ -5,6 +5,7 @@
 //! at the stages whose results are used after the cascade.
 
 use super::graph::Graph;
+use crate::analysis::liveness::LiveBytes;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -50,29 +51,21 @@ impl Pulled {
     /// their first row to their last if `whole_rings`, else row by row.
     pub fn peak_bytes(&self, graph: &Graph, range: &Range<usize>, whole_rings: bool) -> usize {
         let end = self.steps.len();
-        let mut changes = vec![0i64; end + 2];
+        let mut live = LiveBytes::none(end);
         for (&index, rows) in &self.buffers {
             let buffer = &graph.buffers[index];
             let inner = buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end;
             if whole_rings && inner && rows.held < buffer.rows {
                 let first = rows.made.iter().flatten().min().copied().unwrap_or(0);
                 let last = rows.read.iter().flatten().max().copied().unwrap_or(end);
-                let bytes = (rows.held * buffer.row_bytes) as i64;
-                changes[first] += bytes;
-                changes[last + 1] -= bytes;
+                live.add([first, last], rows.held * buffer.row_bytes);
                 continue;
             }
             for (made, read) in rows.made.iter().zip(&rows.read) {
-                changes[made.unwrap_or(0)] += buffer.row_bytes as i64;
-                changes[read.unwrap_or(end) + 1] -= buffer.row_bytes as i64;
+                live.add([made.unwrap_or(0), read.unwrap_or(end)], buffer.row_bytes);
             }
         }
-        let mut sum = 0;
-        let sums = changes.iter().map(|change| {
-            sum += change;
-            usize::try_from(sum).unwrap_or(0)
-        });
-        sums.max().unwrap_or(0)
+        live.peak()
     }
 }
 

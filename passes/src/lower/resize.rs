@@ -32,9 +32,6 @@ fn positions(kernel: &mut Kernel<'_>, name: &str, offsets: impl Iterator<Item = 
     kernel.data(name, &Data::I32(offsets))
 }
 
-/// Offset of the element at which a position begins.
-type OffsetOf<'f> = &'f dyn Fn(usize) -> usize;
-
 impl LowerOp for ResizeNearest {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
@@ -79,37 +76,28 @@ struct At {
 }
 
 impl Samples {
-    fn fixed(
+    /// Samples of one dimension, in the arithmetic of the result's type.
+    fn new(
         kernel: &mut Kernel<'_>,
         op: &ResizeBilinear,
-        input: usize,
-        output: usize,
-        offset: OffsetOf<'_>,
+        [input, output]: [usize; 2],
+        offset: impl Fn(usize) -> usize,
     ) -> Self {
-        let samples: Vec<_> = (0..output)
-            .map(|i| fixed_sample(i, input, output, op.align_corners, op.half_pixel_centers))
-            .collect();
+        let (align, half) = (op.align_corners, op.half_pixel_centers);
+        let (positions_of, weights): (Vec<[usize; 2]>, Data) =
+            if kernel.result_type(0).storage() == Scalar::F32 {
+                let samples = (0..output).map(|i| real_sample(i, input, output, align, half));
+                let (at, weights) = samples.map(|s| ([s.low, s.high], s.weight)).unzip();
+                (at, Data::F32(weights))
+            } else {
+                let samples = (0..output).map(|i| fixed_sample(i, input, output, align, half));
+                let (at, weights) = samples.map(|s| ([s.low, s.high], s.weight)).unzip();
+                (at, Data::I32(weights))
+            };
         Self {
-            low: positions(kernel, "resize_low", samples.iter().map(|s| offset(s.low))),
-            high: positions(kernel, "resize_high", samples.iter().map(|s| offset(s.high))),
-            weight: kernel.data("resize_weights", &Data::I32(samples.iter().map(|s| s.weight).collect())),
-        }
-    }
-
-    fn real(
-        kernel: &mut Kernel<'_>,
-        op: &ResizeBilinear,
-        input: usize,
-        output: usize,
-        offset: OffsetOf<'_>,
-    ) -> Self {
-        let samples: Vec<_> = (0..output)
-            .map(|i| real_sample(i, input, output, op.align_corners, op.half_pixel_centers))
-            .collect();
-        Self {
-            low: positions(kernel, "resize_low", samples.iter().map(|s| offset(s.low))),
-            high: positions(kernel, "resize_high", samples.iter().map(|s| offset(s.high))),
-            weight: kernel.data("resize_weights", &Data::F32(samples.iter().map(|s| s.weight).collect())),
+            low: positions(kernel, "resize_low", positions_of.iter().map(|at| offset(at[0]))),
+            high: positions(kernel, "resize_high", positions_of.iter().map(|at| offset(at[1]))),
+            weight: kernel.data("resize_weights", &weights),
         }
     }
 
@@ -125,10 +113,9 @@ impl LowerOp for ResizeBilinear {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
         let float = kernel.result_type(0).storage() == Scalar::F32;
-        let samples = if float { Samples::real } else { Samples::fixed };
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let rows = samples(kernel, self, ih, oh, &|row| input.slot(row) * iw * channels);
-        let columns = samples(kernel, self, iw, ow, &|column| column * channels);
+        let rows = Samples::new(kernel, self, [ih, oh], |row| input.slot(row) * iw * channels);
+        let columns = Samples::new(kernel, self, [iw, ow], |column| column * channels);
         kernel.for_image_rows(|b, place| {
             let sy = rows.at(b, place.row, float);
             let target = output.start(b, place.row);

@@ -7,12 +7,14 @@
 use super::best_fit::place_in_order;
 use super::problem::{Offsets, Problem};
 
-/// Improves on `start` until `lower_bound` is met or `moves` orders were tried.
+/// Improves on `start` until `lower_bound` is met or `moves` orders were tried, if there are 100 buffers. Placing takes time
+/// that grows with the square of their number, so of fewer buffers more orders are tried, and of more buffers fewer.
 pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, moves: usize) -> Offsets {
     let count = problem.items.len();
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|&i| (start[i], i));
     let (mut best_height, mut best) = (problem.height(&start), start);
+    let moves = moves.saturating_mul(10_000) / (count * count).max(900);
     let mut random = fastrand::Rng::with_seed(0x5eed);
     for _ in 0..moves {
         if best_height <= lower_bound || count < 2 {

@@ -118,10 +118,7 @@ impl PlanMemory {
             Solver::BestFit => start,
             Solver::Exact => {
                 let bound = liveness.lower_bound_bytes();
-                let count = problem.items.len().max(1);
-                // Placing takes time that grows with the square of the number of buffers.
-                let moves = self.max_moves.saturating_mul(10_000) / (count * count).max(900);
-                let better = improve::solve(&problem, start, bound, moves);
+                let better = improve::solve(&problem, start, bound, self.max_moves);
                 let solution = exact::solve(&problem, better, bound, self.max_nodes);
                 cx.count("plans proved optimal", u64::from(solution.optimal));
                 solution.offsets
