@@ -332,6 +332,25 @@ impl Builder<'_> {
         self.function.ops[op].results.clone()
     }
 
+    /// Either of two bodies, neither of which yields a value.
+    pub fn if_else(
+        &mut self,
+        condition: Value,
+        then: impl FnOnce(&mut Self),
+        otherwise: impl FnOnce(&mut Self),
+    ) {
+        let blocks = [self.function.create_block(), self.function.create_block()];
+        self.within(blocks[0], |b| {
+            then(b);
+            b.op(l::Yield {}, &[], &[]);
+        });
+        self.within(blocks[1], |b| {
+            otherwise(b);
+            b.op(l::Yield {}, &[], &[]);
+        });
+        self.op_with_regions(l::If {}, &[condition], &[], &blocks);
+    }
+
     /// A counted loop from 0 to a constant, without carried values.
     pub fn for_count(&mut self, count: usize, body: impl FnOnce(&mut Self, Value)) {
         let (lower, upper) = (self.i32(0), self.index(count));

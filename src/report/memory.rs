@@ -101,7 +101,7 @@ pub fn place<'f>(function: &'f Function, life: &BufferLife) -> Option<&'f Place>
 }
 
 fn rows_live(function: &Function, life: &BufferLife, step: usize) -> usize {
-    let held = head(function, life).map_or(1, |head| head.held.unwrap_or(head.rows));
+    let held = head(function, life).map_or(1, |head| head.rows);
     let per_slot = held.div_ceil(life.slots.len().max(1));
     let lives = |slot: &usize| life.slots[*slot].iter().any(|life| life[0] <= step && step <= life[1]);
     let live = (0..life.slots.len()).filter(lives);

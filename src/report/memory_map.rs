@@ -90,7 +90,7 @@ impl<'f> MemoryMap<'f> {
             function,
             peak: Peak::of(function, &liveness),
             axis: TimeAxis::new(&liveness.program, LEFT, RIGHT - LEFT),
-            arena: places.map(|place| place.offset + place.bytes).max().unwrap_or(0),
+            arena: places.map(|place| place.end()).max().unwrap_or(0),
             bound: liveness.lower_bound_bytes(),
             liveness,
         }
@@ -257,9 +257,9 @@ impl<'f> MemoryMap<'f> {
         let (mut shapes, mut names) = (Group::new().set("shape-rendering", "crispEdges"), Group::new());
         for life in &self.liveness.buffers {
             let Some(place) = place(self.function, life) else { continue };
-            let bands = blocks::bands(life, |step| self.axis.x(step), |byte| self.y(place.offset + byte));
+            let bands = blocks::bands(life, place, |step| self.axis.x(step), |byte| self.y(byte));
             let shape = Path::new().set("d", blocks::path(&bands)).set("fill", self.color(life));
-            shapes = shapes.add(shape.add(tooltip(&self.about(life, place.offset))));
+            shapes = shapes.add(shape.add(tooltip(&self.about(life, place.start()))));
             if let Some([left, top, right, bottom]) = blocks::roomiest(&bands) {
                 let whole = buffer_name(self.function, life);
                 let name = fitted(whole, right - left - 4.0, 5.2);
@@ -289,7 +289,10 @@ impl<'f> MemoryMap<'f> {
     fn about(&self, life: &BufferLife, offset: usize) -> String {
         let [first, last] = life.span();
         let rows = match head(self.function, life) {
-            Some(head) => format!("{} of {} rows", head.held.unwrap_or(head.rows), head.rows),
+            Some(head) => {
+                let held = if life.scattered { life.most_slots() } else { head.rows };
+                format!("{held} of {} rows", head.rows)
+            }
             None => String::new(),
         };
         format!(

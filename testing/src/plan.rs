@@ -31,10 +31,10 @@ pub fn overlaps_are_refused(
     while refused < count && !pairs.is_empty() {
         let (moved, onto) = pairs.swap_remove(random.below(pairs.len()));
         let (moved, onto) = (&buffers[moved], &buffers[onto]);
-        let Some(offset) = clashing_offset(planned, moved, onto) else { continue };
+        let Some((piece, offset)) = clashing_offset(planned, moved, onto) else { continue };
         let mut broken = planned.clone();
         if let Some(place) = place_of(&mut broken, moved.op) {
-            place.offset = offset;
+            place.offsets[piece] = offset;
         }
         if check_plan(&broken).is_ok() {
             return Err(format!(
@@ -54,9 +54,9 @@ fn place_of(module: &mut Module, buffer: Op) -> Option<&mut Place> {
     }
 }
 
-/// An offset at which a row of `moved` lies on a row of `onto` that is made before it and read after, or the other way
-/// round.
-fn clashing_offset(planned: &Module, moved: &BufferLife, onto: &BufferLife) -> Option<usize> {
+/// A piece of `moved` and an offset for it at which a row of it lies on a row of `onto` that is made before it and read
+/// after, or the other way round.
+fn clashing_offset(planned: &Module, moved: &BufferLife, onto: &BufferLife) -> Option<(usize, usize)> {
     let OpKind::Loop(LoopOp::Buffer(Buffer { place: Some(place), .. })) =
         &planned.functions[0].ops[onto.op].kind
     else {
@@ -70,11 +70,13 @@ fn clashing_offset(planned: &Module, moved: &BufferLife, onto: &BufferLife) -> O
                 continue;
             }
             // The first bytes of both rows meet, as nearly as alignment allows.
-            let wanted = (place.offset + q * onto.slot_bytes).checked_sub(p * moved.slot_bytes);
+            let met = if onto.scattered { place.offsets[q] } else { place.start() + q * onto.slot_bytes };
+            let (piece, before) = if moved.scattered { (p, 0) } else { (0, p * moved.slot_bytes) };
+            let wanted = met.checked_sub(before);
             let aligned = wanted.map(|offset| offset.next_multiple_of(moved.element_bytes.max(1)));
             let shift = aligned.zip(wanted).map(|(aligned, wanted)| aligned - wanted);
             if shift.is_some_and(|shift| shift < onto.bytes_of(q)) {
-                return aligned;
+                return aligned.map(|offset| (piece, offset));
             }
         }
     }

@@ -4,6 +4,7 @@ use super::names::{Names, comment, identifier};
 use super::weights::{element_type, float_literal};
 use mcunet_ir::TensorType;
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::memory::Place;
 use mcunet_ir::loops::ops::Role;
 use mcunet_ir::loops::program::received;
 use mcunet_ir::module::{Function, OpKind, Port};
@@ -18,7 +19,7 @@ pub fn port_offset(function: &Function, role: Role, index: usize) -> usize {
     ops.iter()
         .find_map(|&op| match &function.ops[op].kind {
             OpKind::Loop(LoopOp::Buffer(buffer)) if buffer.role == role && buffer.index == index => {
-                buffer.place.as_ref().map(|place| place.offset)
+                buffer.place.as_ref().map(Place::start)
             }
             _ => None,
         })

@@ -6,11 +6,12 @@
 
 use super::expression::{Expression, Precedence};
 use super::names::Names;
+use super::rows::RowTables;
 use super::weights::{element_type, float_literal, int32_literal, int64_literal};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::memory::Place;
-use mcunet_ir::loops::ops::{Predicate, Rounding};
+use mcunet_ir::loops::ops::{Buffer, Predicate, Rounding};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{MemRefType, Scalar, Type};
 use mcunet_ir::{Diagnostic, Diagnostics};
@@ -28,6 +29,7 @@ pub struct Printed {
 pub struct KernelPrinter<'p> {
     function: &'p Function,
     names: &'p Names,
+    tables: &'p RowTables,
     kernel: Op,
     values: HashMap<Value, Expression>,
     memories: BTreeMap<Value, String>,
@@ -41,10 +43,11 @@ pub struct KernelPrinter<'p> {
 
 impl<'p> KernelPrinter<'p> {
     /// A printer of `kernel`.
-    pub fn new(function: &'p Function, names: &'p Names, kernel: Op) -> Self {
+    pub fn new(function: &'p Function, names: &'p Names, tables: &'p RowTables, kernel: Op) -> Self {
         Self {
             function,
             names,
+            tables,
             kernel,
             values: HashMap::new(),
             memories: BTreeMap::new(),
@@ -64,7 +67,7 @@ impl<'p> KernelPrinter<'p> {
     pub fn print(mut self, all_rows: bool) -> Result<Printed, Diagnostics> {
         let body = self.function.ops[self.kernel].regions[0];
         self.collect_uses(body);
-        self.declare_memories();
+        self.declare_memories(!all_rows);
         let rows = match self.op(self.kernel) {
             Some(LoopOp::Kernel(kernel)) => kernel.rows,
             _ => 1,
@@ -135,7 +138,7 @@ impl<'p> KernelPrinter<'p> {
     }
 
     /// Pointers to the memories that the body uses: buffers written, buffers read, constants.
-    fn declare_memories(&mut self) {
+    fn declare_memories(&mut self, one_row: bool) {
         let mut touched: Vec<Value> = self
             .uses
             .keys()
@@ -148,7 +151,7 @@ impl<'p> KernelPrinter<'p> {
             OpKind::Loop(LoopOp::Kernel(kernel)) => kernel.writes,
             _ => 0,
         };
-        let disjoint = self.buffers_are_disjoint(listed);
+        let disjoint = self.buffers_are_disjoint(listed, writes, one_row);
         let restrict = if disjoint { "restrict " } else { "" };
         let mut any_buffer = false;
         for value in touched {
@@ -159,13 +162,17 @@ impl<'p> KernelPrinter<'p> {
                     self.memories.insert(value, self.names.data(&data.value.name).to_owned());
                 }
                 Some(LoopOp::Buffer(buffer)) => {
-                    let offset = buffer.place.as_ref().map_or(0, |place| place.offset);
+                    let start = match &buffer.place {
+                        // Its rows are found in a table that counts from there.
+                        Some(_) if buffer.scattered => "arena".to_owned(),
+                        place => format!("(arena + {})", place.as_ref().map_or(0, Place::start)),
+                    };
                     let written = listed.iter().take(writes).any(|&other| other == value);
                     let (name, qualifier) =
                         if written { (self.fresh("out"), "") } else { (self.fresh("in"), "const ") };
                     // Through void, since the compiler cannot know that the offset is aligned.
                     let line = format!(
-                        "{qualifier}{ty} *{restrict}const {name} = ({qualifier}{ty} *)(void *)(arena + {offset});"
+                        "{qualifier}{ty} *{restrict}const {name} = ({qualifier}{ty} *)(void *){start};"
                     );
                     self.line(&line);
                     self.memories.insert(value, name);
@@ -179,18 +186,25 @@ impl<'p> KernelPrinter<'p> {
         }
     }
 
-    /// Whether no two buffers of the kernel share a byte, so that pointers to them do not alias.
-    fn buffers_are_disjoint(&self, buffers: &[Value]) -> bool {
-        let places: Vec<&Place> = buffers
+    /// Whether the kernel's function writes no byte through one pointer that it reads through another. Of two buffers in
+    /// one piece these are bytes that they share. Where rows are scattered and the function makes one row, a valid plan
+    /// has that row over none that is read then, unless the kernel permits it.
+    fn buffers_are_disjoint(&self, buffers: &[Value], writes: usize, one_row: bool) -> bool {
+        let Some(LoopOp::Kernel(kernel)) = self.op(self.kernel) else { return false };
+        let placed: Vec<(usize, &Buffer, &Place)> = buffers
             .iter()
-            .filter_map(|&value| match self.op(self.function.defining_op(value)?)? {
-                LoopOp::Buffer(buffer) => buffer.place.as_ref(),
+            .enumerate()
+            .filter_map(|(i, &value)| match self.op(self.function.defining_op(value)?)? {
+                LoopOp::Buffer(buffer) => Some((i, buffer, buffer.place.as_ref()?)),
                 _ => None,
             })
             .collect();
-        places.iter().enumerate().all(|(i, a)| {
-            places[i + 1..].iter().all(|b| a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset)
-        })
+        let apart = |&(i, a, at): &(usize, &Buffer, &Place), &(j, b, bt): &(usize, &Buffer, &Place)| {
+            let share = at.start() < bt.end() && bt.start() < at.end();
+            let by_row = one_row && (a.scattered || b.scattered);
+            !share || i >= writes || (by_row && !kernel.in_place.contains(&[i, j]))
+        };
+        placed.iter().enumerate().all(|(i, a)| placed[i + 1..].iter().all(|b| apart(a, b)))
     }
 
     fn memory(&self, value: Value) -> String {
@@ -500,6 +514,7 @@ impl<'p> KernelPrinter<'p> {
                 self.call(helper, &[arg(0)])
             }
             LoopOp::Sqrt(_) => self.call("square_root", &[arg(0)]),
+            LoopOp::Row(_) => self.row_start(memory, arg(0)),
             LoopOp::Load(_) => self.load(memory, arg(0)),
             LoopOp::LoadI8x4(_) => self.load_lanes("load_i8x4", memory, arg(0)),
             LoopOp::LoadI16x2(_) => self.load_lanes("load_i16x2", memory, arg(0)),
@@ -582,6 +597,19 @@ impl<'p> KernelPrinter<'p> {
         let shifted =
             Expression::binary(&Expression::cast(plain, value), operator, &distance, Precedence::Mixed);
         Expression::cast(signed, &shifted)
+    }
+
+    /// Where a row of a scattered buffer begins, in elements from the start of the arena.
+    fn row_start(&mut self, memory: Option<Value>, row: &Expression) -> Expression {
+        let table = memory.and_then(|memory| self.tables.get(memory));
+        let Some((table, factor)) = table else { return Expression::literal("0") };
+        let entry = Expression::subscript(table, row);
+        match factor {
+            1 => entry,
+            _ => {
+                Expression::binary(&entry, "*", &Expression::literal(factor.to_string()), Precedence::Product)
+            }
+        }
     }
 
     fn load(&mut self, memory: Option<Value>, offset: &Expression) -> Expression {
@@ -683,7 +711,8 @@ mod tests {
         let function = &module.functions[0];
         let kernel = function.walk().into_iter().find(|&op| function.ops[op].kind.name() == "loop.kernel");
         let names = Names::new("dead", &module);
-        let printer = KernelPrinter::new(function, &names, kernel.expect("the kernel"));
+        let tables = RowTables::of(function);
+        let printer = KernelPrinter::new(function, &names, &tables, kernel.expect("the kernel"));
         let body = printer.print(true).expect("it prints").body;
         assert!(body.contains("out0[0] = ") && !body.contains("in0") && !body.contains("v0"), "{body}");
     }

@@ -10,6 +10,7 @@ mod kernel;
 mod names;
 mod prelude;
 mod project;
+mod rows;
 mod source;
 mod weights;
 

@@ -4,6 +4,7 @@ use super::header::{ARENA_ALIGN, invoke_declaration, port_offset, port_type};
 use super::kernel::{KernelPrinter, Printed};
 use super::names::{Names, comment, identifier};
 use super::prelude;
+use super::rows::RowTables;
 use super::weights::{element_type, initializer};
 use mcunet_ir::Diagnostics;
 use mcunet_ir::loops::LoopOp;
@@ -18,13 +19,14 @@ use std::fmt::Write;
 pub fn source(function: &Function, names: &Names) -> Result<String, Diagnostics> {
     let (prefix, upper) = (&names.prefix, &names.upper);
     let program = Program::of(function);
+    let tables = RowTables::of(function);
     let mut helpers = BTreeSet::new();
     let mut layers = String::new();
     let mut calls = String::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
-            let Printed { body, used } =
-                KernelPrinter::new(function, names, program.kernels[index]).print(part.cascade.is_none())?;
+            let Printed { body, used } = KernelPrinter::new(function, names, &tables, program.kernels[index])
+                .print(part.cascade.is_none())?;
             helpers.extend(used);
             layers.push_str(&layer_function(function, names, &program, index, part.cascade.is_some(), &body));
         }
@@ -52,6 +54,7 @@ pub fn source(function: &Function, names: &Names) -> Result<String, Diagnostics>
         "/* Define this to time layers: it is called with a layer's number before the layer runs, and once at the end. */\n\
          #ifndef {upper}_PROFILE\n#define {upper}_PROFILE(layer) ((void)0)\n#endif\n\n"
     );
+    out.push_str(&tables.text);
     out.push_str(&layers);
     public_functions(&mut out, function, names, &calls, program.kernels.len());
     Ok(out)
@@ -178,10 +181,10 @@ fn memory_map(function: &Function, program: &Program) -> String {
         };
         let name = function.values[value].name.as_deref().unwrap_or("scratch");
         let mut name: String = comment(name).chars().take(64).collect();
-        if let Some(held) = buffer.held {
-            let _ = write!(name, ", {held} of {} rows", buffer.rows);
+        if buffer.scattered {
+            let _ = write!(name, ", rows of {} bytes wherever there is room", place.bytes);
         }
-        rows.push((place.offset, first, last, place.bytes, name));
+        rows.push((place.start(), first, last, place.end() - place.start(), name));
     }
     rows.sort();
     let mut out = String::from(

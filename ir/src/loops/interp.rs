@@ -92,6 +92,8 @@ pub(crate) fn shadow_kernels(
 enum Storage {
     /// In the arena from this byte on.
     Arena(usize),
+    /// In the arena, each row from a byte of its own on.
+    Rows(Vec<usize>),
     /// Constant.
     Constant(Data),
 }
@@ -101,9 +103,8 @@ struct Memory {
     element: Scalar,
     count: usize,
     storage: Storage,
-    /// Rows of the tensor, and how many of them are held.
+    /// Rows of the tensor.
     rows: usize,
-    held: usize,
     /// Rows that the kernel may touch in this step, counted in `counted` rows; all if there is none.
     touched: Option<(Range<usize>, usize)>,
     /// The row that is made in this step, if not all are.
@@ -111,15 +112,49 @@ struct Memory {
 }
 
 impl Memory {
-    /// Whether the kernel may touch an element in this step. In a ring, the place of a row is all that can be told.
+    /// Distance of two rows' offsets in a scattered buffer. An element that does not exist lies between any two rows, so
+    /// that who steps from one row to the next without asking for its offset is found out.
+    fn pitch(&self) -> usize {
+        self.row_elements() + 1
+    }
+
+    fn row_elements(&self) -> usize {
+        self.count / self.rows.max(1)
+    }
+
+    /// The row of an element, of `counted` rows.
+    fn row_of(&self, index: usize, counted: usize) -> usize {
+        match self.storage {
+            Storage::Rows(_) => index / self.pitch(),
+            _ => index * counted / self.count.max(1),
+        }
+    }
+
+    /// Whether the kernel may touch an element in this step.
     fn may_touch(&self, index: usize) -> bool {
         let Some((rows, counted)) = &self.touched else { return true };
-        if self.held < self.rows {
-            let slot = index * self.held / self.count.max(1);
-            return rows.clone().take(self.held).any(|row| row % self.held == slot);
-        }
-        let row = index * counted / self.count.max(1);
-        rows.contains(&row)
+        rows.contains(&self.row_of(index, *counted))
+    }
+
+    /// Whether elements lie inside, and side by side.
+    fn contains(&self, first: usize, count: usize) -> bool {
+        let (first, limit) = match self.storage {
+            Storage::Rows(_) if first / self.pitch() >= self.rows => return false,
+            Storage::Rows(_) => (first % self.pitch(), self.row_elements()),
+            _ => (first, self.count),
+        };
+        first.checked_add(count).is_some_and(|end| end <= limit)
+    }
+
+    /// The arena's bytes of elements that lie inside and side by side; none of a constant.
+    fn bytes_of(&self, first: usize, count: usize) -> Range<usize> {
+        let size = self.element.size_bytes();
+        let start = match &self.storage {
+            Storage::Arena(base) => base + first * size,
+            Storage::Rows(starts) => starts[first / self.pitch()] + first % self.pitch() * size,
+            Storage::Constant(_) => return 0..0,
+        };
+        start..start + count * size
     }
 }
 
@@ -178,12 +213,19 @@ impl<'m> Machine<'m> {
         };
         let storage = match kind {
             LoopOp::Buffer(buffer) => {
-                let offset = match &buffer.place {
-                    Some(place) => place.offset,
-                    None => arena_bytes.next_multiple_of(8),
+                let next = arena_bytes.next_multiple_of(8);
+                let pieces = if buffer.scattered { buffer.rows } else { 1 };
+                let bytes = memref.size_bytes() / pieces.max(1);
+                let starts: Vec<usize> = match &buffer.place {
+                    Some(place) if place.offsets.len() == pieces => place.offsets.clone(),
+                    _ => (0..pieces).map(|piece| next + piece * bytes).collect(),
                 };
-                *arena_bytes = (*arena_bytes).max(offset.saturating_add(memref.size_bytes()));
-                Storage::Arena(offset)
+                let end = starts.iter().max().map_or(0, |start| start.saturating_add(bytes));
+                *arena_bytes = (*arena_bytes).max(end);
+                match starts[..] {
+                    [start] if !buffer.scattered => Storage::Arena(start),
+                    _ => Storage::Rows(starts),
+                }
             }
             LoopOp::Data(constant) => Storage::Constant(bytes(&constant.value)?),
             LoopOp::Pack(pack) => {
@@ -195,11 +237,11 @@ impl<'m> Machine<'m> {
         let value = data.results[0];
         self.registers[crate::arena::Handle::index(value)] = Word::Memory(self.memories.len() as u32);
         let (element, count) = (memref.element, memref.shape.elements());
-        let (rows, held) = match kind {
-            LoopOp::Buffer(buffer) => (buffer.rows, buffer.held.unwrap_or(buffer.rows)),
-            _ => (1, 1),
+        let rows = match kind {
+            LoopOp::Buffer(buffer) => buffer.rows,
+            _ => 1,
         };
-        self.memories.push(Memory { value, element, count, storage, rows, held, touched: None, made: None });
+        self.memories.push(Memory { value, element, count, storage, rows, touched: None, made: None });
         Ok(())
     }
 
@@ -208,11 +250,14 @@ impl<'m> Machine<'m> {
         let Word::Memory(number) = self.register(buffer) else { return };
         let memory = &mut self.memories[number as usize];
         memory.made = None;
-        let slots = if memory.held < memory.rows { memory.held } else { counted }.max(1);
-        let count = memory.count;
+        let (count, counted) = (memory.count, counted.max(1));
+        let is_scattered = matches!(memory.storage, Storage::Rows(_));
+        let (pitch, elements) = (memory.pitch(), memory.row_elements());
         for row in rows {
-            let slot = row % slots;
-            let (first, end) = (slot * count / slots, (slot + 1) * count / slots);
+            let (first, end) = match is_scattered {
+                true => (row * pitch, row * pitch + elements),
+                false => (row * count / counted, (row + 1) * count / counted),
+            };
             self.mark(number, first, end - first);
         }
     }
@@ -226,19 +271,13 @@ impl<'m> Machine<'m> {
 
     fn mark(&mut self, number: u32, first: usize, count: usize) {
         let memory = &self.memories[number as usize];
-        if let (Storage::Arena(base), false) = (&memory.storage, self.owners.is_empty()) {
-            let size = memory.element.size_bytes();
-            let bytes = base + first * size..base + (first + count) * size;
-            // Which rows lie in a ring that is claimed as a whole is not known.
-            let place = if memory.held < memory.rows {
-                usize::MAX
-            } else {
-                first * memory.rows / memory.count.max(1)
-            };
-            let row = memory.made.unwrap_or(place);
-            self.owners[bytes.clone()].fill(number);
-            self.written_rows[bytes].fill(row as u32);
+        if self.owners.is_empty() {
+            return;
         }
+        let bytes = memory.bytes_of(first, count);
+        let row = memory.made.unwrap_or(memory.row_of(first, memory.rows));
+        self.owners[bytes.clone()].fill(number);
+        self.written_rows[bytes].fill(row as u32);
     }
 
     fn buffers(&self, role: Role) -> HashMap<usize, Value> {
@@ -417,6 +456,11 @@ impl<'m> Machine<'m> {
                 };
                 self.store(value, memory, offset)?;
             }
+            LoopOp::Row(_) => {
+                let (Word::Memory(memory), Word::I32(row)) = (arg(0), arg(1)) else { return Err(illegal) };
+                let offset = self.row_offset(memory, row)?;
+                self.set(data.results[0], Word::I32(offset));
+            }
             LoopOp::Fill(head) => {
                 let (value, Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2)) else {
                     return Err(illegal);
@@ -470,8 +514,21 @@ impl<'m> Machine<'m> {
         let memory = &self.memories[number as usize];
         usize::try_from(offset)
             .ok()
-            .filter(|&offset| offset.checked_add(lanes).is_some_and(|end| end <= memory.count))
+            .filter(|&offset| memory.contains(offset, lanes))
             .ok_or(Trap::Bounds { offset: offset.into(), count: memory.count })
+    }
+
+    /// Offset of the first element of a row of a scattered buffer.
+    fn row_offset(&self, number: u32, row: i32) -> Result<i32, Trap> {
+        let memory = &self.memories[number as usize];
+        if !matches!(memory.storage, Storage::Rows(_)) {
+            return Err(Trap::Operands("loop.row"));
+        }
+        usize::try_from(row)
+            .ok()
+            .filter(|&row| row < memory.rows)
+            .and_then(|row| i32::try_from(row * memory.pitch()).ok())
+            .ok_or(Trap::Bounds { offset: row.into(), count: memory.rows })
     }
 
     /// The name of a memory, for messages.
@@ -489,23 +546,22 @@ impl<'m> Machine<'m> {
         Err(Trap::Row { memory: self.memory_name(number), offset: index })
     }
 
-    fn check_owner(&self, number: u32, base: usize, first: usize, count: usize) -> Result<(), Trap> {
+    fn check_owner(&self, number: u32, index: usize) -> Result<(), Trap> {
         if self.owners.is_empty() {
             return Ok(());
         }
-        self.check_row(number, first)?;
+        self.check_row(number, index)?;
         let memory = &self.memories[number as usize];
-        if let Some((rows, _)) = memory.touched.as_ref().filter(|_| memory.held < memory.rows) {
-            let at = base + first * memory.element.size_bytes();
+        let mut bytes = memory.bytes_of(index, 1);
+        if matches!(memory.storage, Storage::Rows(_)) {
+            let (at, expected) = (bytes.start, memory.row_of(index, memory.rows));
             let row = self.written_rows[at];
-            if self.owners[at] == number && row != u32::MAX && !rows.contains(&(row as usize)) {
+            if self.owners[at] == number && row as usize != expected {
                 let owner = format!("holds its row {row}");
                 return Err(Trap::Clobbered { reader: self.memory_name(number), byte: at, owner });
             }
         }
-        let size = self.memories[number as usize].element.size_bytes();
-        let range = base + first * size..base + (first + count) * size;
-        match range.clone().find(|&byte| self.owners[byte] != number) {
+        match bytes.find(|&byte| self.owners[byte] != number) {
             None => Ok(()),
             Some(byte) => {
                 let owner = match self.owners[byte] {
@@ -521,10 +577,9 @@ impl<'m> Machine<'m> {
         let index = self.locate(number, offset, 1)?;
         let memory = &self.memories[number as usize];
         match &memory.storage {
-            Storage::Arena(base) => {
-                self.check_owner(number, *base, index, 1)?;
-                let size = memory.element.size_bytes();
-                Ok(widen(memory.element, &self.arena[base + index * size..][..size]))
+            Storage::Arena(_) | Storage::Rows(_) => {
+                self.check_owner(number, index)?;
+                Ok(widen(memory.element, &self.arena[memory.bytes_of(index, 1)]))
             }
             Storage::Constant(data) => Ok(constant_word(data, index)),
         }
@@ -554,15 +609,18 @@ impl<'m> Machine<'m> {
         let index = self.locate(number, offset, 1)?;
         self.check_row(number, index)?;
         let memory = &self.memories[number as usize];
-        let Storage::Arena(base) = memory.storage else { return Err(Trap::Operands("loop.store")) };
-        let size = memory.element.size_bytes();
+        if matches!(memory.storage, Storage::Constant(_)) {
+            return Err(Trap::Operands("loop.store"));
+        }
         let raw: [u8; 8] = match value {
             Word::I32(value) => i64::from(value).to_le_bytes(),
             Word::I64(value) => value.to_le_bytes(),
             Word::F32(value) => u64::from(value.to_bits()).to_le_bytes(),
             _ => return Err(Trap::Operands("loop.store")),
         };
-        self.arena[base + index * size..][..size].copy_from_slice(&raw[..size]);
+        let bytes = memory.bytes_of(index, 1);
+        let size = bytes.len();
+        self.arena[bytes].copy_from_slice(&raw[..size]);
         self.mark(number, index, 1);
         Ok(())
     }

@@ -5,15 +5,33 @@ use crate::tensor::Data;
 use crate::types::Scalar;
 use std::sync::Arc;
 
-/// A byte range of a memory region: `#loop.place<"sram", 256, 32>`.
+/// Where a buffer lies in a memory region: in one piece, `#loop.place<"sram", 256, 32>`, or row by row,
+/// `#loop.place<"sram", [256, 512, 256], 32>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
     /// Name of the memory region in the target.
     pub region: Arc<str>,
-    /// First byte, from the start of the region's arena.
-    pub offset: usize,
-    /// Length in bytes.
+    /// First byte of every piece, from the start of the region's arena.
+    pub offsets: Vec<usize>,
+    /// Length of a piece in bytes.
     pub bytes: usize,
+}
+
+impl Place {
+    /// A place in one piece.
+    pub fn whole(region: Arc<str>, offset: usize, bytes: usize) -> Self {
+        Self { region, offsets: vec![offset], bytes }
+    }
+
+    /// First byte of the lowest piece.
+    pub fn start(&self) -> usize {
+        self.offsets.iter().min().copied().unwrap_or(0)
+    }
+
+    /// One past the last byte of the highest piece.
+    pub fn end(&self) -> usize {
+        self.offsets.iter().max().map_or(0, |offset| offset.saturating_add(self.bytes))
+    }
 }
 
 /// How `loop.pack` computes data from its sources.
@@ -274,25 +292,29 @@ impl AttrValue for PackLayout {
 
 impl AttrValue for Place {
     fn description() -> String {
-        "#loop.place<region, offset, bytes>".to_owned()
+        "`#loop.place<region, offset, bytes>`, or a list of offsets, one per row".to_owned()
     }
 
     fn to_attr(&self) -> Attr {
-        Attr::Tuple(
-            "loop.place".into(),
-            vec![Attr::Str(self.region.clone()), self.offset.to_attr(), self.bytes.to_attr()],
-        )
+        let offsets = match self.offsets[..] {
+            [offset] => offset.to_attr(),
+            _ => self.offsets.to_attr(),
+        };
+        Attr::Tuple("loop.place".into(), vec![Attr::Str(self.region.clone()), offsets, self.bytes.to_attr()])
     }
 
     fn from_attr(attr: &Attr) -> Result<Self, AttrError> {
         match attr {
             Attr::Tuple(name, items) if &**name == "loop.place" && items.len() == 3 => Ok(Place {
                 region: AttrValue::from_attr(&items[0])?,
-                offset: AttrValue::from_attr(&items[1])?,
+                offsets: match &items[1] {
+                    list @ Attr::Array(_) => AttrValue::from_attr(list)?,
+                    offset => vec![AttrValue::from_attr(offset)?],
+                },
                 bytes: AttrValue::from_attr(&items[2])?,
             }),
             other => Err(AttrError::Kind {
-                expected: "#loop.place<region, offset, bytes>",
+                expected: "#loop.place<region, offsets, bytes>",
                 found: other.kind().to_owned(),
             }),
         }

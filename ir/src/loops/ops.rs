@@ -62,18 +62,19 @@ define_ops! {
     dialect "loop" enum LoopOp requires LoopSemantics;
 
     /// Working memory. `index` numbers the model's inputs and outputs. `rows` is the number of rows that its tensor is made
-    /// in; if only `held` of them are held at a time, the memory is a ring of so many: row `r` lies where row `r - held`
-    /// lay. `live` are the first and last step (see [`crate::loops::program`]) between which the contents matter; inputs
-    /// live from step 0, outputs to the last. `place` is given by plan-memory.
+    /// in. They lie one after the other, unless the buffer is `scattered`: then each has a place of its own, which it has
+    /// only while it is needed, and `loop.row` tells where. `live` are the first and last step (see
+    /// [`crate::loops::program`]) between which the contents matter; inputs live from step 0, outputs to the last. `place`
+    /// is given by plan-memory.
     ///
     /// - C1: the rows are of one size.
-    /// - C2: a ring holds at least one row and fewer than all.
+    /// - C2: only activations of several rows are scattered.
     Buffer = "loop.buffer" {
         attrs {
             role: Role,
             index: usize = 0,
             rows: usize = 1,
-            held: Option<usize> = None,
+            scattered: bool = false,
             live: Option<[usize; 2]> = None,
             place: Option<Place> = None,
         }
@@ -103,7 +104,7 @@ define_ops! {
     ///
     /// - C1: there is one need per buffer that is only read, or none at all.
     /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one.
-    /// - C3: rows that are needed of a ring are counted as the ring counts them.
+    /// - C3: rows that are needed of a scattered buffer are counted as the buffer counts them.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }
         attrs {
@@ -235,6 +236,12 @@ define_ops! {
 
     /// Square root, correctly rounded; NaN for negative numbers.
     Sqrt = "loop.sqrt" { operands { value: F32 } results { output: F32 } traits [Pure] }
+
+    /// Offset of the first element of a row of a scattered buffer. The elements of a row lie side by side; nothing is known
+    /// of the distance of two rows.
+    ///
+    /// - C1: the buffer is scattered.
+    Row = "loop.row" { operands { memory: MemRef, row: I32 } results { offset: I32 } traits [Pure] }
 
     /// Reads one element; 8 and 16 bit integers are extended to i32 by the sign of the memory's type. u32 is read as
     /// i32, u64 as i64.

@@ -53,9 +53,9 @@ fn loop_module() -> Module {
     let body = function.body;
     let mut b = Builder::at_end(&mut function, body);
     let memref = |element| Type::from(MemRefType { shape: [4].into(), element });
-    let place = Some(Place { region: "sram".into(), offset: 16, bytes: 4 });
+    let place = Some(Place { region: "sram".into(), offsets: vec![16, 0, 32], bytes: 4 });
     let role = l::Role::Activation;
-    let buffer = l::Buffer { role, index: 0, rows: 8, held: Some(2), live: Some([0, 1]), place };
+    let buffer = l::Buffer { role, index: 0, rows: 8, scattered: true, live: Some([0, 1]), place };
     let memory = b.value(buffer, &[], memref(Scalar::I8));
     let block = b.function.create_block();
     b.function.add_argument(block, Type::I32, None);

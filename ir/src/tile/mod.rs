@@ -1,7 +1,7 @@
 //! The `tile` dialect: tensor operations that run row by row over windows of their tensors.
 //!
 //! A cascade changes when rows are made and how long they are held, never what they hold: its results are those of its
-//! operations run one after the other. Lowering turns it into a `loop.cascade` over ring buffers. An input that is received
+//! operations run one after the other. Lowering turns it into a `loop.cascade` over scattered buffers. An input that is received
 //! row by row never lies in memory as a whole, if its rows are used up in the cascade.
 
 mod eval;

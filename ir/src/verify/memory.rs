@@ -2,13 +2,14 @@
 //! planner declares: it runs the program without computing anything, and looks at what every row that is read holds.
 //!
 //! Rules, for every function of a planned module:
-//! - M1: every buffer has a place, as long as its memory, aligned to its elements, and inside of the largest arena.
+//! - M1: every buffer has a place as long as its memory, a scattered one a place for each row; they are aligned to its
+//!   elements, and inside of the largest arena.
 //! - M2: a kernel lists every buffer that it touches, and lists as written those it writes.
 //! - M3: the declared life of a buffer covers its real one: from the first step that touches it (inputs: from the start) to
 //!   the last (outputs: to the end).
 //! - M4: every row that a step reads, and at the end every row of an output, holds what was written to it: every byte of it
 //!   was written last as part of that row of that buffer.
-//! - M5: a step overwrites nothing that it reads, unless its kernel permits that and both buffers start at the same byte. A
+//! - M5: a step overwrites nothing that it reads, unless its kernel permits that and both rows start at the same byte. A
 //!   kernel that uses such a permission never reads a byte that it has overwritten: it is run on an arena that remembers
 //!   who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
 //!
@@ -53,19 +54,18 @@ struct Placed<'f> {
 }
 
 impl Placed<'_> {
-    /// Places for rows.
-    fn slots(&self) -> usize {
-        self.head.held.unwrap_or(self.head.rows).max(1)
-    }
-
     /// Bytes of the arena that a row lies in.
     fn bytes_of(&self, row: usize) -> Range<usize> {
-        let (slots, bytes) = (self.slots(), self.place.bytes);
-        let slot = row % slots;
-        self.place.offset + slot * bytes / slots..self.place.offset + (slot + 1) * bytes / slots
+        let (rows, bytes) = (self.head.rows.max(1), self.place.bytes);
+        if self.head.scattered {
+            let start = self.place.offsets[row];
+            return start..start + bytes;
+        }
+        let start = self.place.start();
+        start + row * bytes / rows..start + (row + 1) * bytes / rows
     }
 
-    /// Rows of the buffer that a need speaks of; it may count them otherwise, if the buffer is no ring.
+    /// Rows of the buffer that a need speaks of; it may count them otherwise, if the buffer is not scattered.
     fn rows_of(&self, span: Range<usize>, rows: usize) -> Range<usize> {
         if span.is_empty() {
             return 0..0;
@@ -146,9 +146,16 @@ impl<'c> Checker<'c> {
                 self.error(op, format!("expected buffer {name} to have a place, got none"));
                 continue;
             };
-            let (bytes, align) = (memref.size_bytes(), memref.element.size_bytes());
-            if place.bytes != bytes || place.offset % align != 0 {
-                let (found, offset) = (place.bytes, place.offset);
+            let pieces = if head.scattered { head.rows.max(1) } else { 1 };
+            if place.offsets.len() != pieces {
+                let found = place.offsets.len();
+                self.error(op, format!("expected buffer {name} to lie in {pieces} pieces, got {found}"));
+                continue;
+            }
+            let (bytes, align) = (memref.size_bytes() / pieces, memref.element.size_bytes());
+            let odd = place.offsets.iter().find(|&&offset| place.bytes != bytes || offset % align != 0);
+            if let Some(offset) = odd {
+                let found = place.bytes;
                 let message = format!(
                     "expected buffer {name} to have {bytes} bytes at a multiple of {align}, \
                      got {found} bytes at {offset}"
@@ -156,10 +163,10 @@ impl<'c> Checker<'c> {
                 self.error(op, message);
                 continue;
             }
-            if place.offset.saturating_add(bytes) > MAX_ARENA_BYTES {
+            if place.end() > MAX_ARENA_BYTES {
                 let message = format!(
                     "expected buffer {name} to end within {MAX_ARENA_BYTES} bytes, got {}",
-                    place.offset
+                    place.start()
                 );
                 self.error(op, message);
                 continue;
@@ -234,7 +241,9 @@ impl<'c> Checker<'c> {
             for &index in writes {
                 for row in rows_written(head, &buffers[index], step.row) {
                     for partner in arena.overwritten(index, row, time) {
-                        if permits(head, &operands, index, partner) && starts_alike(buffers, index, partner) {
+                        if permits(head, &operands, index, partner)
+                            && starts_alike(&buffers[index], &buffers[partner], row)
+                        {
                             shared.insert((step.kernel, op));
                         } else {
                             self.spoiled(op, step.kernel, step.row, &buffers[index], &buffers[partner]);
@@ -292,8 +301,8 @@ impl<'c> Checker<'c> {
         let message = format!(
             "expected {name} (bytes {:?}) and {other} (bytes {:?}) to be disjoint where kernel {kernel} writes the one \
              while it reads the other, got an overlap at its row {row}",
-            written.place.offset..written.place.offset + written.place.bytes,
-            read.place.offset..read.place.offset + read.place.bytes,
+            written.place.start()..written.place.end(),
+            read.place.start()..read.place.end(),
         );
         self.error(op, message);
     }
@@ -330,9 +339,15 @@ fn permits(head: &Kernel, operands: &[usize], written: usize, read: usize) -> bo
     head.in_place.iter().any(|&[w, r]| operands.get(w) == Some(&written) && operands.get(r) == Some(&read))
 }
 
-fn starts_alike(buffers: &[Placed<'_>], a: usize, b: usize) -> bool {
-    let (a, b) = (buffers[a].place, buffers[b].place);
-    a.region == b.region && a.offset == b.offset
+/// Whether elements of the same number, in the row that is written if rows are scattered, lie at the same byte.
+fn starts_alike(written: &Placed<'_>, read: &Placed<'_>, row: usize) -> bool {
+    let same_start = match written.head.scattered || read.head.scattered {
+        true => {
+            written.head.rows == read.head.rows && written.bytes_of(row).start == read.bytes_of(row).start
+        }
+        false => written.place.start() == read.place.start(),
+    };
+    written.place.region == read.place.region && same_start
 }
 
 /// What a byte holds: part of a row of a buffer.
@@ -344,7 +359,7 @@ struct Tag {
 
 /// What the arena holds while the program runs. Bytes that no row's border separates are one cell.
 struct Arena {
-    /// Cells of every slot of every buffer.
+    /// Cells of every row of every buffer.
     cells: Vec<Vec<Range<usize>>>,
     holds: Vec<Option<Tag>>,
     /// Step that read a cell last, and which buffer's row it was.
@@ -355,8 +370,8 @@ impl Arena {
     fn new(buffers: &[Placed<'_>]) -> Self {
         let mut borders: Vec<(&str, usize)> = Vec::new();
         for buffer in buffers {
-            for slot in 0..buffer.slots() {
-                let bytes = buffer.bytes_of(slot);
+            for row in 0..buffer.head.rows.max(1) {
+                let bytes = buffer.bytes_of(row);
                 borders.extend([(&*buffer.place.region, bytes.start), (&*buffer.place.region, bytes.end)]);
             }
         }
@@ -366,19 +381,18 @@ impl Arena {
         let cells = buffers
             .iter()
             .map(|buffer| {
-                let cells_of = |slot: usize| {
-                    let bytes = buffer.bytes_of(slot);
+                let cells_of = |row: usize| {
+                    let bytes = buffer.bytes_of(row);
                     cell(&buffer.place.region, bytes.start)..cell(&buffer.place.region, bytes.end)
                 };
-                (0..buffer.slots()).map(cells_of).collect()
+                (0..buffer.head.rows.max(1)).map(cells_of).collect()
             })
             .collect();
         Self { cells, holds: vec![None; borders.len()], read: vec![None; borders.len()] }
     }
 
     fn cells_of(&self, buffer: usize, row: usize) -> Range<usize> {
-        let slots = &self.cells[buffer];
-        slots[row % slots.len()].clone()
+        self.cells[buffer][row].clone()
     }
 
     fn write(&mut self, buffer: usize, row: usize) {

@@ -1,6 +1,6 @@
-//! Rules of rows: what kernels, rings and cascades say about the rows that they make, hold and need.
+//! Rules of rows: what kernels, buffers and cascades say about the rows that they make, hold and need.
 //!
-//! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows, and rings hold fewer than all.
+//! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows; only those of several are scattered.
 //! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
 //! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
 //! input that is received row by row is asked for every row once and in order.
@@ -23,6 +23,7 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             OpKind::Loop(LoopOp::Buffer(buffer)) => check_buffer(function, op, buffer, report),
             OpKind::Loop(LoopOp::Kernel(kernel)) => check_kernel(function, op, kernel, report),
             OpKind::Loop(LoopOp::Cascade(cascade)) => check_cascade(function, op, cascade, report),
+            OpKind::Loop(LoopOp::Row(_)) => check_row(function, op, report),
             _ => {}
         }
     }
@@ -70,17 +71,26 @@ fn check_received(function: &Function, found: &Received, again: bool, report: &m
 fn check_buffer(function: &Function, op: Op, buffer: &Buffer, report: &mut Report) {
     let elements = function.ty(function.ops[op].results[0]).as_memref().map_or(0, |ty| ty.shape.elements());
     // loop.buffer C1
-    let slots = buffer.held.unwrap_or(buffer.rows);
-    if slots == 0 || !elements.is_multiple_of(slots) || buffer.rows > MAX_ROWS {
-        report.at(function, op, format!("expected {slots} rows of one size, got {elements} elements"));
+    let rows = buffer.rows;
+    if rows == 0 || !elements.is_multiple_of(rows) || rows > MAX_ROWS {
+        report.at(function, op, format!("expected {rows} rows of one size, got {elements} elements"));
     }
     // loop.buffer C2
-    if buffer.held.is_some_and(|held| held >= buffer.rows) {
-        let message = format!("expected a ring of fewer than all {} rows, got {slots}", buffer.rows);
-        report.at(function, op, message);
+    if buffer.scattered && (buffer.role != Role::Activation || rows < 2) {
+        report.at(
+            function,
+            op,
+            "expected only activations of several rows to be scattered, got another buffer",
+        );
     }
-    if buffer.held.is_some() && buffer.role != Role::Activation {
-        report.at(function, op, "expected only activations to be held in a ring, got another role");
+}
+
+/// loop.row C1
+fn check_row(function: &Function, op: Op, report: &mut Report) {
+    let is_scattered =
+        buffer_of(function, function.ops[op].operands[0]).is_some_and(|buffer| buffer.scattered);
+    if !is_scattered {
+        report.at(function, op, "expected a scattered buffer, got another memory");
     }
 }
 
@@ -110,9 +120,9 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
     }
     for &value in &operands[..kernel.writes] {
         let Some(buffer) = buffer_of(function, value) else { continue };
-        // loop.kernel C2; one row of a kernel that makes all at once is no ring's.
+        // loop.kernel C2; what makes all at once makes no scattered rows.
         let fits = match kernel.rows {
-            1 => buffer.held.is_none() || buffer.rows == 1,
+            1 => !buffer.scattered,
             rows => rows == buffer.rows,
         };
         if buffer.role != Role::Scratch && !fits {
@@ -130,11 +140,15 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
             report.at(function, op, format!("expected needs of {} rows, got {spans}", kernel.rows));
         }
         // loop.kernel C3
-        if let Some(buffer) = buffer_of(function, value).filter(|buffer| buffer.held.is_some())
+        if let Some(buffer) = buffer_of(function, value).filter(|buffer| buffer.scattered)
             && need.rows() != buffer.rows
         {
             let (rows, found) = (buffer.rows, need.rows());
-            report.at(function, op, format!("expected a need of the ring's {rows} rows, got one of {found}"));
+            report.at(
+                function,
+                op,
+                format!("expected a need of the buffer's {rows} rows, got one of {found}"),
+            );
         }
     }
 }

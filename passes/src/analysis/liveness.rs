@@ -1,9 +1,9 @@
 //! When the rows of buffers live: from the step that makes them to the last that reads them.
 //!
-//! Time is the position of a step in the function's [`Program`]. A buffer is divided into slots, one per row that it holds;
-//! a slot lives in one interval per row that passes through it. Rows of an input live from step 0, since the caller fills
-//! it before; rows of an output live to the last step, since the caller reads it after. Very high tensors are divided into
-//! slots of several rows, which is coarser but never wrong.
+//! Time is the position of a step in the function's [`Program`]. A buffer is divided into slots, one per row, that live from
+//! the step that makes the row to the last that reads it. Rows of an input live from step 0, since the caller fills it
+//! before; rows of an output live to the last step, since the caller reads it after. Very high tensors in one piece are
+//! divided into slots of several rows, which is coarser but never wrong.
 
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::ops::{Buffer, Kernel, Role};
@@ -12,7 +12,7 @@ use mcunet_ir::module::{Function, Op, OpKind, Value};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Slots that a buffer is divided into at most, unless it is a ring.
+/// Slots that a buffer is divided into at most, unless its rows are scattered.
 const MAX_SLOTS: usize = 256;
 
 /// First and last step of a life.
@@ -67,10 +67,10 @@ pub struct BufferLife {
     pub op: Op,
     /// What it is for.
     pub role: Role,
-    /// Size in bytes.
+    /// Size of the tensor in bytes.
     pub bytes: usize,
-    /// Size of the whole tensor in bytes, which is more than that of a ring.
-    pub tensor_bytes: usize,
+    /// Whether every slot has a place of its own.
+    pub scattered: bool,
     /// Size of an element in bytes: its natural alignment.
     pub element_bytes: usize,
     /// Size of a slot in bytes; the last one may be smaller.
@@ -87,6 +87,14 @@ impl BufferLife {
         let first = self.slots.iter().filter_map(|lives| lives.first()).map(|life| life[0]).min();
         let last = self.slots.iter().filter_map(|lives| lives.last()).map(|life| life[1]).max();
         [first.unwrap_or(0), last.unwrap_or(0)]
+    }
+
+    /// Most slots that live at one step.
+    pub fn most_slots(&self) -> usize {
+        let lives = self.slots.iter().flatten();
+        let mut live = LiveBytes::none(lives.clone().map(|life| life[1] + 1).max().unwrap_or(0));
+        lives.for_each(|&life| live.add(life, 1));
+        live.peak()
     }
 
     /// Bytes of a slot.
@@ -188,7 +196,7 @@ impl Liveness {
     pub fn max_live_bytes(&self) -> usize {
         let live = |kernel: usize| {
             let lives = self.buffers.iter().filter(|b| b.kernels[0] <= kernel && kernel <= b.kernels[1]);
-            lives.map(|buffer| buffer.tensor_bytes).sum()
+            lives.map(|buffer| buffer.bytes).sum()
         };
         (0..self.program.kernels.len().max(1)).map(live).max().unwrap_or(0)
     }
@@ -238,21 +246,20 @@ impl<'f> Recorder<'f> {
             let value = function.ops[op].results[0];
             let Some(memref) = function.ty(value).as_memref() else { continue };
             let (bytes, rows) = (memref.size_bytes(), head.rows.max(1));
-            let held = head.held.unwrap_or(rows).max(1);
             // Rows that don't divide the memory, or are too many, are taken together.
-            let divides = bytes % held == 0;
-            let per_slot = match head.held {
-                None if !divides => rows,
-                None => rows.div_ceil(MAX_SLOTS),
-                Some(_) => 1,
+            let divides = bytes % rows == 0;
+            let per_slot = match head.scattered {
+                true => 1,
+                false if divides => rows.div_ceil(MAX_SLOTS),
+                false => rows,
             };
-            let slot_bytes = if divides { bytes / held * per_slot } else { bytes };
+            let slot_bytes = if divides { bytes / rows * per_slot } else { bytes };
             let life = BufferLife {
                 value,
                 op,
                 role: head.role,
                 bytes,
-                tensor_bytes: bytes / held * rows,
+                scattered: head.scattered,
                 element_bytes: memref.element.size_bytes(),
                 slot_bytes,
                 slots: Vec::new(),
@@ -321,9 +328,7 @@ impl Record<'_> {
         if self.head.role == Role::Scratch {
             return vec![merged(self.scratch.clone())];
         }
-        let held = self.head.held.unwrap_or(self.parts).max(1);
-        let lives = |slot: usize| self.lives.iter().skip(slot).step_by(held).flatten().copied().collect();
-        (0..held.min(self.parts.max(1))).map(|slot| merged(lives(slot))).collect()
+        self.lives.iter().map(|life| life.iter().copied().collect()).collect()
     }
 }
 

@@ -11,8 +11,8 @@ use std::ops::Range;
 /// Stages that a cascade has at most.
 const MAX_STAGES: usize = 200;
 
-/// Ways of cutting, each with the least peak by a measure of its own: rings counted whole, which is what they take unless
-/// other buffers fit into their pauses, or row by row, which is what they take at least; and of equal peaks with short
+/// Ways of cutting, each with the least peak by a measure of its own: windows counted whole, which is what they take unless
+/// other rows fit into their pauses, or row by row, which is what they take at least; and of equal peaks with short
 /// runs or with long ones. The ends of the runs are given.
 pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     let mut found: Vec<Vec<usize>> = Vec::new();
@@ -28,7 +28,7 @@ pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
-/// Peaks of the runs from every stage on, by length, with rings counted whole and row by row.
+/// Peaks of the runs from every stage on, by length, with windows counted whole and row by row.
 fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
@@ -69,7 +69,7 @@ fn peaks_of(graph: &Graph, range: &Range<usize>) -> [usize; 2] {
         before && buffer.last >= range.end && !pulled.buffers.contains_key(index)
     });
     let through: usize = passes.map(|(_, buffer)| buffer.bytes()).sum();
-    [true, false].map(|whole_rings| pulled.peak_bytes(graph, range, whole_rings) + through)
+    [true, false].map(|whole_windows| pulled.peak_bytes(graph, range, whole_windows) + through)
 }
 
 /// Whether the last stage of a run sees a buffer through a reshape that a stage of the run makes.

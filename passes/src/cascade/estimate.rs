@@ -26,7 +26,7 @@ pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
     }
     let items = lives.items(graph);
     let bound = lives.peak_bytes(graph);
-    let problem = Problem::new(items, |_, _| false);
+    let problem = Problem::of_buffers(items, |_, _| false);
     let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, MOVES);
     problem.height(&offsets)
 }
@@ -35,8 +35,8 @@ pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
 struct Lives {
     /// First and last step of every row of every buffer.
     rows: Vec<Vec<Option<Interval>>>,
-    /// Rows that the ring of a buffer holds.
-    held: Vec<usize>,
+    /// Buffers whose rows are scattered.
+    scattered: Vec<bool>,
     steps: usize,
 }
 
@@ -46,8 +46,7 @@ impl Lives {
             let input = buffer.first.is_none();
             vec![input.then_some([0, 0]); buffer.rows]
         });
-        let held = graph.buffers.iter().map(|buffer| buffer.rows).collect();
-        Self { rows: rows.collect(), held, steps: 0 }
+        Self { rows: rows.collect(), scattered: vec![false; graph.buffers.len()], steps: 0 }
     }
 
     /// Adds a run of stages.
@@ -59,7 +58,7 @@ impl Lives {
             self.extend(index, found, from, last);
             let buffer = &graph.buffers[index];
             if buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end {
-                self.held[index] = found.held;
+                self.scattered[index] = found.held < buffer.rows;
             }
         }
         // The last run reads outputs, so to speak.
@@ -78,23 +77,25 @@ impl Lives {
         }
     }
 
-    fn items(&self, graph: &Graph) -> Vec<Item> {
-        let item = |(index, rows): (usize, &Vec<Option<Interval>>)| {
-            let (buffer, held) = (&graph.buffers[index], self.held[index]);
-            let together = if held < buffer.rows { 1 } else { buffer.rows.div_ceil(MAX_SLOTS) };
-            let count = held.div_ceil(together);
-            let mut slots: Vec<Vec<Interval>> = vec![Vec::new(); count];
-            for (row, life) in rows.iter().enumerate() {
-                slots[row / together % count].extend(life);
-            }
-            Item {
-                bytes: held * buffer.row_bytes,
-                align: 4,
-                slot_bytes: together * buffer.row_bytes,
-                slots: slots.into_iter().map(merged).collect(),
+    /// The buffers' pieces.
+    fn items(&self, graph: &Graph) -> Vec<Vec<Item>> {
+        let item = |row_bytes: usize, lives: &[Option<Interval>], rows: usize| Item {
+            bytes: lives.len() * row_bytes,
+            align: 4,
+            slot_bytes: rows * row_bytes,
+            slots: lives
+                .chunks(rows)
+                .map(|lives| merged(lives.iter().flatten().copied().collect()))
+                .collect(),
+        };
+        let items = |(index, lives): (usize, &Vec<Option<Interval>>)| {
+            let row_bytes = graph.buffers[index].row_bytes;
+            match self.scattered[index] {
+                true => lives.chunks(1).map(|life| item(row_bytes, life, 1)).collect(),
+                false => vec![item(row_bytes, lives, lives.len().div_ceil(MAX_SLOTS))],
             }
         };
-        self.rows.iter().enumerate().map(item).collect()
+        self.rows.iter().enumerate().map(items).collect()
     }
 
     /// The greatest number of bytes that live at a step.

@@ -42,9 +42,9 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, V
         Some(row) => {
             let b = &mut kernel.b;
             // An operand without rows of its own may still have an element for each row, or none.
-            let mut operand = |map: RowMap, steps: &[usize]| match map.held {
-                Some(_) => map.start(b, row),
-                None => b.mul_const(row, to_i32(steps[1])),
+            let mut operand = |map: RowMap, steps: &[usize]| match map.scattered {
+                true => map.start(b, row),
+                false => b.mul_const(row, to_i32(steps[1])),
             };
             let (lhs, rhs) = (operand(lhs, &steps[0]), operand(rhs, &steps[1]));
             [lhs, rhs, output.start(b, row)]

@@ -10,7 +10,7 @@ use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::Requantizer;
 use super::rows::{ImageRow, RowMap, to_i32};
-use super::window::{Interior, Taps, WindowRows, for_segments};
+use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
 use mcunet_ir::nn::requantize::{convolution_multipliers, integer_limits};
@@ -68,9 +68,8 @@ impl LowerOp for Conv2d {
         let filter = Filter::new(kernel, form, block, source);
         let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let rows = WindowRows::new(kernel, input, conv.windows.y.taps);
         let pixels = if paired { 2 } else { 1 };
-        let emitter = Emitter { conv, filter, epilogue, input: rows, output, pixels };
+        let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
         kernel.for_image_rows(|b, place| emitter.emit(b, place));
         Ok(())
     }
@@ -137,7 +136,7 @@ struct Emitter {
     conv: Conv,
     filter: Filter,
     epilogue: Epilogue,
-    input: WindowRows,
+    input: RowMap,
     output: RowMap,
     /// Interior pixels that are computed together.
     pixels: usize,
@@ -147,7 +146,6 @@ impl Emitter {
     fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
         let window = &self.conv.windows.y;
         let y = Taps::clipped(b, window, place.row);
-        self.input.prepare(b, window, y);
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
         self.emit_row(b, y, place.input_base, row_start);
@@ -240,7 +238,7 @@ impl Emitter {
             Some(b.mul_const(group, to_i32(depth)))
         };
         b.for_loop(y.first, y.end, 1, start, |b, ky, sums| {
-            let row = self.input.start(b, &window_y, y, ky);
+            let row = self.input.start_under(b, &window_y, y, ky);
             let row = b.add(input_base, row);
             let row = match first_channel {
                 Some(first) => b.add(row, first),
@@ -262,7 +260,7 @@ impl Emitter {
                 let length = b.mul_const(taps, to_i32(depth));
                 return self.filter.run(
                     b,
-                    self.input.map.memory,
+                    self.input.memory,
                     &inputs,
                     offset,
                     column,
@@ -278,7 +276,7 @@ impl Emitter {
                 let skipped = b.mul_const(kx, to_i32(depth));
                 let column = b.add(row_column, skipped);
                 let length = b.index(depth);
-                self.filter.run(b, self.input.map.memory, &inputs, offset, column, length, channels, sums)
+                self.filter.run(b, self.input.memory, &inputs, offset, column, length, channels, sums)
             })
         })
     }

@@ -1,7 +1,9 @@
 //! Depthwise convolution: every channel by itself, one output row at a time.
 //!
 //! Taps of interior pixels are unrolled along the row; pixels at the left and right border loop over the taps that lie
-//! inside. The filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
+//! inside. Where rows are scattered, those under the window are looked up once per row that is made, and not per channel:
+//! rows whose window lies inside the image get code of their own for that, in which taps are unrolled downward as well. The
+//! filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
 
 use super::LowerOp;
 use super::accumulate::fits;
@@ -9,8 +11,9 @@ use super::conv::Epilogue;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
-use super::window::{Interior, Taps, WindowRows, for_segments};
+use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
+use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
 use mcunet_ir::nn::window::{Windows, four};
 use mcunet_ir::tensor::Data;
@@ -20,12 +23,20 @@ use mcunet_ir::{Builder, Diagnostic, Value};
 /// Rows of at most this many taps are unrolled.
 const MAX_UNROLLED_TAPS: usize = 7;
 
+/// The rows under a window.
+enum RowsUnder {
+    /// All lie inside, and begin at these offsets.
+    All(Vec<Value>),
+    /// Those of some taps.
+    Some(Taps),
+}
+
 struct Depthwise {
     windows: Windows,
     input_shape: [usize; 4],
     output_shape: [usize; 4],
     multiplier: usize,
-    input: WindowRows,
+    input: RowMap,
     output: RowMap,
     weights: Value,
     bias: Value,
@@ -51,7 +62,7 @@ impl LowerOp for DepthwiseConv2d {
         let input = kernel.source(0);
         let lowering = Depthwise {
             windows: Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad),
-            input: WindowRows::new(kernel, input, filter[1]),
+            input,
             input_shape,
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
@@ -77,8 +88,32 @@ fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
 
 impl Depthwise {
     fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
-        let y = Taps::clipped(b, &self.windows.y, place.row);
-        self.input.prepare(b, &self.windows.y, y);
+        let (window, interior) = (&self.windows.y, Interior::of(&self.windows.y));
+        if !self.input.scattered || !self.unroll || interior.first == interior.end {
+            let y = Taps::clipped(b, window, place.row);
+            return self.emit_row(b, &RowsUnder::Some(y), place);
+        }
+        let all = |b: &mut Builder<'_>| {
+            let y = Taps::all(b, window, place.row);
+            let start = |b: &mut Builder<'_>, tap| {
+                let tap = b.index(tap);
+                self.input.start_under(b, window, y, tap)
+            };
+            let starts = (0..window.taps).map(|tap| start(b, tap)).collect();
+            self.emit_row(b, &RowsUnder::All(starts), place);
+        };
+        if interior.is_all() {
+            return all(b);
+        }
+        let nearest = b.clamp(place.row, to_i32(interior.first), to_i32(interior.end - 1));
+        let inside = b.cmp(l::Predicate::Eq, place.row, nearest);
+        b.if_else(inside, all, |b| {
+            let y = Taps::inside(b, window, place.row);
+            self.emit_row(b, &RowsUnder::Some(y), place);
+        });
+    }
+
+    fn emit_row(&self, b: &mut Builder<'_>, y: &RowsUnder, place: ImageRow) {
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
         for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {
@@ -89,7 +124,7 @@ impl Depthwise {
     fn emit_pixel(
         &self,
         b: &mut Builder<'_>,
-        y: Taps,
+        y: &RowsUnder,
         x: Value,
         at_border: bool,
         input_base: Value,
@@ -124,7 +159,7 @@ impl Depthwise {
     fn sum_window(
         &self,
         b: &mut Builder<'_>,
-        y: Taps,
+        y: &RowsUnder,
         x: Taps,
         at_border: bool,
         input_channel: Value,
@@ -134,8 +169,7 @@ impl Depthwise {
     ) -> Value {
         let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
         let (window_x, window_y) = (self.windows.x, self.windows.y);
-        let rows = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
-            let row = self.input.start(b, &window_y, y, ky);
+        let sum_row = |b: &mut Builder<'_>, row: Value, ky: Value, sum: Value| {
             let across = b.mul_const(x.start, to_i32(ic));
             let at = b.add(row, across);
             let at = b.add(at, input_channel);
@@ -144,25 +178,38 @@ impl Depthwise {
             let weight = b.add(weight, channel);
             let step = to_i32(window_x.dilation * ic);
             if !at_border && self.unroll {
-                let mut sum = sums[0];
+                let mut sum = sum;
                 for kx in 0..window_x.taps {
                     let kx = to_i32(kx);
                     let (at, weight) = (b.add_const(at, kx * step), b.add_const(weight, kx * to_i32(oc)));
                     sum = self.multiply(b, at, weight, sum);
                 }
-                return vec![sum];
+                return sum;
             }
-            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+            let sums = b.for_loop(x.first, x.end, 1, &[sum], |b, kx, sums| {
                 let (across, skipped) = (b.mul_const(kx, step), b.mul_const(kx, to_i32(oc)));
                 let (at, weight) = (b.add(at, across), b.add(weight, skipped));
                 vec![self.multiply(b, at, weight, sums[0])]
-            })
-        });
-        rows[0]
+            });
+            sums[0]
+        };
+        match y {
+            RowsUnder::All(starts) => starts.iter().enumerate().fold(start, |sum, (ky, &row)| {
+                let ky = b.index(ky);
+                sum_row(b, row, ky, sum)
+            }),
+            RowsUnder::Some(y) => {
+                let sums = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
+                    let row = self.input.start_under(b, &window_y, *y, ky);
+                    vec![sum_row(b, row, ky, sums[0])]
+                });
+                sums[0]
+            }
+        }
     }
 
     fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, sum: Value) -> Value {
-        let (x, w) = (b.load(self.input.map.memory, at), b.load(self.weights, weight));
+        let (x, w) = (b.load(self.input.memory, at), b.load(self.weights, weight));
         let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
         let product = b.mul(x, w);
         if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }

@@ -12,7 +12,7 @@ use mcunet_ir::nn::rows::row_needs;
 use mcunet_ir::rows::{RowNeed, image_rows};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::tile::TileOp;
-use mcunet_ir::types::{MemRefType, Scalar};
+use mcunet_ir::types::MemRefType;
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
 
 /// The kernel of one op while it is being built.
@@ -160,12 +160,13 @@ impl<'k> Kernel<'k> {
     }
 
     fn row_map(&self, memory: Value, ty: &TensorType) -> RowMap {
-        let held = self.b.function.defining_op(memory).and_then(|op| match &self.b.function.ops[op].kind {
-            OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) => buffer.held,
-            _ => None,
-        });
+        let scattered =
+            self.b.function.defining_op(memory).is_some_and(|op| match &self.b.function.ops[op].kind {
+                OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) => buffer.scattered,
+                _ => false,
+            });
         let elements = ty.shape.nhwc().map_or(ty.elements(), |[_, _, width, channels]| width * channels);
-        RowMap { memory, elements, held }
+        RowMap { memory, elements, scattered }
     }
 
     /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the
@@ -183,16 +184,6 @@ impl<'k> Kernel<'k> {
             let (input_base, output_base) = (b.mul_const(n, input), b.mul_const(n, output));
             b.for_count(rows, |b, row| make(b, ImageRow { row, input_base, output_base }));
         });
-    }
-
-    /// Working memory that the body needs while it makes a row; its contents are lost between two rows.
-    pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
-        let kind =
-            l::Buffer { role: l::Role::Scratch, index: 0, rows: 1, held: None, live: None, place: None };
-        let ty = MemRefType { shape: [count].into(), element };
-        let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
-        self.writes.push(buffer);
-        buffer
     }
 
     /// The resource of operand `index`, if it is constant.
@@ -346,7 +337,7 @@ fn tensor_type(function: &Function, value: Value) -> &TensorType {
 
 /// A kernel that copies the storage of `value`, an input, constant or other output, to output `index`.
 pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, index: usize) {
-    let buffer = lowering.buffer(value, l::Role::Output, index, None);
+    let buffer = lowering.buffer(value, l::Role::Output, index, false);
     let count = lowering.source.ty(value).as_tensor().map_or(0, TensorType::elements);
     let source = match lowering.homes[&value] {
         Home::Buffer(source) => source,

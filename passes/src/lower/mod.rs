@@ -115,14 +115,14 @@ impl<'a> FunctionLowering<'a> {
         for (index, &argument) in self.source.blocks[self.source.body].args.iter().enumerate() {
             // What is received row by row is nowhere as a whole.
             if !self.is_received(argument) {
-                let buffer = self.buffer(argument, l::Role::Input, index, None);
+                let buffer = self.buffer(argument, l::Role::Input, index, false);
                 self.homes.insert(argument, Home::Buffer(buffer));
             }
         }
         for &op in &self.source.blocks[self.source.body].ops {
             match &self.source.ops[op].kind {
                 OpKind::Tile(TileOp::Cascade(cascade)) => self.lower_cascade(op, cascade, errors),
-                _ => self.lower_op(op, None).unwrap_or_else(|error| errors.push(error)),
+                _ => self.lower_op(op, false).unwrap_or_else(|error| errors.push(error)),
             }
         }
         if !errors.has_errors() {
@@ -166,15 +166,14 @@ impl<'a> FunctionLowering<'a> {
         value
     }
 
-    /// Kernels of the cascade's operations, with rings for the tensors of which it holds only windows.
+    /// Kernels of the cascade's operations. The rows of tensors of which it holds only windows are scattered.
     fn lower_cascade(&mut self, op: Op, cascade: &tile::Cascade, errors: &mut Diagnostics) {
         let source = self.source;
         let Some((stages, yielded)) = body_of(source, op) else { return };
         let body = self.target.create_block();
         let outer = std::mem::replace(&mut self.kernels, body);
         for (stage, &held) in stages.iter().zip(&cascade.held) {
-            let held = (held < stage.rows).then_some(held);
-            self.lower_op(stage.op, held).unwrap_or_else(|error| errors.push(error));
+            self.lower_op(stage.op, held < stage.rows).unwrap_or_else(|error| errors.push(error));
         }
         self.kernels = outer;
         for (&result, value) in source.ops[op].results.iter().zip(yielded) {
@@ -203,20 +202,17 @@ impl<'a> FunctionLowering<'a> {
         }
     }
 
-    /// Memory for a tensor, or for as many of its rows as are held.
-    fn buffer(&mut self, source: Value, role: l::Role, index: usize, held: Option<usize>) -> Value {
+    /// Memory for a tensor, in one piece or row by row.
+    fn buffer(&mut self, source: Value, role: l::Role, index: usize, scattered: bool) -> Value {
         let ValueData { ty, name, .. } = &self.source.values[source];
-        let mut memref = ty.as_tensor().map_or_else(
+        let memref = ty.as_tensor().map_or_else(
             || MemRefType { shape: [0].into(), element: mcunet_ir::types::Scalar::I8 },
             |tensor| MemRefType { shape: tensor.shape.clone(), element: tensor.storage() },
         );
         let rows = image_rows(&memref.shape).unwrap_or(1);
-        if let Some(held) = held {
-            memref.shape.0[1] = held;
-        }
         let body = self.target.body;
         let buffer = Builder::at_end(&mut self.target, body).value(
-            l::Buffer { role, index, rows, held, live: None, place: None },
+            l::Buffer { role, index, rows, scattered, live: None, place: None },
             &[],
             memref.into(),
         );
@@ -224,8 +220,8 @@ impl<'a> FunctionLowering<'a> {
         buffer
     }
 
-    /// The op's kernel; its results are held for `held` rows, or whole.
-    fn lower_op(&mut self, op: Op, held: Option<usize>) -> Result<(), Diagnostic> {
+    /// The op's kernel; its results lie in one piece, or row by row.
+    fn lower_op(&mut self, op: Op, scattered: bool) -> Result<(), Diagnostic> {
         let data = &self.source.ops[op];
         let kind: &dyn LowerOp = match &data.kind {
             OpKind::Tile(TileOp::Receive(op)) => op,
@@ -246,7 +242,7 @@ impl<'a> FunctionLowering<'a> {
                 Some(&index) => (l::Role::Output, index),
                 None => (l::Role::Activation, 0),
             };
-            let buffer = self.buffer(result, role, index, held);
+            let buffer = self.buffer(result, role, index, scattered);
             self.homes.insert(result, Home::Buffer(buffer));
         }
         let mut kernel = Kernel::new(self, op);

@@ -4,7 +4,7 @@ use super::LowerOp;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
-use super::window::{Interior, Taps, WindowRows, for_segments};
+use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{AvgPool2d, MaxPool2d};
@@ -17,7 +17,7 @@ use mcunet_ir::{Builder, Diagnostic, Type, Value};
 struct Pool {
     windows: Windows,
     channels: usize,
-    input: WindowRows,
+    input: RowMap,
     output: RowMap,
     clamp: Clamp,
     float: bool,
@@ -49,7 +49,6 @@ fn lower(
     let windows = Windows::new(input_shape, taps.map(|size| size as usize), stride, [1, 1], pad);
     let float = kernel.result_type(0).storage() == Scalar::F32;
     let (input, output) = (kernel.source(0), kernel.target(0));
-    let input = WindowRows::new(kernel, input, windows.y.taps);
     let pool = Pool { windows, channels: input_shape[3], input, output, clamp, float, mean };
     kernel.for_image_rows(|b, place| pool.emit(b, place));
     Ok(())
@@ -58,7 +57,6 @@ fn lower(
 impl Pool {
     fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
         let y = Taps::clipped(b, &self.windows.y, place.row);
-        self.input.prepare(b, &self.windows.y, y);
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
         for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
@@ -87,14 +85,14 @@ impl Pool {
             (false, false) => b.i32(i8::MIN.into()),
         };
         let folded = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
-            let row = self.input.start(b, &self.windows.y, y, ky);
+            let row = self.input.start_under(b, &self.windows.y, y, ky);
             let row = b.add(base, row);
             let row = b.add(row, c);
             b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
                 let column = b.add(x.start, kx);
                 let column = b.mul_const(column, to_i32(self.channels));
                 let at = b.add(row, column);
-                let element = b.load(self.input.map.memory, at);
+                let element = b.load(self.input.memory, at);
                 vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
             })
         });

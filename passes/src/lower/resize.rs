@@ -37,12 +37,13 @@ impl LowerOp for ResizeNearest {
         let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
         let (align, half) = (self.align_corners, self.half_pixel_centers);
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let rows = (0..oh).map(|y| input.slot(nearest(y, ih, oh, align, half)) * iw * channels);
+        let rows = (0..oh).map(|y| nearest(y, ih, oh, align, half));
         let columns = (0..ow).map(|x| nearest(x, iw, ow, align, half) * channels);
         let rows = positions(kernel, "resize_rows", rows);
         let columns = positions(kernel, "resize_columns", columns);
         kernel.for_image_rows(|b, place| {
             let row = b.load(rows, place.row);
+            let row = input.start(b, row);
             let row = b.add(place.input_base, row);
             let target = output.start(b, place.row);
             let target = b.add(place.output_base, target);
@@ -114,10 +115,12 @@ impl LowerOp for ResizeBilinear {
         let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
         let float = kernel.result_type(0).storage() == Scalar::F32;
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let rows = Samples::new(kernel, self, [ih, oh], |row| input.slot(row) * iw * channels);
+        let rows = Samples::new(kernel, self, [ih, oh], |row| row);
         let columns = Samples::new(kernel, self, [iw, ow], |column| column * channels);
         kernel.for_image_rows(|b, place| {
-            let sy = rows.at(b, place.row, float);
+            let mut sy = rows.at(b, place.row, float);
+            sy.low = input.start(b, sy.low);
+            sy.high = input.start(b, sy.high);
             let target = output.start(b, place.row);
             let target = b.add(place.output_base, target);
             b.for_count(ow, |b, x| {

@@ -1,7 +1,9 @@
 //! Row-wise views of tensors, and nested loops over their elements without division.
 
 use super::kernel::Kernel;
+use super::window::Taps;
 use mcunet_ir::loops::ops as l;
+use mcunet_ir::nn::window::Window;
 use mcunet_ir::{Builder, Shape, Type, Value};
 
 /// A tensor as rows: for NHWC one row per line of the image, else one per vector along the last dimension.
@@ -27,33 +29,31 @@ impl Rows {
     }
 }
 
-/// How the rows of a tensor lie in its memory: one after the other, or in a ring of as many as are held.
+/// How the rows of a tensor lie in its memory: one after the other, or each at a place of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowMap {
     /// The memory.
     pub memory: Value,
     /// Elements of a row.
     pub elements: usize,
-    /// Rows of the ring, if it is one.
-    pub held: Option<usize>,
+    /// Whether each row has a place of its own.
+    pub scattered: bool,
 }
 
 impl RowMap {
-    /// Where among the rows in memory a row lies.
-    pub fn slot(self, row: usize) -> usize {
-        self.held.map_or(row, |held| row % held.max(1))
-    }
-
     /// Offset of the first element of a row.
     pub fn start(self, b: &mut Builder<'_>, row: Value) -> Value {
-        let slot = match self.held {
-            Some(held) => {
-                let held = b.index(held);
-                b.value(l::Rem {}, &[row, held], Type::I32)
-            }
-            None => row,
-        };
-        b.mul_const(slot, to_i32(self.elements))
+        match self.scattered {
+            true => b.value(l::Row {}, &[self.memory, row], Type::I32),
+            false => b.mul_const(row, to_i32(self.elements)),
+        }
+    }
+
+    /// Offset of the first element of the row under a tap of a window.
+    pub fn start_under(self, b: &mut Builder<'_>, window: &Window, taps: Taps, tap: Value) -> Value {
+        let down = b.mul_const(tap, to_i32(window.dilation));
+        let row = b.add(taps.start, down);
+        self.start(b, row)
     }
 }
 

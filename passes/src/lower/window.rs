@@ -1,10 +1,8 @@
 //! Windows over images in loops: which taps lie inside, and where interior pixels begin and end.
 
-use super::kernel::Kernel;
-use super::rows::{RowMap, to_i32};
+use super::rows::to_i32;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::window::Window;
-use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Type, Value};
 
 /// Outputs `first..end` whose windows lie inside of the input along one dimension.
@@ -95,49 +93,6 @@ fn div_up(b: &mut Builder<'_>, value: Value, divisor: i32) -> Value {
     let value = b.add_const(value, divisor - 1);
     let divisor = b.i32(divisor);
     b.value(l::Div {}, &[value, divisor], Type::I32)
-}
-
-/// Where the rows under a window begin.
-///
-/// Rows of a ring have no fixed distance, and to find one takes a division. That is done once per row that is made: the
-/// offsets lie in a small table in working memory, from which the inner loops read them.
-#[derive(Clone, Copy, Debug)]
-pub struct WindowRows {
-    /// The rows.
-    pub map: RowMap,
-    table: Option<Value>,
-}
-
-impl WindowRows {
-    /// Rows of an operand, `taps` of which lie under a window.
-    pub fn new(kernel: &mut Kernel<'_>, map: RowMap, taps: usize) -> Self {
-        let table = map.held.filter(|_| taps > 1).map(|_| kernel.scratch(Scalar::I32, taps));
-        Self { map, table }
-    }
-
-    /// Fills the table for a window; to be called once per row that is made.
-    pub fn prepare(&self, b: &mut Builder<'_>, window: &Window, taps: Taps) {
-        let Some(table) = self.table else { return };
-        b.for_loop(taps.first, taps.end, 1, &[], |b, tap, _| {
-            let start = self.computed(b, window, taps, tap);
-            b.store(start, table, tap);
-            Vec::new()
-        });
-    }
-
-    /// Offset of the first element of the row under a tap.
-    pub fn start(&self, b: &mut Builder<'_>, window: &Window, taps: Taps, tap: Value) -> Value {
-        match self.table {
-            Some(table) => b.load(table, tap),
-            None => self.computed(b, window, taps, tap),
-        }
-    }
-
-    fn computed(&self, b: &mut Builder<'_>, window: &Window, taps: Taps, tap: Value) -> Value {
-        let down = b.mul_const(tap, to_i32(window.dilation));
-        let row = b.add(taps.start, down);
-        self.map.start(b, row)
-    }
 }
 
 /// Runs `body` for border outputs, left of the interior and right of it, and for interior ones; `body` gets the output's

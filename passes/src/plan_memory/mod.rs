@@ -1,10 +1,11 @@
 //! Gives every buffer a byte range of the arena.
 //!
-//! Buffers are columns of slots (rows, or the places of a ring) in the plane of time and bytes. Where a row dies another
-//! buffer's row may lie from the next step on, so that a result grows over the operand that it is made from. Buffers of one
-//! size of which the one is overwritten element by element with the other are placed as one. Greedy orders give a first
-//! plan; where it is above the lower bound, trying other orders and branch and bound improve it. The plan is checked by
-//! `mcunet_ir::verify`, which shares no code with this pass.
+//! Buffers are columns of slots (rows) in the plane of time and bytes. Where a row dies another buffer's row may lie from the
+//! next step on, so that a result grows over the operand that it is made from. Rows of scattered buffers are placed one by
+//! one, wherever there is room while they are needed. Buffers of one size of which the one is overwritten element by
+//! element with the other are placed as one. Greedy orders give a first plan; where it is above the lower bound, trying
+//! other orders and branch and bound improve it. The plan is checked by `mcunet_ir::verify`, which shares no code with this
+//! pass.
 
 pub mod best_fit;
 pub mod exact;
@@ -20,6 +21,10 @@ use mcunet_ir::module::OpKind;
 use mcunet_ir::verify::memory::MAX_ARENA_BYTES;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
 use problem::{Item, Problem};
+use std::collections::HashSet;
+
+/// Pieces up to which branch and bound has a chance.
+const MAX_EXACT_ITEMS: usize = 200;
 
 /// How hard to search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,8 +84,8 @@ impl Pass for PlanMemory {
         for function in &mut module.functions {
             let liveness = self.liveness(function);
             let offsets = self.solve(&liveness, cx);
-            assign(function, &liveness, &offsets, region);
-            let arena = arena_bytes(&liveness.buffers, &offsets);
+            assign(function, &liveness, offsets, region);
+            let arena = MemorySummary::of(function).arena_bytes;
             cx.count("arena bytes", arena as u64);
             cx.count("lower bound bytes", liveness.lower_bound_bytes() as u64);
             if let Some(budget) = cx.target.sram_bytes().filter(|&budget| arena as u64 > budget) {
@@ -105,30 +110,33 @@ impl PlanMemory {
         liveness
     }
 
-    fn solve(&self, liveness: &Liveness, cx: &PassContext<'_>) -> Vec<usize> {
+    /// Offsets of every buffer's pieces.
+    fn solve(&self, liveness: &Liveness, cx: &PassContext<'_>) -> Vec<Vec<usize>> {
         let groups = Groups::of(liveness);
-        let items = groups.members.iter().map(|members| self.item(liveness, members)).collect();
-        let problem = Problem::new(items, |written, read| {
-            let pairs = liveness.in_place.iter();
-            let mut pairs = pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]);
-            written != read && pairs.any(|pair| pair == [written, read])
-        });
+        let buffers = groups.members.iter().map(|members| self.items(liveness, members)).collect();
+        let pairs = liveness.in_place.iter();
+        let pairs: HashSet<[usize; 2]> =
+            pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]).collect();
+        let problem =
+            Problem::of_buffers(buffers, |written, read| written != read && pairs.contains(&[written, read]));
         let start = best_fit::solve(&problem);
         let offsets = match self.solver {
             Solver::BestFit => start,
             Solver::Exact => {
                 let bound = liveness.lower_bound_bytes();
                 let better = improve::solve(&problem, start, bound, self.max_moves);
-                let solution = exact::solve(&problem, better, bound, self.max_nodes);
+                let nodes = if problem.items.len() > MAX_EXACT_ITEMS { 0 } else { self.max_nodes };
+                let solution = exact::solve(&problem, better, bound, nodes);
                 cx.count("plans proved optimal", u64::from(solution.optimal));
                 solution.offsets
             }
         };
-        groups.of_buffer.iter().map(|&group| offsets[group]).collect()
+        let of_group = |group: usize| problem.clusters[group].iter().map(|&item| offsets[item]).collect();
+        groups.of_buffer.iter().map(|&group| of_group(group)).collect()
     }
 
-    /// Buffers of one group as one item, which is in use whenever one of them is.
-    fn item(&self, liveness: &Liveness, members: &[usize]) -> Item {
+    /// Buffers of one group as one, which is in use whenever one of them is; in pieces if it is scattered.
+    fn items(&self, liveness: &Liveness, members: &[usize]) -> Vec<Item> {
         let first = &liveness.buffers[members[0]];
         let mut slots = first.slots.clone();
         for &member in &members[1..] {
@@ -137,12 +145,13 @@ impl PlanMemory {
             }
         }
         let align = members.iter().map(|&i| liveness.buffers[i].element_bytes).max().unwrap_or(1);
-        Item {
-            bytes: first.bytes,
-            align: self.align.max(align),
-            slot_bytes: first.slot_bytes,
-            slots: slots.into_iter().map(merged).collect(),
+        let (align, slot_bytes) = (self.align.max(align), first.slot_bytes);
+        let slots = slots.into_iter().map(merged);
+        if first.scattered {
+            let row = |lives| Item { bytes: slot_bytes, align, slot_bytes, slots: vec![lives] };
+            return slots.map(row).collect();
         }
+        vec![Item { bytes: first.bytes, align, slot_bytes, slots: slots.collect() }]
     }
 }
 
@@ -177,9 +186,10 @@ impl Groups {
         let mut lives: Vec<Vec<Vec<Interval>>> = liveness.buffers.iter().map(|b| b.slots.clone()).collect();
         for pair in &liveness.in_place {
             let (written, read) = (&liveness.buffers[pair.written], &liveness.buffers[pair.read]);
-            let alike = (written.bytes, written.slots.len()) == (read.bytes, read.slots.len());
+            let form = |buffer: &BufferLife| (buffer.bytes, buffer.slots.len(), buffer.scattered);
+            let alike = form(written) == form(read);
             let root = root(&head, pair.read);
-            // A buffer gets the bytes of one other. In a ring, the next row may come before the last one has gone.
+            // A buffer gets the bytes of one other.
             let fits =
                 lives[root].iter().zip(&written.slots).all(|(before, after)| hands_over(before, after));
             if alike && fits && head[pair.written] == pair.written {
@@ -202,15 +212,12 @@ impl Groups {
     }
 }
 
-fn arena_bytes(buffers: &[BufferLife], offsets: &[usize]) -> usize {
-    buffers.iter().zip(offsets).map(|(buffer, offset)| offset + buffer.bytes).max().unwrap_or(0)
-}
-
-fn assign(function: &mut Function, liveness: &Liveness, offsets: &[usize], region: &str) {
-    for (life, &offset) in liveness.buffers.iter().zip(offsets) {
+fn assign(function: &mut Function, liveness: &Liveness, offsets: Vec<Vec<usize>>, region: &str) {
+    for (life, offsets) in liveness.buffers.iter().zip(offsets) {
         if let OpKind::Loop(LoopOp::Buffer(buffer)) = &mut function.ops[life.op].kind {
+            let bytes = if life.scattered { life.slot_bytes } else { life.bytes };
             buffer.live = Some(life.span());
-            buffer.place = Some(Place { region: region.into(), offset, bytes: life.bytes });
+            buffer.place = Some(Place { region: region.into(), offsets, bytes });
         }
     }
 }
@@ -259,7 +266,7 @@ impl MemorySummary {
     pub fn of(function: &Function) -> Self {
         let liveness = Liveness::of(function);
         let ends = liveness.buffers.iter().filter_map(|life| match &function.ops[life.op].kind {
-            OpKind::Loop(LoopOp::Buffer(buffer)) => buffer.place.as_ref().map(|p| p.offset + p.bytes),
+            OpKind::Loop(LoopOp::Buffer(buffer)) => buffer.place.as_ref().map(Place::end),
             _ => None,
         });
         Self {

@@ -57,8 +57,10 @@ pub struct Section {
 /// Buffers to place and what they forbid each other.
 #[derive(Clone, Debug, Default)]
 pub struct Problem {
-    /// The buffers.
+    /// The buffers; of one whose rows are scattered, the rows.
     pub items: Vec<Item>,
+    /// Items that are best placed one after the other: buffers in one piece, and the rows of scattered ones.
+    pub clusters: Vec<Vec<usize>>,
     /// For every buffer, what others forbid it.
     pub conflicts: Vec<Vec<Conflict>>,
     /// Steps at which most lives.
@@ -92,7 +94,25 @@ impl Problem {
             }
         }
         let sections = sections(&items, &may_share);
-        Self { items, conflicts, sections }
+        let clusters = (0..items.len()).map(|i| vec![i]).collect();
+        Self { items, clusters, conflicts, sections }
+    }
+
+    /// The problem of buffers in one piece, or in several: the rows of scattered ones, in the order in which they are
+    /// made. `may_share` counts buffers.
+    pub fn of_buffers(buffers: Vec<Vec<Item>>, may_share: impl Fn(usize, usize) -> bool) -> Self {
+        let (mut clusters, mut buffer_of, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, pieces) in buffers.into_iter().enumerate() {
+            clusters.push((items.len()..items.len() + pieces.len()).collect::<Vec<_>>());
+            // Rows never share with other rows than those of their own place, which are one item with them.
+            buffer_of.extend(pieces.iter().map(|_| (pieces.len() == 1).then_some(index)));
+            items.extend(pieces);
+        }
+        let share = |written: usize, read: usize| match (buffer_of[written], buffer_of[read]) {
+            (Some(written), Some(read)) => may_share(written, read),
+            _ => false,
+        };
+        Self { clusters, ..Self::new(items, share) }
     }
 
     /// Whether pushing buffers down one after the other, lowest first, can reach a smallest placement: no buffer ever

@@ -1,5 +1,6 @@
 //! The bytes of a buffer over time as few rectangles.
 
+use mcunet_ir::loops::memory::Place;
 use mcunet_passes::analysis::liveness::BufferLife;
 
 /// Places on the picture, in half pixels: rectangles are merged if they agree to that.
@@ -14,16 +15,23 @@ pub struct Band {
     pub spans: Vec<[Grid; 2]>,
 }
 
-/// A buffer's bands from its first byte to its last, given where steps and bytes of the buffer lie.
-pub fn bands(life: &BufferLife, x: impl Fn(usize) -> f64, y: impl Fn(usize) -> f64) -> Vec<Band> {
+/// A buffer's bands from its first byte to its last, given where steps and bytes of the arena lie.
+pub fn bands(
+    life: &BufferLife,
+    place: &Place,
+    x: impl Fn(usize) -> f64,
+    y: impl Fn(usize) -> f64,
+) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     for (slot, lives) in life.slots.iter().enumerate() {
-        let start = slot * life.slot_bytes;
+        let start = if life.scattered { place.offsets[slot] } else { place.start() + slot * life.slot_bytes };
         let y = [grid(y(start)), grid(y(start + life.bytes_of(slot)))];
         let spans = joined(lives.iter().map(|life| [grid(x(life[0])), grid(x(life[1] + 1))]).collect());
         match bands.last_mut() {
-            Some(last) if last.spans == spans => last.y[1] = y[1],
-            Some(last) if y[0] == y[1] => last.spans = joined([&last.spans[..], &spans].concat()),
+            Some(last) if last.spans == spans && last.y[1] == y[0] => last.y[1] = y[1],
+            Some(last) if y[0] == y[1] && last.y[1] == y[0] => {
+                last.spans = joined([&last.spans[..], &spans].concat())
+            }
             _ => bands.push(Band { y, spans }),
         }
     }
