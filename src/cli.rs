@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcunet_frontends::IoType;
+use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::pipeline::Level;
 use std::path::PathBuf;
 
@@ -147,6 +148,24 @@ pub struct ModelArgs {
     pub name: Option<String>,
 }
 
+/// How often rows of an input can be handed over.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamArg {
+    /// From the first to the last, as from a camera.
+    Once,
+    /// As often as they are wanted, as from a file or another memory.
+    Again,
+}
+
+impl From<StreamArg> for Streaming {
+    fn from(arg: StreamArg) -> Self {
+        match arg {
+            StreamArg::Once => Streaming::Once,
+            StreamArg::Again => Streaming::Again,
+        }
+    }
+}
+
 /// Which passes run.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Optimization")]
@@ -157,9 +176,11 @@ pub struct PipelineArgs {
     /// Passes to run instead of the level's, such as 'canonicalize,lower,pack-weights,plan-memory'.
     #[arg(long, value_name = "PASSES")]
     pub pass_pipeline: Option<String>,
-    /// Let the program ask for the rows of its inputs when it needs them: NAME_invoke_rows instead of NAME_invoke.
-    #[arg(long, conflicts_with = "pass_pipeline")]
-    pub stream_input: bool,
+    /// Let the program ask for the rows of its inputs when it needs them: NAME_invoke_rows instead of NAME_invoke. With
+    /// `again` the source can hand them over several times, once for each tile of a split network.
+    #[arg(long, conflicts_with = "pass_pipeline", value_name = "once|again", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "once", value_enum)]
+    pub stream_input: Option<StreamArg>,
 }
 
 /// Arguments of the default command.

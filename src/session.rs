@@ -155,8 +155,8 @@ fn named_target(name: &str) -> Result<Target, Failure> {
 /// The pipeline of the command line.
 pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
-    let streaming = args.stream_input.then(|| {
-        level.streaming_pipeline().ok_or_else(|| {
+    let streaming = args.stream_input.map(|streaming| {
+        level.streaming_pipeline(streaming.into()).ok_or_else(|| {
             usage("expected a level that runs layers row by row for --stream-input, got -O0")
                 .help("leave -O0 or --stream-input out")
         })

@@ -7,7 +7,8 @@
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
 //! - `plan-memory` last: only now is it known which buffers exist and when they live.
 
-use crate::pass::ConfiguredPass;
+use crate::cascade::stream::Streaming;
+use crate::pass::{ConfiguredPass, OptionValue};
 use crate::registry::Registry;
 use mcunet_ir::diag::{Category, Diagnostic, Diagnostics};
 
@@ -36,10 +37,11 @@ impl Level {
     }
 
     /// The pipeline with inputs received row by row; `None` if the level has nothing that runs by rows.
-    pub fn streaming_pipeline(self) -> Option<String> {
+    pub fn streaming_pipeline(self, streaming: Streaming) -> Option<String> {
         let mut items = split_items(self.pipeline());
         let cascade = items.iter().position(|&item| item == "cascade")?;
-        items[cascade] = "cascade{stream-input=true}";
+        let receiving = format!("cascade{{stream-input={}}}", streaming.print());
+        items[cascade] = &receiving;
         Some(items.join(","))
     }
 }

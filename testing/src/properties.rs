@@ -10,6 +10,7 @@ use mcunet_ir::verify::verify;
 use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
+use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::pipeline::Level;
 use mcunet_passes::target::Core;
 
@@ -55,7 +56,8 @@ pub fn round_trips(module: &Module) -> Result<(), String> {
 /// # Errors
 /// What else the passes say.
 pub fn streamed(module: &Module) -> Result<Option<Module>, String> {
-    let pipeline = Level::O2.streaming_pipeline().ok_or("expected a level that runs by rows")?;
+    let pipeline =
+        Level::O2.streaming_pipeline(Streaming::Once).ok_or("expected a level that runs by rows")?;
     match after(&pipeline, module, Core::CortexM4) {
         Ok(planned) => Ok(Some(planned)),
         Err(error) if error.contains("expected an input that can be streamed") => Ok(None),
@@ -72,7 +74,7 @@ pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<boo
     let Some(planned) = streamed(module)? else { return Ok(false) };
     let expected = reference(module, inputs)?;
     computes(&planned, inputs, &expected)?;
-    let cascades = after("canonicalize,cascade{stream-input=true}", module, Core::CortexM4)?;
+    let cascades = after("canonicalize,cascade{stream-input=once}", module, Core::CortexM4)?;
     round_trips(&cascades)?;
     computes(&cascades, inputs, &expected)?;
     Ok(true)

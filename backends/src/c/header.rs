@@ -93,7 +93,11 @@ pub fn header(function: &Function, names: &Names) -> String {
             out.pop();
             let bytes = received.row_elements * port_type(port).storage().size_bytes();
             let name = format!("{upper}_INPUT_{index}");
-            let _ = writeln!(out, "/* handed over row by row */\n#define {name}_ROWS {}", received.rows);
+            let sweeps = sweeps(function, index);
+            let often = if sweeps > 1 { format!(", {sweeps} times over") } else { String::new() };
+            let _ =
+                writeln!(out, "/* handed over row by row{often} */\n#define {name}_ROWS {}", received.rows);
+            let _ = writeln!(out, "#define {name}_SWEEPS {sweeps}");
             let _ = writeln!(out, "#define {name}_ROW_BYTES {bytes}u\n");
         }
     }
@@ -134,6 +138,11 @@ pub fn header(function: &Function, names: &Names) -> String {
     out
 }
 
+/// How often an input is handed over.
+fn sweeps(function: &Function, index: usize) -> usize {
+    received(function).iter().filter(|received| received.index == index).count()
+}
+
 /// The function that runs the model, without the semicolon.
 pub fn invoke_declaration(prefix: &str, streams: bool) -> String {
     if streams {
@@ -153,8 +162,8 @@ fn streamed_invoke(prefix: &str, upper: &str) -> String {
          * {prefix}_invoke_rows. `into` is aligned to the input's elements, and points to memory of the model: it must not\n \
          * be written to after the function has returned. */\n\
          typedef int (*{prefix}_read_rows)(void *user, int32_t input, int32_t first_row, int32_t rows, void *into);\n\n\
-         /* Runs the model once. Whenever it needs the next row of an input it calls `read_rows`: every row of an input is\n \
-         * asked for once, in order from the first to the last, between the layers that need them. Returns\n \
+         /* Runs the model once. Whenever it needs the next row of an input it calls `read_rows`: an input is asked for\n \
+         * {upper}_INPUT_<input>_SWEEPS times, each time from the first row to the last, between the layers that need them. Returns\n \
          * {upper}_ERROR_INPUT as soon as `read_rows` fails; outputs are not valid then. */\n"
     )
 }

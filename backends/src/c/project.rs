@@ -8,6 +8,7 @@ use mcunet_ir::Tensor;
 use mcunet_ir::loops::program::{Received, received};
 use mcunet_ir::module::Function;
 use mcunet_ir::types::Scalar;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Files beside the sources.
@@ -115,10 +116,13 @@ fn main_source(function: &Function, names: &Names) -> String {
             "        reader from = {{ vector, {{ 0 }} }};\n        \
              failed |= {prefix}_invoke_rows(&ctx, read_rows, &from) != {upper}_OK;\n"
         );
-        for received in &received {
-            let index = received.index;
-            let _ =
-                writeln!(invoke, "        failed |= from.next_row[{index}] != {upper}_INPUT_{index}_ROWS;");
+        let inputs: BTreeSet<usize> = received.iter().map(|received| received.index).collect();
+        for index in inputs {
+            let input = format!("{upper}_INPUT_{index}");
+            let _ = writeln!(
+                invoke,
+                "        failed |= from.next_row[{index}] != {input}_ROWS * {input}_SWEEPS;"
+            );
         }
     }
     if integers {
@@ -145,17 +149,19 @@ fn main_source(function: &Function, names: &Names) -> String {
 /// Functions of the test that hand over rows of the vectors, and refuse to.
 fn reader(received: &[Received], function: &Function, upper: &str) -> String {
     let mut out = format!(
-        "/* Which vector is read, and the row of each input that has to come next. */\n\
+        "/* Which vector is read, and how many rows of each input have come. */\n\
          typedef struct reader {{\n    int vector;\n    int32_t next_row[{}];\n}} reader;\n\n\
          static int read_rows(void *user, int32_t input, int32_t first_row, int32_t rows, void *into)\n{{\n    \
          reader *const from = user;\n    switch (input) {{\n",
         function.inputs.len()
     );
-    for Received { index, .. } in received {
+    let inputs: BTreeSet<usize> = received.iter().map(|received| received.index).collect();
+    for index in inputs {
+        let rows = format!("{upper}_INPUT_{index}_ROWS");
         let row_bytes = format!("{upper}_INPUT_{index}_ROW_BYTES");
         let _ = write!(
             out,
-            "    case {index}:\n        if (first_row != from->next_row[{index}]) {{\n            return 1;\n        }}\n        \
+            "    case {index}:\n        if (first_row != from->next_row[{index}] % {rows}) {{\n            return 1;\n        }}\n        \
              from->next_row[{index}] += rows;\n        \
              memcpy(into, (const uint8_t *)test_input_{index}[from->vector] + (size_t)first_row * {row_bytes},\n               \
              (size_t)rows * {row_bytes});\n        return 0;\n"

@@ -261,7 +261,8 @@ define_ops! {
     ///
     /// - C1: it stands in the body of a kernel itself, not in a loop, and `row` is the row that the kernel makes, so that
     ///   every row is asked for once and in order.
-    /// - C2: nothing else receives the input, which consists of the kernel's rows of `count` elements each.
+    /// - C2: the input consists of the kernel's rows of `count` elements each. Kernels that receive the same input run one
+    ///   after the other, not in one cascade: each is a sweep over its rows.
     Receive = "loop.receive" {
         operands { row: I32, memory: MemRef, offset: I32 } attrs { index: usize, count: usize } traits [Writes]
     }

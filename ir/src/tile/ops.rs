@@ -33,7 +33,8 @@ define_ops! {
     /// An input of the function that the caller hands over row by row, when a row is asked for, instead of having it lie in
     /// memory from the start. The rows are those of the result; the input may have another shape.
     ///
-    /// - C1: `input` is an input of the function, and nothing else uses it.
+    /// - C1: `input` is an input of the function, and nothing uses it but operations that receive it: each gets all its rows,
+    ///   from the first to the last, in a sweep of its own.
     /// - C2: the result has the input's element type and as many elements.
     Receive = "tile.receive" {
         operands { input: Tensor }

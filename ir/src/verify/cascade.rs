@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 pub(super) fn check(function: &Function, report: &mut Report) {
     let mut ends: Vec<Op> = Vec::new();
-    let uses = function.use_counts();
     for op in function.walk() {
         match &function.ops[op].kind {
             OpKind::Tile(TileOp::Cascade(cascade)) => {
@@ -23,13 +22,21 @@ pub(super) fn check(function: &Function, report: &mut Report) {
                 let input = function.ops[op].operands[0];
                 if !function.blocks[function.body].args.contains(&input) {
                     report.at(function, op, "expected an input of the function, got another value");
-                } else if let Some(uses) = uses.get(&input).filter(|&&uses| uses != 1) {
-                    report.at(function, op, format!("expected the only use of the input, got one of {uses}"));
+                } else if let Some(other) = other_use(function, input) {
+                    let message = format!("expected nothing else to use the input, got a use by '{other}'");
+                    report.at(function, op, message);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// The name of an operation that uses a value without receiving it.
+fn other_use(function: &Function, value: Value) -> Option<&'static str> {
+    let users = function.walk().into_iter().map(|op| &function.ops[op]);
+    let mut users = users.filter(|data| data.operands.contains(&value)).map(|data| &data.kind);
+    users.find(|kind| !matches!(kind, OpKind::Tile(TileOp::Receive(_)))).map(|kind| kind.name())
 }
 
 fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Report) {

@@ -3,7 +3,7 @@
 //! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows; only those of several are scattered.
 //! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
 //! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
-//! input that is received row by row is asked for every row once and in order.
+//! input that is received row by row is asked for every row once and in order, in one or several sweeps.
 
 use super::Report;
 use crate::loops::LoopOp;
@@ -29,13 +29,29 @@ pub(super) fn check(function: &Function, report: &mut Report) {
     }
     let received = received(function);
     for (position, found) in received.iter().enumerate() {
-        let again = received[..position].iter().any(|other| other.index == found.index);
-        check_received(function, found, again, report);
+        let earlier = received[..position].iter().filter(|other| other.index == found.index);
+        let differs = earlier.clone().any(|other| other.rows != found.rows);
+        let part = enclosing(function, found.kernel);
+        let meets = part.is_none_or(|part| {
+            earlier.map(|other| enclosing(function, other.kernel)).any(|other| other == Some(part))
+        });
+        if differs {
+            let message = format!("expected every sweep over input {} to be of the same rows", found.index);
+            report.at(function, found.op, message);
+        }
+        check_received(function, found, meets, report);
     }
 }
 
+/// The cascade that a kernel is in, or the kernel.
+fn enclosing(function: &Function, kernel: Op) -> Option<Op> {
+    let outer = function.blocks[function.body].ops.iter().copied();
+    let mut outer = outer.filter(|&op| op == kernel || kernels_of(function, op).any(|inner| inner == kernel));
+    outer.next()
+}
+
 /// P5.
-fn check_received(function: &Function, found: &Received, again: bool, report: &mut Report) {
+fn check_received(function: &Function, found: &Received, meets_another: bool, report: &mut Report) {
     let Received { index, kernel, op, rows, row_elements } = *found;
     let data = &function.ops[op];
     // loop.receive C1
@@ -51,8 +67,9 @@ fn check_received(function: &Function, found: &Received, again: bool, report: &m
         );
     }
     // loop.receive C2
-    if again {
-        report.at(function, op, format!("expected input {index} to be received once, got it again"));
+    if meets_another {
+        let message = format!("expected input {index} to be received once at a time, got two sweeps at once");
+        report.at(function, op, message);
     }
     let Some(port) = function.inputs.get(index).and_then(|port| port.ty.as_tensor()) else {
         let count = function.inputs.len();

@@ -2,7 +2,7 @@
 //!
 //! At a cut, every tensor that is needed later exists as a whole, so what happens before a cut and after it are
 //! independent: the least peak over all ways of cutting is found by dynamic programming over the positions of cuts. Stages
-//! that see a buffer through a reshape don't run in one cascade with its maker.
+//! that see a buffer through a reshape don't run in one cascade with its maker, nor do two that receive the same input.
 
 use super::graph::Graph;
 use super::pull::Pulled;
@@ -33,7 +33,7 @@ fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
         let ends = (start + 1..=count.min(start + MAX_STAGES))
-            .take_while(|&end| end - start == 1 || !is_reshaped_inside(graph, &(start..end)));
+            .take_while(|&end| end - start == 1 || may_join(graph, &(start..end)));
         ends.map(|end| peaks_of(graph, &(start..end))).collect()
     };
     (0..count).map(from).collect()
@@ -72,6 +72,15 @@ fn peaks_of(graph: &Graph, range: &Range<usize>) -> [usize; 2] {
     [true, false].map(|whole_windows| pulled.peak_bytes(graph, range, whole_windows) + through)
 }
 
+/// Whether the last stage of a run may be in one cascade with the others.
+fn may_join(graph: &Graph, range: &Range<usize>) -> bool {
+    let Some(last) = range.clone().last() else { return true };
+    let receives = |stage: usize| graph.nodes[stage].receives;
+    let again =
+        receives(last).is_some() && (range.start..last).any(|stage| receives(stage) == receives(last));
+    !again && !is_reshaped_inside(graph, range)
+}
+
 /// Whether the last stage of a run sees a buffer through a reshape that a stage of the run makes.
 fn is_reshaped_inside(graph: &Graph, range: &Range<usize>) -> bool {
     let Some(last) = range.clone().last() else { return false };
@@ -79,7 +88,7 @@ fn is_reshaped_inside(graph: &Graph, range: &Range<usize>) -> bool {
     reads.filter(|read| read.reshaped).any(|read| graph.maker(read.buffer, range.start, last).is_some())
 }
 
-/// The first stage of a run that can't be in it, since a reshape lies between it and another stage of the run.
+/// The first stage of a run that can't be in one cascade with those before it.
 pub fn unreachable_stage(graph: &Graph, range: Range<usize>) -> Option<usize> {
-    range.clone().find(|&stage| is_reshaped_inside(graph, &(range.start..stage + 1)))
+    range.clone().find(|&stage| !may_join(graph, &(range.start..stage + 1)))
 }

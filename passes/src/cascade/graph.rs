@@ -64,6 +64,8 @@ pub struct Node {
     pub writes: Vec<usize>,
     /// Buffers of its operands, constants aside.
     pub reads: Vec<Read>,
+    /// The input that it receives row by row, if that is what it does.
+    pub receives: Option<Value>,
 }
 
 /// Stages in order, and the buffers between them.
@@ -172,7 +174,9 @@ impl<'f> Building<'f> {
                 for &buffer in &writes {
                     self.graph.buffers[buffer].writers.push(index);
                 }
-                self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads });
+                let receives =
+                    matches!(data.kind, OpKind::Tile(TileOp::Receive(_))).then(|| data.operands[0]);
+                self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads, receives });
             }
             OpKind::Tile(_) | OpKind::Loop(_) => return None,
             OpKind::Builtin(_) => {}

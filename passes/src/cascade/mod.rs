@@ -29,6 +29,7 @@ use mcunet_ir::{Block, Diagnostic, Diagnostics, Function, Module, Op, Type, Valu
 use pull::Pulled;
 use std::collections::HashSet;
 use std::ops::Range;
+use stream::Streaming;
 
 /// Where to cut: found by search, or given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,9 +69,10 @@ crate::declare_pass! {
     pub Cascade = "cascade" {
         /// Operations before which to cut, counted from 0 without constants and reshapes; `search` finds the best.
         cuts: Cuts = Cuts::Search,
-        /// Receive inputs row by row from the caller, where they are read so, instead of having them lie in memory; an
+        /// Receive inputs row by row from the caller, where they are read so, instead of having them lie in memory: `no`,
+        /// `once`, or `again`, if the caller can hand the rows over as often as they are wanted, once for each tile. An
         /// operation that receives counts as one of the first that reads.
-        stream_input: bool = false,
+        stream_input: Streaming = Streaming::No,
     } requires Imported ensures Imported;
 }
 
@@ -78,8 +80,8 @@ impl Pass for Cascade {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
         let mut changed = Changed::No;
         for function in &mut module.functions {
-            if self.stream_input {
-                cx.count("inputs received", stream::receive_inputs(function)? as u64);
+            if self.stream_input != Streaming::No {
+                cx.count("inputs received", stream::receive_inputs(function, self.stream_input)? as u64);
                 changed = Changed::Yes;
             }
             let Some(graph) = Graph::of(function) else { continue };
@@ -120,8 +122,8 @@ impl Cascade {
                 for &end in &ends {
                     if let Some(stage) = cut::unreachable_stage(graph, start..end) {
                         let message = format!(
-                            "expected a cut before operation {stage}, which reads a reshaped result of one before it, \
-                             got operations {start} to {} together",
+                            "expected a cut before operation {stage}, which reads a reshaped result of one before it or \
+                             receives the same input again, got operations {start} to {} together",
                             end - 1
                         );
                         return Err(Diagnostic::error(message).category(Category::Usage).into());

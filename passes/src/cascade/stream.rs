@@ -7,6 +7,7 @@
 //! Refused, with the reason: inputs without several rows, those that an operation needs at once (they would have to be
 //! whole anyway), and those that are returned as they are. An input that is only seen in another shape is received in that.
 
+use crate::pass::OptionValue;
 use mcunet_ir::diag::{Category, Origin};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
@@ -15,18 +16,46 @@ use mcunet_ir::tile::ops::Receive;
 use mcunet_ir::tile::{Stage, TileOp};
 use mcunet_ir::{Diagnostic, Function, Op, Value};
 
+/// How often the caller hands an input's rows over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Streaming {
+    /// Never: inputs lie in memory.
+    No,
+    /// Once.
+    Once,
+    /// Once for every tile that reads a part of them.
+    Again,
+}
+
+impl OptionValue for Streaming {
+    fn description() -> String {
+        "no, once or again".to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        [Streaming::No, Streaming::Once, Streaming::Again].into_iter().find(|value| value.print() == text)
+    }
+    fn print(&self) -> String {
+        match self {
+            Streaming::No => "no",
+            Streaming::Once => "once",
+            Streaming::Again => "again",
+        }
+        .to_owned()
+    }
+}
+
 /// Lets the inputs of a function be received that can be; how many these are.
 ///
 /// # Errors
 /// If none can be, with the reason for each.
-pub fn receive_inputs(function: &mut Function) -> Result<usize, Diagnostic> {
+pub fn receive_inputs(function: &mut Function, streaming: Streaming) -> Result<usize, Diagnostic> {
     let arguments = function.blocks[function.body].args.clone();
     let mut count = 0;
     let mut reasons = Vec::new();
     for (index, argument) in arguments.into_iter().enumerate() {
         match seen_as(function, argument) {
             Ok(seen) => {
-                receive(function, argument, seen);
+                receive(function, argument, seen, streaming);
                 count += 1;
             }
             Err(reason) => reasons.push(format!("input '{}' {reason}", function.inputs[index].name)),
@@ -81,20 +110,34 @@ fn reads_rows(function: &Function, reader: Op, value: Value, rows: usize) -> Res
     if by_rows { Ok(()) } else { Err(whole()) }
 }
 
-/// Receives an input as the value that its readers see, right before the first of them.
-fn receive(function: &mut Function, argument: Value, seen: Value) {
-    let ty = function.ty(seen).clone();
-    let op = function.create_op(Receive {}.into(), vec![argument], vec![ty], Vec::new(), Origin::Unknown);
-    let received = function.ops[op].results[0];
-    function.values[received].name = function.values[argument].name.clone();
-    for reader in function.walk() {
-        for operand in &mut function.ops[reader].operands {
-            if *operand == seen {
+/// Receives an input as the value that its readers see, right before the first of them; if it may be received again, each
+/// reader of a part gets it for itself.
+fn receive(function: &mut Function, argument: Value, seen: Value, streaming: Streaming) {
+    let readers: Vec<Op> =
+        function.walk().into_iter().filter(|&op| function.ops[op].operands.contains(&seen)).collect();
+    let reads_part = |op: &Op| matches!(function.ops[*op].kind, OpKind::Nn(NnOp::Slice(_)));
+    let (alone, together): (Vec<Op>, Vec<Op>) =
+        readers.into_iter().partition(|op| streaming == Streaming::Again && reads_part(op));
+    remove_reshapes(function, argument, seen);
+    let groups = std::iter::once(together).chain(alone.into_iter().map(|op| vec![op]));
+    for group in groups.filter(|group| !group.is_empty()) {
+        let ty = function.ty(seen).clone();
+        let op = function.create_op(Receive {}.into(), vec![argument], vec![ty], Vec::new(), Origin::Unknown);
+        let received = function.ops[op].results[0];
+        function.values[received].name = function.values[argument].name.clone();
+        for &reader in &group {
+            for operand in function.ops[reader].operands.iter_mut().filter(|operand| **operand == seen) {
                 *operand = received;
             }
         }
+        let ops = &function.blocks[function.body].ops;
+        let first = ops.iter().position(|op| group.contains(op)).unwrap_or(ops.len());
+        function.blocks[function.body].ops.insert(first, op);
     }
-    // The reshapes on the way, if there are any, now are read by nobody.
+}
+
+/// Takes the reshapes between an input and the value that its readers see out of the function.
+fn remove_reshapes(function: &mut Function, argument: Value, seen: Value) {
     let mut unread = argument;
     while unread != seen {
         let reshape = function.walk().into_iter().find(|&op| function.ops[op].operands.contains(&unread));
@@ -102,7 +145,4 @@ fn receive(function: &mut Function, argument: Value, seen: Value) {
         unread = function.ops[reshape].results[0];
         function.blocks[function.body].ops.retain(|&op| op != reshape);
     }
-    let ops = &function.blocks[function.body].ops;
-    let first = ops.iter().position(|&op| function.ops[op].operands.contains(&received)).unwrap_or(ops.len());
-    function.blocks[function.body].ops.insert(first, op);
 }
