@@ -17,6 +17,8 @@ pub enum Trait {
     Elementwise,
     /// The result is a regrouping of the first operand's elements in the same order: no data moves.
     Alias,
+    /// The result is the first operand with some of its elements replaced, so that it may be made in that one's memory.
+    Updates,
     /// Ends a block.
     Terminator,
     /// Reads memory.

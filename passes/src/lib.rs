@@ -11,6 +11,7 @@ pub mod lower;
 pub mod manager;
 pub mod pack_weights;
 pub mod pass;
+pub mod patch_split;
 pub mod pipeline;
 pub mod plan_memory;
 pub mod registry;

@@ -9,9 +9,9 @@ use super::names::Names;
 use super::rows::RowTables;
 use super::weights::{element_type, float_literal, int32_literal, int64_literal};
 use mcunet_ir::attr::Number;
-use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::memory::Place;
 use mcunet_ir::loops::ops::{Buffer, Predicate, Rounding};
+use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{MemRefType, Scalar, Type};
 use mcunet_ir::{Diagnostic, Diagnostics};
@@ -95,7 +95,8 @@ impl<'p> KernelPrinter<'p> {
         for &op in self.function.blocks[block].ops.iter().rev() {
             let data = &self.function.ops[op];
             let computes = data.regions.is_empty() && !data.results.is_empty();
-            if computes && !data.results.iter().any(|result| self.uses.contains_key(result)) {
+            let unused = computes && !data.results.iter().any(|result| self.uses.contains_key(result));
+            if unused || copies_onto_itself(self.function, op) {
                 continue;
             }
             for &region in &data.regions {
@@ -277,6 +278,7 @@ impl<'p> KernelPrinter<'p> {
                 let line = format!("{target} = {};", narrowed(&value, element));
                 self.line(&line);
             }
+            LoopOp::Copy(_) if copies_onto_itself(self.function, op) => {}
             LoopOp::Copy(head) => {
                 let [source, from, target, to] = data.operands[..] else { return };
                 let size = self.memref(target).element.size_bytes();

@@ -15,6 +15,7 @@ mod verify;
 
 pub use ops::LoopOp;
 
+use crate::module::{Function, Op, OpKind, Value};
 use crate::types::{Scalar, Type};
 
 /// What a `loop` op checks beyond the structure that its row declares.
@@ -30,4 +31,28 @@ pub fn register_type(element: Scalar) -> Type {
         Scalar::F32 => Type::F32,
         _ => Type::I32,
     }
+}
+
+/// Whether an op is a `loop.copy` whose source is its target, since both buffers were given the same place: it need not
+/// run.
+pub fn copies_onto_itself(function: &Function, op: Op) -> bool {
+    let data = &function.ops[op];
+    let (OpKind::Loop(LoopOp::Copy(_)), [source, from, target, to]) = (&data.kind, &data.operands[..]) else {
+        return false;
+    };
+    let place = |memory: Value| match &function.ops[function.defining_op(memory)?].kind {
+        OpKind::Loop(LoopOp::Buffer(buffer)) => buffer.place.as_ref(),
+        _ => None,
+    };
+    let same_place = match (place(*source), place(*target)) {
+        (Some(a), Some(b)) => a == b,
+        _ => source == target,
+    };
+    // Constants are made anew where they are used.
+    let literal = |value: Value| match &function.ops[function.defining_op(value)?].kind {
+        OpKind::Loop(LoopOp::Const(literal)) => Some(literal),
+        _ => None,
+    };
+    let same_offset = from == to || literal(*from).is_some_and(|from| Some(from) == literal(*to));
+    same_place && same_offset
 }

@@ -267,7 +267,8 @@ define_ops! {
         operands { row: I32, memory: MemRef, offset: I32 } attrs { index: usize, count: usize } traits [Writes]
     }
 
-    /// Copies `count` elements between memories of one element type. The ranges may overlap.
+    /// Copies `count` elements between memories of one element type. The ranges may overlap, and where they are the same
+    /// nothing needs to be done: see [`super::copies_onto_itself`].
     Copy = "loop.copy" {
         operands { source: MemRef, source_offset: I32, target: MemRef, target_offset: I32 }
         attrs { count: usize }

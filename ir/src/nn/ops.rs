@@ -326,6 +326,18 @@ define_ops! {
         traits [Pure]
     }
 
+    /// `into` with the elements of the box that begins at `begin` replaced by those of `tile`. MLIR's `tensor.insert_slice`
+    /// with unit strides.
+    ///
+    /// - C1: `begin` has an entry per dimension, and the box lies inside of `into`.
+    /// - C2: operands and result have one element type, quantization included.
+    Insert = "nn.insert" {
+        operands { into: Tensor, tile: Tensor }
+        attrs { begin: Vec<usize> }
+        results { output: Tensor }
+        traits [Pure, Updates]
+    }
+
     /// Adds `low[i]` elements before and `high[i]` after along dimension `i`, all equal to `value` (a stored integer, or
     /// a float).
     Pad = "nn.pad" {

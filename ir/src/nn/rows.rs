@@ -79,6 +79,18 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         NnOp::Concat(op) if op.axis >= 2 => {
             Some(operands.iter().map(|operand| same_row(operand, rows)).collect())
         }
+        NnOp::Insert(op) => {
+            let tile = image_rows(&operands.get(1)?.shape)?;
+            let before = *op.begin.get(1)? as i64;
+            let of_tile = RowNeed::Window { stride: 1, before, extent: 1, rows: tile };
+            Some(vec![same_row(operands.first()?, rows), of_tile])
+        }
+        NnOp::Pad(op) => {
+            let input = image_rows(&operands.first()?.shape)?;
+            let before = *op.low.get(1)? as i64;
+            Some(vec![RowNeed::Window { stride: 1, before, extent: 1, rows: input }])
+        }
+        NnOp::Slice(op) => first(stepped(operands, *op.begin.get(1)?, *op.stride.get(1)?, rows)),
         NnOp::Split(op) if op.axis >= 2 => first(Some(same_row(operands.first()?, rows))),
         NnOp::Concat(_)
         | NnOp::Split(_)
@@ -95,8 +107,6 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         | NnOp::ArgMin(_)
         | NnOp::Reshape(_)
         | NnOp::Transpose(_)
-        | NnOp::Slice(_)
-        | NnOp::Pad(_)
         | NnOp::Gather(_)
         | NnOp::Pack(_)
         | NnOp::Unpack(_)
@@ -140,6 +150,19 @@ fn meeting(operands: &[&TensorType], rows: usize, taps: usize, stride: usize, pa
         [first.min(end), end]
     });
     Some(RowNeed::Spans { spans: spans.collect(), rows: input })
+}
+
+/// Row `begin + stride * r`, from a slice of height.
+fn stepped(operands: &[&TensorType], begin: usize, stride: i64, rows: usize) -> Option<RowNeed> {
+    let input = image_rows(&operands.first()?.shape)?;
+    if let Ok(stride) = usize::try_from(stride) {
+        return Some(RowNeed::Window { stride, before: -(begin as i64), extent: 1, rows: input });
+    }
+    let spans = (0..rows).map(|row| {
+        let at = usize::try_from(begin as i64 + stride * row as i64).ok()?;
+        Some([at, at + 1])
+    });
+    Some(RowNeed::Spans { spans: spans.collect::<Option<_>>()?, rows: input })
 }
 
 /// The rows from the lower to the upper one that are sampled.

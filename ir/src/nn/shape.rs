@@ -2,8 +2,8 @@
 
 use super::broadcast::walk;
 use super::ops::{
-    Concat, DepthToSpace, Gather, Pack, Pad, Reshape, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose,
-    Unpack,
+    Concat, DepthToSpace, Gather, Insert, Pack, Pad, Reshape, ShapeOf, Slice, SpaceToDepth, Split, Tile,
+    Transpose, Unpack,
 };
 use super::window::four;
 use super::{EvalError, NnSemantics};
@@ -432,6 +432,44 @@ impl NnSemantics for Pad {
         let start: i64 = strides.iter().zip(&self.low).map(|(stride, low)| (stride * low) as i64).sum();
         let source = input.data.to_bytes();
         for (i, at) in walk(&input.ty.shape, &signed(strides), start).into_iter().enumerate() {
+            bytes[at * size..(at + 1) * size].copy_from_slice(&source[i * size..(i + 1) * size]);
+        }
+        Ok(vec![Tensor::from_bytes(result.clone(), &bytes)?])
+    }
+}
+
+impl NnSemantics for Insert {
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
+        let (into, tile) = (&operands[0].shape, &operands[1].shape);
+        length("begin", self.begin.len(), into.rank())?;
+        if tile.rank() != into.rank() {
+            return Err(format!("expected a tile of {} dimensions, got {}", into.rank(), tile.rank()));
+        }
+        for (axis, (&begin, &size)) in self.begin.iter().zip(tile.iter()).enumerate() {
+            if begin.saturating_add(size) > into[axis] {
+                return Err(format!(
+                    "expected a tile inside of dimension {axis} ({}), got one of {size} from {begin}",
+                    into[axis]
+                ));
+            }
+        }
+        Ok(vec![into.clone()])
+    }
+
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        if operands.iter().any(|operand| operand.element != results[0].element) {
+            report.push("expected operands and result of one element type, got others".to_owned());
+        }
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
+        let (into, tile, result) = (operands[0], operands[1], results[0]);
+        let size = result.storage().size_bytes();
+        let mut bytes = into.data.to_bytes();
+        let strides = result.shape.strides();
+        let start = strides.iter().zip(&self.begin).map(|(stride, begin)| (stride * begin) as i64).sum();
+        let source = tile.data.to_bytes();
+        for (i, at) in walk(&tile.ty.shape, &signed(strides), start).into_iter().enumerate() {
             bytes[at * size..(at + 1) * size].copy_from_slice(&source[i * size..(i + 1) * size]);
         }
         Ok(vec![Tensor::from_bytes(result.clone(), &bytes)?])

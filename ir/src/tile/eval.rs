@@ -7,7 +7,7 @@ use super::ops::Cascade;
 use super::{Stage, TileOp, body_of};
 use crate::define::Trait;
 use crate::module::{Function, Op, OpKind, Value};
-use crate::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, MaxPool2d};
+use crate::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, Insert, MaxPool2d};
 use crate::nn::{EvalError, NnOp};
 use crate::rows::RowNeed;
 use crate::tensor::{Data, Tensor};
@@ -128,6 +128,12 @@ fn at_row(op: &NnOp, operands: &[&Tensor], needs: &[RowNeed], row: usize) -> Opt
         NnOp::AvgPool2d(op) => AvgPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::MaxPool2d(op) => MaxPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::Concat(_) | NnOp::Split(_) => op.clone(),
+        // A row beside the tile gets none of the tile's rows.
+        NnOp::Insert(op) => {
+            let mut begin = op.begin.clone();
+            *begin.get_mut(1)? = 0;
+            Insert { begin }.into()
+        }
         _ if op.spec().has(Trait::Elementwise) && operands.iter().zip(needs).all(is_cut_or_broadcast) => {
             op.clone()
         }

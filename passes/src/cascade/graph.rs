@@ -184,12 +184,15 @@ impl<'f> Building<'f> {
         Some(())
     }
 
-    /// The operand's buffer that an elementwise op overwrites: one of its size that nobody else reads.
+    /// The operand's buffer that an op overwrites, if it works element by element or changes only a part: one of its size
+    /// that nobody else reads.
     fn overwritten(&self, op: Op, stage: &Stage) -> Option<usize> {
         let data = &self.function.ops[op];
-        if !data.kind.spec().has(Trait::Elementwise) {
-            return None;
-        }
+        let candidates = match &data.kind {
+            kind if kind.has(Trait::Elementwise) => data.operands.len(),
+            kind if kind.has(Trait::Updates) => 1,
+            _ => 0,
+        };
         let result = self.ty(data.results[0])?;
         let fits = |(&operand, need): (&Value, &RowNeed)| {
             let &(buffer, reshaped) = self.homes.get(&operand)?;
@@ -200,7 +203,7 @@ impl<'f> Building<'f> {
             let rows = need.rows() == stage.rows || stage.rows == 1;
             (same_size && own && rows && self.uses.get(&operand) == Some(&1)).then_some(buffer)
         };
-        data.operands.iter().zip(&stage.needs).find_map(fits)
+        data.operands.iter().zip(&stage.needs).take(candidates).find_map(fits)
     }
 
     /// Outputs are needed to the end, and so is what a reshape reads whose result nobody uses.

@@ -304,6 +304,7 @@ fn dispatch(op: &NnOp) -> &dyn LowerOp {
         NnOp::Concat(op) => op,
         NnOp::Split(op) => op,
         NnOp::Slice(op) => op,
+        NnOp::Insert(op) => op,
         NnOp::Pad(op) => op,
         NnOp::Gather(op) => op,
         NnOp::Pack(op) => op,

@@ -6,7 +6,8 @@ use super::rows::{Axis, collapse, nest, to_i32};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{
-    Concat, DepthToSpace, Gather, Pack, Pad, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose, Unpack,
+    Concat, DepthToSpace, Gather, Insert, Pack, Pad, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose,
+    Unpack,
 };
 use mcunet_ir::nn::window::four;
 use mcunet_ir::rows::image_rows;
@@ -77,12 +78,82 @@ impl LowerOp for Slice {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let strides = signed(kernel.operand_type(0).shape.strides());
         let steps: Vec<i64> = strides.iter().zip(&self.stride).map(|(a, b)| a * b).collect();
-        let start = strides.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64).sum();
-        let axes = to_dense(&kernel.result_type(0).shape, &steps);
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        copy(&mut kernel.b, axes, source, target, [start, 0]);
+        let mut axes = to_dense(&kernel.result_type(0).shape, &steps);
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        let mut starts: Vec<i64> =
+            strides.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64).collect();
+        let bases = kernel.row().map(|row| {
+            // The row gives the place along the height.
+            axes[1].count = 1;
+            starts[1] = 0;
+            let b = &mut kernel.b;
+            let way = b.mul_const(row, self.stride[1] as i32);
+            let from = b.add_const(way, to_i32(self.begin[1]));
+            [source.start(b, from), target.start(b, row)]
+        });
+        copy_from(&mut kernel.b, axes, source.memory, target.memory, [starts.iter().sum(), 0], bases);
         Ok(())
     }
+}
+
+impl LowerOp for Insert {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (into, tile, target) = (kernel.source(0), kernel.source(1), kernel.target(0));
+        // The tile is read after the row is written, which must not be its own.
+        if tile.memory != into.memory {
+            kernel.allow_in_place(0, 0);
+        }
+        let shape = kernel.operand_type(1).shape.clone();
+        let result = kernel.result_type(0);
+        let (elements, to) = (result.elements(), signed(result.shape.strides()));
+        let mut starts: Vec<i64> =
+            to.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64).collect();
+        let from = signed(shape.strides());
+        let mut axes: Vec<Axis> = (0..shape.rank())
+            .map(|axis| Axis { count: shape[axis], steps: vec![from[axis], to[axis]] })
+            .collect();
+        let Some(row) = kernel.row() else {
+            let zero = kernel.b.i32(0);
+            kernel.b.op(l::Copy { count: elements }, &[into.memory, zero, target.memory, zero], &[]);
+            copy(&mut kernel.b, axes, tile.memory, target.memory, [0, starts.iter().sum()]);
+            return Ok(());
+        };
+        let (rows, first) = (shape[1], self.begin[1]);
+        axes[1].count = 1;
+        starts[1] = 0;
+        let start: i64 = starts.iter().sum();
+        let b = &mut kernel.b;
+        let to = target.start(b, row);
+        let whole = if into.lies_as(target) { to } else { into.start(b, row) };
+        b.op(l::Copy { count: target.elements }, &[into.memory, whole, target.memory, to], &[]);
+        if_inside(kernel, row, [first, rows], |b, own| {
+            let from = tile.start(b, own);
+            copy_from(b, axes, tile.memory, target.memory, [0, start], Some([from, to]));
+        });
+        Ok(())
+    }
+}
+
+/// Runs `body` if a row of the result lies among the `rows` that begin at row `first`, with its number among them.
+fn if_inside(
+    kernel: &mut Kernel<'_>,
+    row: Value,
+    [first, rows]: [usize; 2],
+    body: impl FnOnce(&mut Builder<'_>, Value),
+) {
+    let all = rows == kernel.rows();
+    let b = &mut kernel.b;
+    if all {
+        return body(b, row);
+    }
+    // A loop that runs once or not at all.
+    let own = b.add_const(row, -to_i32(first));
+    let next = b.add_const(own, 1);
+    let (lower, upper) = (b.clamp(own, 0, to_i32(rows)), b.clamp(next, 0, to_i32(rows)));
+    b.for_loop(lower, upper, 1, &[], |b, own, _| {
+        body(b, own);
+        Vec::new()
+    });
 }
 
 impl LowerOp for Tile {
@@ -219,22 +290,35 @@ impl LowerOp for Pad {
         let shape = kernel.operand_type(0).shape.clone();
         let result = kernel.result_type(0);
         let strides = signed(result.shape.strides());
-        let start: i64 = strides.iter().zip(&self.low).map(|(stride, &low)| stride * low as i64).sum();
+        let mut starts: Vec<i64> =
+            strides.iter().zip(&self.low).map(|(stride, &low)| stride * low as i64).collect();
         let from = signed(shape.strides());
         let axes =
             (0..shape.rank()).map(|axis| Axis { count: shape[axis], steps: vec![from[axis], strides[axis]] });
-        let axes: Vec<Axis> = axes.collect();
+        let mut axes: Vec<Axis> = axes.collect();
         let (count, wide) = (result.elements(), result.storage().size_bytes() == 8);
-        let (source, target) = (kernel.input(0), kernel.output(0));
+        let (source, target, row) = (kernel.source(0), kernel.target(0), kernel.row());
         let b = &mut kernel.b;
         let value = match self.value {
             Number::Real(value) => b.f32(value.get()),
             Number::Int(value) if wide => b.i64(value),
             Number::Int(value) => b.i32(value as i32),
         };
-        let zero = b.i32(0);
-        b.op(l::Fill { count }, &[value, target, zero], &[]);
-        copy(b, axes, source, target, [0, start]);
+        let Some(row) = row else {
+            let zero = b.i32(0);
+            b.op(l::Fill { count }, &[value, target.memory, zero], &[]);
+            copy(b, axes, source.memory, target.memory, [0, starts.iter().sum()]);
+            return Ok(());
+        };
+        let to = target.start(b, row);
+        b.op(l::Fill { count: target.elements }, &[value, target.memory, to], &[]);
+        axes[1].count = 1;
+        starts[1] = 0;
+        if_inside(kernel, row, [self.low[1], shape[1]], |b, own| {
+            let from = source.start(b, own);
+            let starts = [0, starts.iter().sum()];
+            copy_from(b, axes, source.memory, target.memory, starts, Some([from, to]));
+        });
         Ok(())
     }
 }

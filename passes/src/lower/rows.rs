@@ -41,6 +41,11 @@ pub struct RowMap {
 }
 
 impl RowMap {
+    /// Whether every row lies at the same offset in both memories, if they begin at the same byte.
+    pub fn lies_as(self, other: Self) -> bool {
+        Self { memory: other.memory, ..self } == other
+    }
+
     /// Offset of the first element of a row.
     pub fn start(self, b: &mut Builder<'_>, row: Value) -> Value {
         match self.scattered {

@@ -15,7 +15,7 @@ impl Graph<'_, '_> {
         let input = self.find(|ty| ty.shape.rank() > 0)?;
         let ty = self.ty(input);
         let axis = self.random.below(ty.shape.rank());
-        let _ = match self.random.range(0, 12) {
+        let _ = match self.random.range(0, 14) {
             0 | 1 => self.reshape(input, &ty)?,
             2 => {
                 let mut permutation: Vec<usize> = (0..ty.shape.rank()).collect();
@@ -39,6 +39,7 @@ impl Graph<'_, '_> {
                 self.value(n::Pack { axis }, &inputs, &ty.element)?
             }
             10 => self.emit(n::Unpack { axis }, &[input], &ty.element)?[0],
+            12 | 13 => self.insert(input, &ty)?,
             11 => {
                 let multiples = ty.shape.iter().map(|_| self.random.size(1, 2)).collect();
                 self.value(n::Tile { multiples }, &[input], &ty.element)?
@@ -97,6 +98,22 @@ impl Graph<'_, '_> {
             stride.push(step);
         }
         self.value(n::Slice { begin, size, stride }, &[input], &ty.element)
+    }
+
+    /// Part of the value, or a value that fits, over the value or over one of its size.
+    fn insert(&mut self, input: Value, ty: &TensorType) -> Option<Value> {
+        let tile = match self.random.flag() {
+            true => self.slice(input, ty)?,
+            false => self.find(|other| {
+                let inside = other.shape.iter().zip(ty.shape.iter()).all(|(size, dim)| size <= dim);
+                other.element == ty.element && other.shape.rank() == ty.shape.rank() && inside
+            })?,
+        };
+        let sizes = self.ty(tile).shape;
+        let begin =
+            ty.shape.iter().zip(sizes.iter()).map(|(&dim, &size)| self.random.size(0, dim - size)).collect();
+        let into = self.find(|other| other == ty)?;
+        self.value(n::Insert { begin }, &[into, tile], &ty.element)
     }
 
     fn pad(&mut self, input: Value, ty: &TensorType) -> Option<Value> {
