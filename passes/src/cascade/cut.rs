@@ -28,8 +28,11 @@ pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
+/// The measure of a peak that counts windows row by row.
+pub const BY_ROW: usize = 1;
+
 /// Peaks of the runs from every stage on, by length, with windows counted whole and row by row.
-fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
+pub fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
         let ends = (start + 1..=count.min(start + MAX_STAGES))

@@ -10,29 +10,48 @@
 //! results are bit-exact by construction ([`tile`]).
 
 pub mod region;
+pub mod space;
 pub mod split;
 pub mod tile;
 
 use crate::analysis::macs;
+use crate::cascade::graph::Graph;
+use crate::cascade::stream::{Streaming, receive_inputs};
+use crate::cascade::{cut, estimate};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module};
+use space::Way;
 use std::ops::Range;
+
+/// Smallest ways that are placed if none promises to fit.
+const MAX_SMALLEST: usize = 6;
 
 /// Which operations are split.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Layers(pub Range<usize>);
+pub enum Layers {
+    /// Those of these numbers.
+    Given(Range<usize>),
+    /// Whatever has to be for the arena to fit.
+    Search,
+}
 
 impl OptionValue for Layers {
     fn description() -> String {
-        "a range such as 0..12".to_owned()
+        "`search`, or a range such as 0..12".to_owned()
     }
     fn parse(text: &str) -> Option<Self> {
+        if text == "search" {
+            return Some(Layers::Search);
+        }
         let (first, end) = text.split_once("..")?;
-        Some(Self(first.parse().ok()?..end.parse().ok()?))
+        Some(Layers::Given(first.parse().ok()?..end.parse().ok()?))
     }
     fn print(&self) -> String {
-        format!("{}..{}", self.0.start, self.0.end)
+        match self {
+            Layers::Search => "search".to_owned(),
+            Layers::Given(range) => format!("{}..{}", range.start, range.end),
+        }
     }
 }
 
@@ -54,35 +73,138 @@ impl OptionValue for Tiles {
     }
 }
 
+/// What a search is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// The fewest multiply-accumulates in the memory there is.
+    Fit,
+    /// The smallest arena.
+    Sram,
+}
+
+impl OptionValue for Goal {
+    fn description() -> String {
+        "fit or sram".to_owned()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        [Goal::Fit, Goal::Sram].into_iter().find(|goal| goal.print() == text)
+    }
+    fn print(&self) -> String {
+        match self {
+            Goal::Fit => "fit",
+            Goal::Sram => "sram",
+        }
+        .to_owned()
+    }
+}
+
 crate::declare_pass! {
-    /// Computes a run of operations tile by tile.
+    /// Computes runs of operations tile by tile.
     ///
-    /// What leaves the run is divided into tiles, and every operation is repeated for each of them on the part of the image
+    /// What leaves a run is divided into tiles, and every operation is repeated for each of them on the part of the image
     /// that the tile needs. That takes less memory, since only a tile's part of the tensors inside exists at a time, and more
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
-    /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of the run can't be
-    /// made in tiles. By default nothing is split.
+    /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
+    /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
+    /// the target's SRAM, in the way that adds the fewest multiply-accumulates, and none if it fits anyway.
     pub PatchSplit = "patch-split" {
-        /// First operation and the one after the last, counted from 0 without constants and reshapes.
-        layers: Layers = Layers(0..0),
-        /// Tiles down and across.
+        /// First operation and the one after the last, counted from 0 without constants and reshapes; or `search`.
+        layers: Layers = Layers::Given(0..0),
+        /// Tiles down and across, of given layers.
         tiles: Tiles = Tiles([1, 1]),
+        /// What to search for: the fewest multiply-accumulates that `fit`, or the least `sram`.
+        goal: Goal = Goal::Fit,
+        /// How `cascade` is going to receive inputs.
+        stream_input: Streaming = Streaming::No,
     } requires Imported ensures Imported;
 }
 
 impl Pass for PatchSplit {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
-        if self.layers.0.is_empty() || self.tiles == Tiles([1, 1]) {
+        let Some(function) = module.functions.first_mut() else { return Ok(Changed::No) };
+        let before = macs::of_function(function);
+        let tiles = match &self.layers {
+            Layers::Given(range) if range.is_empty() || self.tiles == Tiles([1, 1]) => 0,
+            Layers::Given(range) => {
+                check_range(function, range)?;
+                split::split(function, range.clone(), self.tiles.0)?;
+                self.tiles.0.iter().product::<usize>()
+            }
+            Layers::Search => {
+                let Some(way) = self.search(function, cx) else { return Ok(Changed::No) };
+                apply(function, &way)?;
+                way.splits.iter().map(|strips| strips.columns).sum()
+            }
+        };
+        if tiles == 0 {
             return Ok(Changed::No);
         }
-        let Some(function) = module.functions.first_mut() else { return Ok(Changed::No) };
-        check_range(function, &self.layers.0)?;
-        cx.count("macs before", macs::of_function(function));
-        split::split(function, self.layers.0.clone(), self.tiles.0)?;
+        cx.count("macs before", before);
         cx.count("macs after", macs::of_function(function));
-        cx.count("tiles", self.tiles.0.iter().product::<usize>() as u64);
+        cx.count("tiles", tiles as u64);
         Ok(Changed::Yes)
     }
+}
+
+impl PatchSplit {
+    /// The way that serves the goal best; `None` if it is the network as it is.
+    fn search(&self, function: &Function, cx: &PassContext<'_>) -> Option<Way> {
+        let budget = match self.goal {
+            Goal::Fit => usize::try_from(cx.target.sram_bytes()?).unwrap_or(usize::MAX),
+            Goal::Sram => 0,
+        };
+        let plain = arena_bytes(function, &Way::default(), self.stream_input)?;
+        if plain <= budget {
+            return None;
+        }
+        let ways = space::front(&received(function, self.stream_input)?);
+        // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing can.
+        let hopeful: Vec<&Way> = ways.iter().filter(|way| way.peak_bytes <= budget).collect();
+        let candidates = match hopeful.is_empty() {
+            true => ways.iter().rev().take(MAX_SMALLEST).collect(),
+            false => hopeful,
+        };
+        let mut best: Option<(usize, &Way)> = None;
+        for way in candidates {
+            let Some(bytes) = arena_bytes(function, way, self.stream_input) else { continue };
+            if best.is_none_or(|(least, _)| bytes < least) {
+                best = Some((bytes, way));
+            }
+            if bytes <= budget {
+                break;
+            }
+        }
+        best.filter(|&(bytes, way)| bytes < plain && !way.splits.is_empty()).map(|(_, way)| way.clone())
+    }
+}
+
+/// Bytes of the arena if a function runs in a way, as far as can be told before lowering; `None` if it has cascades already.
+pub fn arena_bytes(function: &Function, way: &Way, streaming: Streaming) -> Option<usize> {
+    let mut function = function.clone();
+    apply(&mut function, way).ok()?;
+    let graph = Graph::of(&received(&function, streaming)?)?;
+    cut::candidates(&graph).iter().map(|ends| estimate::arena_bytes(&graph, ends)).min()
+}
+
+/// Splits a function as a way says.
+///
+/// # Errors
+/// As [`split::split`].
+pub fn apply(function: &mut Function, way: &Way) -> Result<(), Diagnostics> {
+    // From the last on, since the numbers of those before stay as they are.
+    way.splits
+        .iter()
+        .rev()
+        .try_for_each(|strips| split::split(function, strips.layers.clone(), [1, strips.columns]))
+}
+
+/// The function with its inputs received; `None` if none can be.
+fn received(function: &Function, streaming: Streaming) -> Option<Function> {
+    let mut function = function.clone();
+    if streaming != Streaming::No {
+        receive_inputs(&mut function, streaming).ok()?;
+    }
+    Some(function)
 }
 
 fn check_range(function: &Function, range: &Range<usize>) -> Result<(), Diagnostic> {

@@ -46,24 +46,26 @@ pub fn split(function: &mut Function, range: Range<usize>, tiles: [usize; 2]) ->
 }
 
 /// A run of operations.
-struct Run {
-    ops: Vec<Op>,
+pub(super) struct Run {
+    /// The operations.
+    pub ops: Vec<Op>,
     /// Results that are used outside.
-    escaping: Vec<Value>,
+    pub escaping: Vec<Value>,
 }
 
 /// What one tile takes.
-struct TilePlan {
+pub(super) struct TilePlan {
     /// The tile of every operation of the run; `None` if it isn't needed.
-    ops: Vec<Option<OpTile>>,
+    pub ops: Vec<Option<OpTile>>,
     /// Regions that are made of inner tensors, and needed of those from outside.
-    regions: HashMap<Value, Region>,
+    pub regions: HashMap<Value, Region>,
     /// The part of every tensor that leaves the run, in the order of [`Run::escaping`].
     parts: Vec<Region>,
 }
 
 impl Run {
-    fn of(function: &Function, ops: Vec<Op>) -> Self {
+    /// Operations of a function that follow one another.
+    pub fn of(function: &Function, ops: Vec<Op>) -> Self {
         let inside: HashSet<Op> = ops.iter().copied().collect();
         let mut used = HashSet::new();
         for op in function.walk().into_iter().filter(|op| !inside.contains(op)) {
@@ -72,6 +74,34 @@ impl Run {
         let results = ops.iter().flat_map(|&op| function.ops[op].results.iter().copied());
         let escaping = results.filter(|result| used.contains(result)).collect();
         Self { ops, escaping }
+    }
+
+    /// What one of several strips of full height takes.
+    ///
+    /// # Errors
+    /// As [`split`].
+    pub fn strip(&self, function: &Function, index: usize, count: usize) -> Result<TilePlan, Diagnostics> {
+        let mut errors = Diagnostics::default();
+        self.check(function, [1, count], &mut errors);
+        if errors.0.is_empty() {
+            let plan = self.plan(function, [(0, 1), (index, count)], &mut errors);
+            if errors.0.is_empty() {
+                return Ok(plan);
+            }
+        }
+        Err(errors)
+    }
+
+    /// Whether an operation of the run can't be made in tiles, wherever the run ends.
+    pub fn refused(&self, function: &Function) -> bool {
+        let refuses = |&op: &Op| {
+            let data = &function.ops[op];
+            let OpKind::Nn(kind) = &data.kind else { return true };
+            let results = types(function, &data.results);
+            let all = results.first().map_or([0..1, 0..1], |ty| whole(&ty.shape));
+            tile_of(kind, &types(function, &data.operands), &results, &all).is_err()
+        };
+        self.ops.iter().any(refuses)
     }
 
     fn plans(&self, function: &Function, tiles: [usize; 2]) -> Result<Vec<TilePlan>, Diagnostics> {

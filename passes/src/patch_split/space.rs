@@ -1,0 +1,226 @@
+//! Which runs to split, and into how many strips: the ways that are best in memory for the multiply-accumulates they add.
+//!
+//! A way of running a network is a sequence of runs of operations, each of them a cascade, or split into strips of full
+//! height with a cascade in each. At the ends of runs tensors exist as a whole, so the peak of a way is the greatest of its
+//! runs' and what it computes twice is their sum: the best ways are the paths with the best pairs of both (as in msf-CNN,
+//! Huang and Baccelli, NeurIPS 2025, whose edges are fused blocks). Here every pair that no other beats in both is kept at
+//! each position, instead of one constraint at a time.
+//!
+//! The peaks are those of rows, in the order in which `cascade` makes them, with ideal placement. Splitting downward as well
+//! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
+
+use super::region::whole;
+use super::split::{Run, TilePlan};
+use crate::analysis::liveness::LiveBytes;
+use crate::analysis::macs;
+use crate::cascade::cut;
+use crate::cascade::graph::Graph;
+use crate::cascade::pull::Pulled;
+use mcunet_ir::{Function, Op, Value};
+use std::ops::Range;
+
+/// Numbers of strips that are looked at.
+const STRIPS: [usize; 6] = [2, 3, 4, 5, 6, 8];
+
+/// Operations in a split run at most.
+const MAX_OPERATIONS: usize = 64;
+
+/// Ways that are kept per position.
+const MAX_WAYS: usize = 48;
+
+/// A run that is split into strips.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Strips {
+    /// Its operations, as `patch-split` counts them.
+    pub layers: Range<usize>,
+    /// Strips side by side.
+    pub columns: usize,
+}
+
+/// A way of running a network.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Way {
+    /// Runs that are split, in order.
+    pub splits: Vec<Strips>,
+    /// Bytes at the peak, if all rows could be placed without gaps.
+    pub peak_bytes: usize,
+    /// Multiply-accumulates beyond those of the network.
+    pub added_macs: u64,
+}
+
+/// The ways of running a function that no other beats in both bytes and multiply-accumulates, from the fewest of the latter
+/// on. Inputs that are received row by row are told by `tile.receive`; they are received again for each strip.
+pub fn front(function: &Function) -> Vec<Way> {
+    let Some(graph) = Graph::of(function) else { return Vec::new() };
+    let plain = cut::peaks(&graph);
+    let strips = StripRuns::new(function, &graph);
+    let count = graph.nodes.len();
+    let mut ways = vec![Vec::new(); count + 1];
+    ways[0].push(Way::default());
+    for start in 0..count {
+        let here = prune(std::mem::take(&mut ways[start]));
+        for (length, peaks) in plain[start].iter().enumerate() {
+            let peak = peaks[cut::BY_ROW];
+            ways[start + length + 1].extend(here.iter().map(|way| way.and(peak, 0, None)));
+        }
+        for (end, columns, peak, added) in strips.from(start) {
+            let layers = strips.number(start)..strips.number(end);
+            let more =
+                here.iter().map(|way| way.and(peak, added, Some(Strips { layers: layers.clone(), columns })));
+            ways[end].extend(more);
+        }
+    }
+    prune(std::mem::take(&mut ways[count]))
+}
+
+impl Way {
+    fn and(&self, peak: usize, added: u64, strips: Option<Strips>) -> Self {
+        Self {
+            splits: self.splits.iter().cloned().chain(strips).collect(),
+            peak_bytes: self.peak_bytes.max(peak),
+            added_macs: self.added_macs + added,
+        }
+    }
+}
+
+/// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits.
+fn prune(mut ways: Vec<Way>) -> Vec<Way> {
+    ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
+    let mut best = usize::MAX;
+    ways.retain(|way| {
+        let better = way.peak_bytes < best;
+        best = best.min(way.peak_bytes);
+        better
+    });
+    // Of too many those that save little are left out; the smallest and the fastest stay.
+    while ways.len() > MAX_WAYS {
+        let saved = |i: &usize| ways[*i - 1].peak_bytes - ways[*i].peak_bytes;
+        let least = (1..ways.len() - 1).min_by_key(saved).unwrap_or(1);
+        ways.remove(least);
+    }
+    ways
+}
+
+/// Runs that can be split.
+struct StripRuns<'g> {
+    function: &'g Function,
+    graph: &'g Graph,
+    /// Whether one tensor alone crosses a position.
+    narrow: Vec<bool>,
+    /// Operations before a position, received inputs aside.
+    numbers: Vec<usize>,
+}
+
+impl<'g> StripRuns<'g> {
+    fn new(function: &'g Function, graph: &'g Graph) -> Self {
+        let count = graph.nodes.len();
+        let crosses = |position: usize| {
+            let crossing = graph.buffers.iter().filter(|buffer| {
+                buffer.first.is_none_or(|first| first < position) && buffer.last >= position
+            });
+            crossing.count()
+        };
+        let narrow = (0..=count).map(|position| position == 0 || crosses(position) == 1).collect();
+        let mut numbers = vec![0];
+        for node in &graph.nodes {
+            numbers.push(numbers[numbers.len() - 1] + usize::from(node.receives.is_none()));
+        }
+        Self { function, graph, narrow, numbers }
+    }
+
+    fn number(&self, position: usize) -> usize {
+        self.numbers[position]
+    }
+
+    /// Splits of the runs that begin at a position: end, strips, peak in bytes, and multiply-accumulates that they add.
+    fn from(&self, start: usize) -> Vec<(usize, usize, usize, u64)> {
+        let mut found = Vec::new();
+        if !self.narrow[start] {
+            return found;
+        }
+        let last = self.graph.nodes.len().min(start + MAX_OPERATIONS);
+        for end in (start + 2..=last).filter(|&end| self.narrow[end]) {
+            let stages = start..end;
+            let ops = self.graph.nodes[stages.clone()].iter();
+            let ops: Vec<Op> = ops.filter(|node| node.receives.is_none()).map(|node| node.op).collect();
+            let run = Run::of(self.function, ops);
+            if run.escaping.len() != 1 {
+                continue;
+            }
+            let pulled = Pulled::of(self.graph, stages.clone());
+            let mut any = false;
+            for columns in STRIPS {
+                // At both borders, and between them, where there is halo on both sides.
+                let Ok(outer) = run.strip(self.function, 0, columns) else { break };
+                let Ok(inner) = run.strip(self.function, columns / 2, columns) else { break };
+                let Ok(other) = run.strip(self.function, columns - 1, columns) else { break };
+                any = true;
+                let peak = [&outer, &inner, &other].map(|plan| self.peak(&pulled, &stages, plan));
+                let made = |plan: &TilePlan| self.macs(&run, plan);
+                let all = made(&outer) + made(&other) + made(&inner) * (columns as u64 - 2);
+                let whole: u64 = run.ops.iter().map(|&op| macs::of_op(self.function, op)).sum();
+                found.push((end, columns, peak.into_iter().max().unwrap_or(0), all.saturating_sub(whole)));
+            }
+            // What can't be split won't be with more operations.
+            if !any && run.refused(self.function) {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Bytes at the peak of a strip. The tensors before and after the run exist as a whole.
+    fn peak(&self, pulled: &Pulled, stages: &Range<usize>, plan: &TilePlan) -> usize {
+        let end = pulled.steps.len();
+        let mut live = LiveBytes::none(end);
+        let mut constant = 0;
+        for (index, buffer) in self.graph.buffers.iter().enumerate() {
+            let before = buffer.first.is_none_or(|first| first < stages.start);
+            if before && buffer.last >= stages.start {
+                constant += buffer.bytes();
+            }
+            let mut writers = buffer.writers.iter().filter(|stage| stages.contains(stage)).peekable();
+            let (Some(rows), true) = (pulled.buffers.get(&index), writers.peek().is_some()) else { continue };
+            if writers.any(|&stage| self.graph.nodes[stage].receives.is_some()) {
+                // Rows come whole, before a strip is cut out of them.
+                constant += buffer.row_bytes;
+            }
+            let escapes = buffer.last >= stages.end;
+            if escapes {
+                constant += buffer.bytes();
+            }
+            let row_bytes = self.strip_bytes(index, stages, plan);
+            for (made, read) in rows.made.iter().zip(&rows.read) {
+                let made = made.unwrap_or(0);
+                // A row of the strip is put into the whole as soon as it is made.
+                let read = if escapes { made } else { read.unwrap_or(end) };
+                live.add([made, read.max(made)], row_bytes);
+            }
+        }
+        live.peak() + constant
+    }
+
+    /// Bytes of a row of a strip.
+    fn strip_bytes(&self, index: usize, stages: &Range<usize>, plan: &TilePlan) -> usize {
+        let buffer = &self.graph.buffers[index];
+        let writers = buffer.writers.iter().filter(|stage| stages.contains(stage));
+        let values = writers.flat_map(|&stage| self.function.ops[self.graph.nodes[stage].op].results.clone());
+        let part = |value: Value| {
+            let region = plan.regions.get(&value)?;
+            let width = self.function.ty(value).as_tensor().map_or(1, |ty| whole(&ty.shape)[1].len());
+            Some((buffer.row_bytes * region[1].len()).div_ceil(width.max(1)))
+        };
+        values.filter_map(part).max().unwrap_or(buffer.row_bytes).next_multiple_of(4)
+    }
+
+    fn macs(&self, run: &Run, plan: &TilePlan) -> u64 {
+        let of = |(&op, tile): (&Op, &Option<super::tile::OpTile>)| {
+            let Some(tile) = tile else { return 0 };
+            let result = self.function.ops[op].results[0];
+            let all = self.function.ty(result).as_tensor().map_or([0..1, 0..1], |ty| whole(&ty.shape));
+            let area = |region: &super::region::Region| (region[0].len() * region[1].len()) as u64;
+            macs::of_op(self.function, op) * area(&tile.made) / area(&all).max(1)
+        };
+        run.ops.iter().zip(&plan.ops).map(of).sum()
+    }
+}
