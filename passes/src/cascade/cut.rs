@@ -11,38 +11,27 @@ use std::ops::Range;
 /// Stages that a cascade has at most.
 const MAX_STAGES: usize = 200;
 
-/// Ways of cutting, each with the least peak by a measure of its own: windows counted whole, which is what they take unless
-/// other rows fit into their pauses, or row by row, which is what they take at least; and of equal peaks with short
-/// runs or with long ones. The ends of the runs are given.
+/// Ways of cutting with the least peak, with short runs where peaks are equal and with long ones. The ends of the runs are
+/// given.
 pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
-    let mut found: Vec<Vec<usize>> = Vec::new();
     let peaks = peaks(graph);
-    for measure in [0, 1] {
-        for short in [true, false] {
-            let ends = least_peak(&peaks, measure, short);
-            if !found.contains(&ends) {
-                found.push(ends);
-            }
-        }
-    }
+    let mut found = vec![least_peak(&peaks, true), least_peak(&peaks, false)];
+    found.dedup();
     found
 }
 
-/// The measure of a peak that counts windows row by row.
-pub const BY_ROW: usize = 1;
-
-/// Peaks of the runs from every stage on, by length, with windows counted whole and row by row.
-pub fn peaks(graph: &Graph) -> Vec<Vec<[usize; 2]>> {
+/// Peaks of the runs from every stage on, by length, in bytes.
+pub fn peaks(graph: &Graph) -> Vec<Vec<usize>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
         let ends = (start + 1..=count.min(start + MAX_STAGES))
             .take_while(|&end| end - start == 1 || may_join(graph, &(start..end)));
-        ends.map(|end| peaks_of(graph, &(start..end))).collect()
+        ends.map(|end| peak_of(graph, &(start..end))).collect()
     };
     (0..count).map(from).collect()
 }
 
-fn least_peak(peaks: &[Vec<[usize; 2]>], measure: usize, short: bool) -> Vec<usize> {
+fn least_peak(peaks: &[Vec<usize>], short: bool) -> Vec<usize> {
     let count = peaks.len();
     let mut best = vec![usize::MAX; count + 1];
     let mut from = vec![0; count + 1];
@@ -50,7 +39,7 @@ fn least_peak(peaks: &[Vec<[usize; 2]>], measure: usize, short: bool) -> Vec<usi
     for start in 0..count {
         for (length, peak) in peaks[start].iter().enumerate() {
             let end = start + length + 1;
-            let peak = best[start].max(peak[measure]);
+            let peak = best[start].max(*peak);
             if peak < best[end] || (short && peak == best[end]) {
                 (best[end], from[end]) = (peak, start);
             }
@@ -64,15 +53,15 @@ fn least_peak(peaks: &[Vec<[usize; 2]>], measure: usize, short: bool) -> Vec<usi
     ends
 }
 
-/// Peaks of a run, with the tensors that pass it by.
-fn peaks_of(graph: &Graph, range: &Range<usize>) -> [usize; 2] {
+/// Peak of a run, with the tensors that pass it by.
+fn peak_of(graph: &Graph, range: &Range<usize>) -> usize {
     let pulled = Pulled::of(graph, range.clone());
     let passes = graph.buffers.iter().enumerate().filter(|(index, buffer)| {
         let before = buffer.first.is_none_or(|first| first < range.start);
         before && buffer.last >= range.end && !pulled.buffers.contains_key(index)
     });
     let through: usize = passes.map(|(_, buffer)| buffer.bytes()).sum();
-    [true, false].map(|whole_windows| pulled.peak_bytes(graph, range, whole_windows) + through)
+    pulled.peak_bytes(graph) + through
 }
 
 /// Whether the last stage of a run may be in one cascade with the others.

@@ -3,6 +3,7 @@
 //! The peak of what lives is a bound that a placement may miss, and ways of cutting with one peak differ in how well their
 //! buffers fit together. So the candidates are placed, with the planner's own search but less of it.
 
+use super::cut;
 use super::graph::Graph;
 use super::pull::{Pulled, Rows};
 use crate::analysis::liveness::{Interval, LiveBytes, merged};
@@ -13,11 +14,36 @@ use std::ops::Range;
 /// Rows that are looked at one by one; those of higher tensors are taken together.
 const MAX_SLOTS: usize = 256;
 
-/// Orders of placing that are tried per candidate, for 100 buffers.
-const MOVES: usize = 400;
+/// Orders of placing that are tried for a rough estimate, for 100 buffers.
+const ROUGH: usize = 400;
 
-/// Bytes of the arena for a way of cutting, scratch memory aside.
-pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
+/// And where a rough one is a little above what would be enough.
+const FINE: usize = 6_000;
+
+/// The best way of cutting a graph into cascades, given by the ends of runs, and bytes of its arena, scratch memory aside.
+/// `enough` bytes need not be improved; 0 asks for the least.
+pub fn best_cuts(graph: &Graph, enough: usize) -> (Vec<usize>, usize) {
+    let mut best = (Vec::new(), usize::MAX);
+    for ends in cut::candidates(graph) {
+        let bytes = arena_bytes(graph, &ends, enough, ROUGH);
+        // Of equal ones the first, which has the shortest runs.
+        if bytes < best.1 {
+            best = (ends, bytes);
+        }
+        if best.1 <= enough {
+            return best;
+        }
+    }
+    let is_near = best.1 - best.1 / 12 <= enough;
+    if is_near {
+        best.1 = arena_bytes(graph, &best.0, enough, FINE);
+    }
+    best
+}
+
+/// Bytes of the arena for a way of cutting. Tries up to `moves` orders of placing, and stops when
+/// `enough` bytes do.
+fn arena_bytes(graph: &Graph, ends: &[usize], enough: usize, moves: usize) -> usize {
     let mut lives = Lives::new(graph);
     let mut start = 0;
     for &end in ends {
@@ -25,9 +51,9 @@ pub fn arena_bytes(graph: &Graph, ends: &[usize]) -> usize {
         start = end;
     }
     let items = lives.items(graph);
-    let bound = lives.peak_bytes(graph);
+    let bound = lives.peak_bytes(graph).max(enough);
     let problem = Problem::of_buffers(items, |_, _| false);
-    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, MOVES);
+    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, moves);
     problem.height(&offsets)
 }
 

@@ -5,7 +5,7 @@
 //! small, while a window of a few rows of each of many layers is not.
 //!
 //! Method: rows are pulled through a run of stages ([`pull`]), which recomputes nothing; where to cut is found by dynamic
-//! programming over the peaks of all runs ([`cut`]), in O(n^2) runs for n stages, and of the few ways that this gives the
+//! programming over the peaks of all runs ([`cut`]), in O(n^2) runs for n stages, and of the two ways that this gives the
 //! one is taken whose buffers can be placed in the fewest bytes ([`estimate`]). Tensors at cuts are whole, but their rows
 //! die as they are read, and grow as they are made, so that even a cut costs less than layer by layer.
 //!
@@ -85,7 +85,8 @@ impl Pass for Cascade {
                 changed = Changed::Yes;
             }
             let Some(graph) = Graph::of(function) else { continue };
-            let ends = self.ends(&graph)?;
+            let enough = cx.target.sram_bytes().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+            let ends = self.ends(&graph, enough)?;
             cx.count("operations", graph.nodes.len() as u64);
             let mut start = 0;
             for end in ends {
@@ -103,13 +104,14 @@ impl Pass for Cascade {
 }
 
 impl Cascade {
-    fn ends(&self, graph: &Graph) -> Result<Vec<usize>, Diagnostics> {
+    /// Ends of the runs. A search looks harder if it finds no arena of `enough` bytes.
+    fn ends(&self, graph: &Graph, enough: usize) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
-            // Of equal ones the first, which has the shortest runs.
-            Cuts::Search => Ok(cut::candidates(graph)
-                .into_iter()
-                .min_by_key(|ends| estimate::arena_bytes(graph, ends))
-                .unwrap_or_default()),
+            Cuts::Search => {
+                let (ends, bytes) = estimate::best_cuts(graph, 0);
+                let harder = || estimate::best_cuts(graph, enough).0;
+                Ok(if bytes > enough && enough > 0 { harder() } else { ends })
+            }
             Cuts::Given(cuts) => {
                 let count = graph.nodes.len();
                 if let Some(cut) = cuts.iter().find(|&&cut| cut == 0 || cut >= count) {

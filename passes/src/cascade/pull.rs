@@ -47,22 +47,13 @@ impl Pulled {
         Self { steps, buffers }
     }
 
-    /// The greatest number of bytes in use over the steps, without what the stages don't touch. Windows count whole from
-    /// their first row to their last if `whole_windows`, else row by row.
-    pub fn peak_bytes(&self, graph: &Graph, range: &Range<usize>, whole_windows: bool) -> usize {
+    /// The greatest number of bytes in use over the steps, without what the stages don't touch.
+    pub fn peak_bytes(&self, graph: &Graph) -> usize {
         let end = self.steps.len();
         let mut live = LiveBytes::none(end);
         for (&index, rows) in &self.buffers {
-            let buffer = &graph.buffers[index];
-            let inner = buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end;
-            if whole_windows && inner && rows.held < buffer.rows {
-                let first = rows.made.iter().flatten().min().copied().unwrap_or(0);
-                let last = rows.read.iter().flatten().max().copied().unwrap_or(end);
-                live.add([first, last], rows.held * buffer.row_bytes);
-                continue;
-            }
             for (made, read) in rows.made.iter().zip(&rows.read) {
-                live.add([made.unwrap_or(0), read.unwrap_or(end)], buffer.row_bytes);
+                live.add([made.unwrap_or(0), read.unwrap_or(end)], graph.buffers[index].row_bytes);
             }
         }
         live.peak()

@@ -15,9 +15,9 @@ pub mod split;
 pub mod tile;
 
 use crate::analysis::macs;
+use crate::cascade::estimate;
 use crate::cascade::graph::Graph;
 use crate::cascade::stream::{Streaming, receive_inputs};
-use crate::cascade::{cut, estimate};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module};
@@ -153,37 +153,36 @@ impl PatchSplit {
             Goal::Fit => usize::try_from(cx.target.sram_bytes()?).unwrap_or(usize::MAX),
             Goal::Sram => 0,
         };
-        let plain = arena_bytes(function, &Way::default(), self.stream_input)?;
+        let plain = self.arena_bytes(function, &Way::default(), budget)?;
         if plain <= budget {
             return None;
         }
         let ways = space::front(&received(function, self.stream_input)?);
-        // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing can.
-        let hopeful: Vec<&Way> = ways.iter().filter(|way| way.peak_bytes <= budget).collect();
-        let candidates = match hopeful.is_empty() {
-            true => ways.iter().rev().take(MAX_SMALLEST).collect(),
-            false => hopeful,
-        };
+        // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing fits.
+        let smallest = ways.len().saturating_sub(MAX_SMALLEST);
+        let worthwhile =
+            ways.iter().enumerate().filter(|(i, way)| way.peak_bytes <= budget || *i >= smallest);
         let mut best: Option<(usize, &Way)> = None;
-        for way in candidates {
-            let Some(bytes) = arena_bytes(function, way, self.stream_input) else { continue };
+        for (_, way) in worthwhile.filter(|(_, way)| !way.splits.is_empty()) {
+            let Some(bytes) = self.arena_bytes(function, way, budget) else { continue };
+            if bytes <= budget {
+                return Some(way.clone());
+            }
             if best.is_none_or(|(least, _)| bytes < least) {
                 best = Some((bytes, way));
             }
-            if bytes <= budget {
-                break;
-            }
         }
-        best.filter(|&(bytes, way)| bytes < plain && !way.splits.is_empty()).map(|(_, way)| way.clone())
+        best.filter(|&(bytes, _)| bytes < plain).map(|(_, way)| way.clone())
     }
-}
 
-/// Bytes of the arena if a function runs in a way, as far as can be told before lowering; `None` if it has cascades already.
-pub fn arena_bytes(function: &Function, way: &Way, streaming: Streaming) -> Option<usize> {
-    let mut function = function.clone();
-    apply(&mut function, way).ok()?;
-    let graph = Graph::of(&received(&function, streaming)?)?;
-    cut::candidates(&graph).iter().map(|ends| estimate::arena_bytes(&graph, ends)).min()
+    /// Bytes of the arena if a function runs in a way, as far as can be told before lowering; `None` if it has cascades
+    /// already. `enough` bytes need not be improved.
+    fn arena_bytes(&self, function: &Function, way: &Way, enough: usize) -> Option<usize> {
+        let mut function = function.clone();
+        apply(&mut function, way).ok()?;
+        let graph = Graph::of(&received(&function, self.stream_input)?)?;
+        Some(estimate::best_cuts(&graph, enough).1)
+    }
 }
 
 /// Splits a function as a way says.

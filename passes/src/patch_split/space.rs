@@ -59,8 +59,7 @@ pub fn front(function: &Function) -> Vec<Way> {
     ways[0].push(Way::default());
     for start in 0..count {
         let here = prune(std::mem::take(&mut ways[start]));
-        for (length, peaks) in plain[start].iter().enumerate() {
-            let peak = peaks[cut::BY_ROW];
+        for (length, &peak) in plain[start].iter().enumerate() {
             ways[start + length + 1].extend(here.iter().map(|way| way.and(peak, 0, None)));
         }
         for (end, columns, peak, added) in strips.from(start) {

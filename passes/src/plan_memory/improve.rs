@@ -5,7 +5,6 @@
 //! buffer are placed one after the other, each as low as it fits. The moves come from a generator with a fixed seed, so
 //! that a plan is the same on every machine.
 
-use super::best_fit::place_in_order;
 use super::problem::{Offsets, Problem};
 use std::cmp::Reverse;
 
@@ -22,23 +21,19 @@ pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, moves: usize
     if best_height <= lower_bound || count < 2 {
         return best;
     }
-    let place = |order: &[usize]| {
-        let items: Vec<usize> = order.iter().flat_map(|&cluster| problem.clusters[cluster].clone()).collect();
-        let offsets = place_in_order(problem, &items);
-        (problem.height(&offsets), offsets)
-    };
-    let (mut height, mut order) = (usize::MAX, Vec::new());
+    let mut placing = Placing::new(problem);
+    let mut order = Vec::new();
     for candidate in first_orders(problem, &best) {
-        let (found, offsets) = place(&candidate);
-        if found < best_height {
-            (best_height, best) = (found, offsets);
-        }
-        if found < height {
-            (height, order) = (found, candidate);
+        let height = placing.height;
+        if placing.place(&candidate, 0, height) {
+            order = candidate;
         }
     }
     let mut random = fastrand::Rng::with_seed(0x5eed);
     for _ in 0..moves {
+        if placing.height < best_height {
+            (best_height, best) = (placing.height, placing.offsets.clone());
+        }
         if best_height <= lower_bound {
             break;
         }
@@ -50,15 +45,53 @@ pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, moves: usize
             let moved = next.remove(from);
             next.insert(to, moved);
         }
-        let (found, offsets) = place(&next);
-        if found <= height {
-            (height, order) = (found, next);
-        }
-        if found < best_height {
-            (best_height, best) = (found, offsets);
+        if placing.place(&next, from.min(to), placing.height) {
+            order = next;
         }
     }
-    best
+    if placing.height < best_height { placing.offsets } else { best }
+}
+
+/// The placement of the order that was kept last.
+struct Placing<'p> {
+    problem: &'p Problem,
+    offsets: Offsets,
+    height: usize,
+    /// Memory to work in.
+    placed: Vec<Option<usize>>,
+    taken: Vec<[i64; 2]>,
+}
+
+impl<'p> Placing<'p> {
+    fn new(problem: &'p Problem) -> Self {
+        let count = problem.items.len();
+        let (offsets, placed) = (vec![0; count], vec![None; count]);
+        Self { problem, offsets, height: usize::MAX, placed, taken: Vec::new() }
+    }
+
+    /// Places clusters in order, each item as low as it fits, and keeps that if it is no higher than `limit`. The first
+    /// `same` clusters are those of the order that was kept last, and stay where they are.
+    fn place(&mut self, order: &[usize], same: usize, limit: usize) -> bool {
+        let clusters = &self.problem.clusters;
+        self.placed.fill(None);
+        for &item in order[..same].iter().flat_map(|&cluster| &clusters[cluster]) {
+            self.placed[item] = Some(self.offsets[item]);
+        }
+        let bytes = |item: usize| self.problem.items[item].bytes;
+        for &item in order[same..].iter().flat_map(|&cluster| &clusters[cluster]) {
+            let offset = self.problem.lowest_fit_with(&mut self.taken, item, &self.placed, 0);
+            // No order that begins so can be kept.
+            if offset + bytes(item) > limit {
+                return false;
+            }
+            self.placed[item] = Some(offset);
+        }
+        for (offset, placed) in self.offsets.iter_mut().zip(&self.placed) {
+            *offset = placed.unwrap_or(0);
+        }
+        self.height = self.problem.height(&self.offsets);
+        true
+    }
 }
 
 /// Orders to start from: by the offsets of a placement, and by size.

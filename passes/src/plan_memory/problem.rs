@@ -128,8 +128,19 @@ impl Problem {
 
     /// Lowest offset from `floor` up at which item `i` fits among the placed ones.
     pub fn lowest_fit(&self, i: usize, placed: &[Option<usize>], floor: usize) -> usize {
+        self.lowest_fit_with(&mut Vec::new(), i, placed, floor)
+    }
+
+    /// [`Self::lowest_fit`] with memory to work in, for those who call it often.
+    pub fn lowest_fit_with(
+        &self,
+        taken: &mut Vec<[i64; 2]>,
+        i: usize,
+        placed: &[Option<usize>],
+        floor: usize,
+    ) -> usize {
         let align = self.items[i].align.max(1);
-        let mut taken: Vec<[i64; 2]> = Vec::new();
+        taken.clear();
         for conflict in &self.conflicts[i] {
             let Some(start) = placed[conflict.with] else { continue };
             taken
@@ -137,7 +148,7 @@ impl Problem {
         }
         taken.sort_unstable();
         let mut offset = floor.next_multiple_of(align);
-        for [first, last] in taken {
+        for &[first, last] in taken.iter() {
             if last < offset as i64 {
                 continue;
             }
