@@ -1,3 +1,4 @@
 //! Analyses: pure functions from a function to facts about it.
 
+pub mod composition;
 pub mod liveness;
