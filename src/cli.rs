@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   mcunetc model.tflite                              write model/model.{h,c} and model/model_weights.c
   mcunetc model.tflite --emit=project -o demo       a project with test vectors, Makefile and a QEMU example
-  mcunetc model.tflite --target stm32f746 --report=json
+  mcunetc model.tflite --target stm32f746 --report=html   a page on memory, flash and layers
   mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
   mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
 
@@ -111,8 +111,10 @@ impl From<LevelArg> for Level {
 /// Form of the report.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReportFormat {
-    /// NAME_report.json with stable keys.
+    /// NAME_report.json: the figures, with stable keys.
     Json,
+    /// NAME_report.html: a page to read or print, with the memory map; it needs no other file.
+    Html,
 }
 
 /// The device that is compiled for.
@@ -192,12 +194,12 @@ pub struct CompileArgs {
     /// What to write; may be given several times.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "c")]
     pub emit: Vec<Emit>,
-    /// Folder for the output (a file or `-` for --emit=mcir, mlir or svg alone); ./NAME by default.
+    /// Folder for the output (a file or `-` for --emit=mcir, mlir or svg alone, without --report); ./NAME by default.
     #[arg(short, long, value_name = "DIR|FILE|-")]
     pub output: Option<PathBuf>,
-    /// Write NAME_report.json beside the output.
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub report: Option<ReportFormat>,
+    /// Write a report of memory, flash and layers beside the output; may be given several times.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
+    pub report: Vec<ReportFormat>,
     /// Print weights in --emit=mcir and mlir instead of leaving them out.
     #[arg(long)]
     pub print_weights: bool,

@@ -66,6 +66,24 @@ impl Failure {
     pub fn diagnostics(&self) -> &Diagnostics {
         &self.diagnostics
     }
+
+    /// Adds the messages of another failure.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.diagnostics.0.extend(other.diagnostics.0);
+        self.sources.extend(other.sources);
+        self
+    }
+
+    /// Puts advice before that of the first message about a budget.
+    #[must_use]
+    pub fn advise(mut self, advice: Vec<String>) -> Self {
+        let mut messages = self.diagnostics.0.iter_mut();
+        if let Some(message) = messages.find(|message| message.category == Category::Budget) {
+            message.help.splice(0..0, advice);
+        }
+        self
+    }
 }
 
 /// A wrong command line.
@@ -81,20 +99,39 @@ pub fn base_name(path: &Path) -> String {
     path.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
+/// A model as it was read, which can be imported in several ways.
+pub struct ModelFile {
+    bytes: Vec<u8>,
+    /// Its name without folders.
+    name: String,
+}
+
+impl ModelFile {
+    /// Reads a model.
+    pub fn read(path: &Path, io: &mut Io<'_>) -> Result<Self, Failure> {
+        Ok(Self { bytes: files::read(path, io)?, name: base_name(path) })
+    }
+
+    /// Imports the model and names the module.
+    pub fn import(&self, args: &ModelArgs) -> Result<Module, Failure> {
+        let Self { bytes, name: file } = self;
+        let options = ImportOptions { io_type: args.io_type.into() };
+        let mut module = import(bytes, file, &options)
+            .map_err(|diagnostics| with_text(diagnostics.into(), file, bytes))?;
+        mcunet_ir::verify::verify(&module)
+            .map_err(|diagnostics| with_text(diagnostics.into(), file, bytes))?;
+        if let Some(name) = &args.name {
+            module.name = name.as_str().into();
+        } else if module.name.is_empty() {
+            module.name = file.split('.').find(|part| !part.is_empty()).unwrap_or("model").into();
+        }
+        Ok(module)
+    }
+}
+
 /// Reads and imports a model and names the module.
 pub fn load(path: &Path, args: &ModelArgs, io: &mut Io<'_>) -> Result<Module, Failure> {
-    let bytes = files::read(path, io)?;
-    let file = base_name(path);
-    let options = ImportOptions { io_type: args.io_type.into() };
-    let mut module = import(&bytes, &file, &options)
-        .map_err(|diagnostics| with_text(diagnostics.into(), &file, &bytes))?;
-    mcunet_ir::verify::verify(&module).map_err(|diagnostics| with_text(diagnostics.into(), &file, &bytes))?;
-    if let Some(name) = &args.name {
-        module.name = name.as_str().into();
-    } else if module.name.is_empty() {
-        module.name = file.split('.').find(|part| !part.is_empty()).unwrap_or("model").into();
-    }
-    Ok(module)
+    ModelFile::read(path, io)?.import(args)
 }
 
 /// A module's name as that of a file or folder: a name in a model must not lead anywhere else.

@@ -10,7 +10,7 @@ use std::process::Command;
 fn compile(folder: &Path, model: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let run = Command::new(env!("CARGO_BIN_EXE_mcunetc"))
         .arg(model)
-        .args(["--name", "model", "--emit=project", "--emit=svg", "--report=json", "-o", "out"])
+        .args(["--name", "model", "--emit=project", "--emit=svg", "--report=json,html", "-o", "out"])
         .current_dir(folder)
         .output()
         .expect("the compiler runs");

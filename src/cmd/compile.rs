@@ -1,11 +1,12 @@
 //! The default command: a model in, firmware source out.
 
+use super::{alternatives, budget};
 use crate::Io;
 use crate::cli::{CompileArgs, Emit, ReportFormat};
 use crate::files;
 use crate::report::layers::{LayerObserver, macs};
-use crate::report::{Report, memory_map, weight_bytes};
-use crate::session::{self, Failure, usage};
+use crate::report::{Report, html, memory_map};
+use crate::session::{self, Failure, ModelFile, usage};
 use crate::tensors::{RandomTensors, port_type};
 use mcunet_backends::c::C;
 use mcunet_backends::{Backend, EmitOptions, GoldenVector};
@@ -39,10 +40,17 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let Some(model) = &args.model else { return Err(usage("expected a model").into()) };
     let target = session::target(&args.target)?;
     let pipeline = session::pipeline(&args.pipeline)?;
-    let imported = session::load(model, &args.model_args, io)?;
+    let file = ModelFile::read(model, io)?;
+    let imported = file.import(&args.model_args)?;
     let name = imported.name.to_string();
     let place = place(args, &name)?;
-    let compiled = compile(imported, &pipeline, &target)?;
+    let mut compiled = compile(imported, &pipeline, &target)
+        .map_err(|failure| budget::advise(failure, &file, &args.model_args, &args.pipeline, &target))?;
+    if !args.report.is_empty() {
+        let report = &mut compiled.report;
+        report.alternatives =
+            alternatives::below(report.arena_bytes, &file, &args.model_args, &args.pipeline, &target);
+    }
     let outputs = outputs(args, &compiled, &target)?;
     match &place {
         Place::Folder(folder) => files::write_all(folder, &outputs)?,
@@ -55,7 +63,7 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the pipeline over an imported module and checks the flash budget.
+/// Runs the pipeline over an imported module and checks the budgets of SRAM and flash.
 pub fn compile(
     imported: Module,
     pipeline: &mcunet_passes::pipeline::Pipeline,
@@ -64,9 +72,18 @@ pub fn compile(
     check_interface(&imported)?;
     let mut module = imported.clone();
     let mut observer = LayerObserver::default();
-    session::optimize(&mut module, pipeline, target, &mut observer)?;
-    let report = Report::new(&module, target, macs(&imported), observer.layers);
-    check_flash(&module, target)?;
+    let optimized = session::optimize(&mut module, pipeline, target, &mut observer);
+    if let Err(failure) = optimized {
+        // A network may be too large in two ways; one message at a time would be a nuisance.
+        let too_large = failure.category() == Category::Budget;
+        let flash = if too_large { budget::check_flash(&module, observer.layers, target) } else { Ok(()) };
+        return Err(match flash {
+            Ok(()) => failure,
+            Err(flash) => failure.and(flash),
+        });
+    }
+    let report = Report::new(&module, target, macs(&imported), observer.layers.clone());
+    budget::check_flash(&module, observer.layers, target)?;
     Ok(Compiled { imported, module, report })
 }
 
@@ -83,23 +100,6 @@ fn check_interface(module: &Module) -> Result<(), Failure> {
         return Err(error.help("export the model with the tensors that you want to read").into());
     }
     Ok(())
-}
-
-fn check_flash(module: &Module, target: &Target) -> Result<(), Failure> {
-    let constants: usize = module.functions.iter().map(weight_bytes).sum();
-    let budget = target.flash_bytes;
-    if budget == 0 || constants as u64 <= budget {
-        return Ok(());
-    }
-    let message = format!(
-        "expected at most {budget} bytes of constants, got {constants}: {} too many",
-        constants as u64 - budget
-    );
-    Err(Diagnostic::error(message)
-        .category(Category::Budget)
-        .note("the program's code comes on top")
-        .help("raise --flash or choose a larger --target")
-        .into())
 }
 
 /// Files to write, by path relative to the output folder.
@@ -135,8 +135,20 @@ fn outputs(
             }
         }
     }
-    if args.report == Some(ReportFormat::Json) {
-        files.push((format!("{name}_report.json"), compiled.report.to_json().into_bytes()));
+    for (format, extension) in [(ReportFormat::Json, "json"), (ReportFormat::Html, "html")] {
+        if !args.report.contains(&format) {
+            continue;
+        }
+        let text = match format {
+            ReportFormat::Json => compiled.report.to_json(),
+            ReportFormat::Html => {
+                check_planned(&compiled.module, "a page")?;
+                let function = compiled.module.functions.first();
+                let map = function.map(|function| memory_map::draw(&compiled.module.name, function));
+                html::page(&compiled.report, &map.unwrap_or_default())
+            }
+        };
+        files.push((format!("{name}_report.{extension}"), text.into_bytes()));
     }
     Ok(files)
 }
@@ -194,7 +206,7 @@ enum Place {
 
 /// Where the output goes: a folder, or for a single text a file or standard output.
 fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
-    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg]) && args.report.is_none();
+    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg]) && args.report.is_empty();
     let Some(path) = &args.output else { return Ok(Place::Folder(session::file_stem(name).into())) };
     if single && (path == Path::new("-") || path.extension().is_some()) {
         return Ok(Place::Single(path.clone()));
@@ -202,7 +214,7 @@ fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
     if path == Path::new("-") || names_a_text(path) {
         let message = format!("expected a folder for several files, got '{}'", path.display());
         return Err(usage(message)
-            .help("only --emit=mcir, --emit=mlir or --emit=svg alone fits one file")
+            .help("only --emit=mcir, --emit=mlir or --emit=svg alone fits one file; a report lies beside the output")
             .into());
     }
     Ok(Place::Folder(path.clone()))
@@ -210,6 +222,6 @@ fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
 
 /// Whether a path looks like one of the files that are written, so that nobody wants a folder of that name.
 fn names_a_text(path: &Path) -> bool {
-    let extensions = ["c", "h", "mcir", "mlir", "json", "svg", "tflite"];
+    let extensions = ["c", "h", "mcir", "mlir", "json", "html", "svg", "tflite"];
     path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension))
 }

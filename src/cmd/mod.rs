@@ -1,5 +1,7 @@
 //! One file per subcommand.
 
+mod alternatives;
+mod budget;
 mod check;
 mod compile;
 mod inspect;

@@ -1,12 +1,15 @@
 //! The layers of a model: what `inspect` lists and the report measures.
 
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::ops::Role;
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Function, Module, Op, OpKind};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::tile::TileOp;
 use mcunet_ir::types::{Element, TensorType};
 use mcunet_ir::{Origin, Type};
+use mcunet_passes::analysis::composition;
+use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::manager::{Observer, PassRun};
 use mcunet_passes::pass::ConfiguredPass;
 use serde::Serialize;
@@ -32,6 +35,22 @@ pub struct Layer {
     pub buffer_bytes: usize,
     /// Bytes of the constants it reads.
     pub weight_bytes: usize,
+    /// How the lowered program runs it, if that is known.
+    #[serde(flatten)]
+    pub run: Option<Run>,
+}
+
+/// How the lowered program runs a layer.
+#[derive(Serialize, Debug, Clone)]
+pub struct Run {
+    /// Which of the cascades it runs in; null if it runs by itself.
+    pub cascade: Option<usize>,
+    /// Rows that it makes, one per step.
+    pub rows: usize,
+    /// Rows of its result that are held at a time.
+    pub held_rows: usize,
+    /// The most bytes that live while it makes a row.
+    pub live_bytes: usize,
 }
 
 /// Layers of a tensor function: all ops but constants, and, if `kernels_only`, but those that become no kernel.
@@ -85,6 +104,7 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
         buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
             + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
         weight_bytes,
+        run: None,
     }
 }
 
@@ -126,6 +146,31 @@ pub fn measure(function: &Function, layers: &mut [Layer]) {
         layer.buffer_bytes =
             function.ops[kernel].operands.iter().map(|&buffer| bytes(function.ty(buffer))).sum();
         layer.weight_bytes = data_read(function, kernel).iter().map(|&data| bytes(function.ty(data))).sum();
+    }
+}
+
+/// Fills in how the lowered program runs them, given the bytes that live at each step.
+pub fn measure_runs(function: &Function, liveness: &Liveness, live: &[usize], layers: &mut [Layer]) {
+    let program = &liveness.program;
+    let live = super::memory::by_layer(liveness, live);
+    let cascades = program.parts.iter().filter(|part| part.cascade.is_some());
+    let cascades: Vec<_> = cascades.map(|part| part.kernels.clone()).collect();
+    for (index, layer) in layers.iter_mut().enumerate().take(program.kernels.len()) {
+        let head = program.head(function, index);
+        let rows = head.rows;
+        let written = function.ops[program.kernels[index]].operands.iter().take(head.writes);
+        // Scratch memory is written, too.
+        let results = written.filter_map(|result| {
+            let life = liveness.buffers.iter().find(|life| life.value == *result);
+            life.filter(|life| life.role != Role::Scratch)
+        });
+        let held = results.map(|life| composition::rows_held(function, life)).max();
+        layer.run = Some(Run {
+            cascade: cascades.iter().position(|kernels| kernels.contains(&index)),
+            rows,
+            held_rows: held.unwrap_or(rows),
+            live_bytes: live[index],
+        });
     }
 }
 

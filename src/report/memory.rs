@@ -1,10 +1,11 @@
-//! What fills the arena where it is fullest, and which layers run in cascades.
+//! What fills the arena where it is fullest, which layers run in cascades, and how many bytes live when.
 
 use super::layers::origin;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::memory::Place;
-use mcunet_ir::loops::ops::Buffer;
+use mcunet_ir::loops::program::Part;
 use mcunet_ir::module::{Function, OpKind};
+use mcunet_passes::analysis::composition::{buffer_name, composition, head, row_bytes, rows_held};
 use mcunet_passes::analysis::liveness::{BufferLife, Liveness};
 use serde::Serialize;
 
@@ -23,6 +24,10 @@ pub struct Peak {
     pub bytes: usize,
     /// What lives then, largest first.
     pub buffers: Vec<PeakBuffer>,
+    /// The row that the layer makes then.
+    pub row: usize,
+    /// Bytes that `buffers` count twice, since a row is overwritten in place with another at this step.
+    pub in_place_bytes: usize,
 }
 
 /// A buffer that lives at the peak.
@@ -36,6 +41,10 @@ pub struct PeakBuffer {
     pub rows_live: usize,
     /// Rows of the whole tensor.
     pub of_rows: usize,
+    /// What it is: input, output, activation or scratch.
+    pub role: &'static str,
+    /// First and last layer that touch it.
+    pub layers: [usize; 2],
 }
 
 /// Layers that run row by row in turns.
@@ -47,63 +56,120 @@ pub struct CascadeSpan {
     pub last_layer: usize,
     /// Rows that they make in all.
     pub steps: usize,
+    /// The first step of the program that is one of them.
+    pub first_step: usize,
+    /// The most bytes that live at one of the steps.
+    pub live_bytes: usize,
+    /// Who makes a row when: layers counted from the first one, with repetitions rolled up, `0x3 (1 0x2)x2`.
+    pub schedule: String,
+    /// Tensors of which only a few rows are held at a time.
+    pub windows: Vec<Window>,
+}
+
+/// A tensor of which only a few rows are held at a time.
+#[derive(Serialize, Debug)]
+pub struct Window {
+    /// Name of the tensor.
+    pub name: String,
+    /// Index of the layer that makes it.
+    pub layer: usize,
+    /// Rows that are held at most.
+    pub held_rows: usize,
+    /// Rows of the whole tensor.
+    pub of_rows: usize,
+    /// Bytes of a row.
+    pub row_bytes: usize,
+    /// Bytes of so many rows.
+    pub bytes: usize,
 }
 
 impl Peak {
     /// The peak of a lowered function; nothing if it runs no kernel.
     pub fn of(function: &Function, liveness: &Liveness) -> Option<Self> {
         let step = liveness.peak_step();
-        let layer = liveness.program.steps.get(step)?.kernel;
-        let buffers = liveness.live_at(step).into_iter().map(|(life, bytes)| PeakBuffer {
-            name: buffer_name(function, life).to_owned(),
-            bytes,
-            rows_live: rows_live(function, life, step),
-            of_rows: head(function, life).map_or(1, |head| head.rows),
-        });
+        let at = liveness.program.steps.get(step)?;
+        let bytes = liveness.lower_bound_bytes();
+        let buffers: Vec<PeakBuffer> = composition(function, liveness, step)
+            .into_iter()
+            .map(|buffer| PeakBuffer {
+                name: buffer.name.to_owned(),
+                bytes: buffer.bytes,
+                rows_live: buffer.rows_live,
+                of_rows: buffer.of_rows,
+                role: buffer.life.role.name(),
+                layers: buffer.life.kernels,
+            })
+            .collect();
+        let sum: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
         Some(Self {
             step,
-            layer,
-            op: liveness.program.head(function, layer).layer.to_string(),
-            origin: origin(&function.ops[liveness.program.kernels[layer]].origin),
-            bytes: liveness.lower_bound_bytes(),
-            buffers: buffers.collect(),
+            layer: at.kernel,
+            op: liveness.program.head(function, at.kernel).layer.to_string(),
+            origin: origin(&function.ops[liveness.program.kernels[at.kernel]].origin),
+            bytes,
+            buffers,
+            row: at.row,
+            in_place_bytes: sum.saturating_sub(bytes),
         })
     }
 }
 
-/// The cascades of a lowered function, in order.
-pub fn cascades(liveness: &Liveness) -> Vec<CascadeSpan> {
+/// The cascades of a lowered function, in order, given the bytes that live at each step.
+pub fn cascades(function: &Function, liveness: &Liveness, live: &[usize]) -> Vec<CascadeSpan> {
     let parts = liveness.program.parts.iter().filter(|part| part.cascade.is_some());
-    let span = |part: &mcunet_ir::loops::program::Part| CascadeSpan {
+    let span = |part: &Part| CascadeSpan {
         first_layer: part.kernels.start,
         last_layer: part.kernels.end.saturating_sub(1),
         steps: part.steps.len(),
+        first_step: part.steps.start,
+        live_bytes: live[part.steps.clone()].iter().copied().max().unwrap_or(0),
+        schedule: schedule(function, part),
+        windows: windows(function, liveness, part),
     };
     parts.map(span).collect()
 }
 
-/// Name of a buffer's tensor; memory that only one kernel works in has none.
-pub fn buffer_name<'f>(function: &'f Function, life: &BufferLife) -> &'f str {
-    function.values[life.value].name.as_deref().unwrap_or("scratch")
+/// The schedule of a cascade as text; empty for a layer by itself.
+pub fn schedule(function: &Function, part: &Part) -> String {
+    match part.cascade.map(|op| &function.ops[op].kind) {
+        Some(OpKind::Loop(LoopOp::Cascade(cascade))) => cascade.schedule.to_string(),
+        _ => String::new(),
+    }
 }
 
-/// Attributes of a buffer.
-pub fn head<'f>(function: &'f Function, life: &BufferLife) -> Option<&'f Buffer> {
-    match &function.ops[life.op].kind {
-        OpKind::Loop(LoopOp::Buffer(buffer)) => Some(buffer),
-        _ => None,
+fn windows(function: &Function, liveness: &Liveness, part: &Part) -> Vec<Window> {
+    let inside = |life: &&BufferLife| life.scattered && part.kernels.contains(&life.kernels[0]);
+    let window = |life: &BufferLife| Window {
+        name: buffer_name(function, life).to_owned(),
+        layer: life.kernels[0],
+        held_rows: rows_held(function, life),
+        of_rows: head(function, life).map_or(1, |head| head.rows),
+        row_bytes: row_bytes(function, life),
+        bytes: rows_held(function, life) * row_bytes(function, life),
+    };
+    liveness.buffers.iter().filter(inside).map(window).collect()
+}
+
+/// The most bytes that live while a layer makes a row, by layer, given the bytes that live at each step.
+pub fn by_layer(liveness: &Liveness, live: &[usize]) -> Vec<usize> {
+    let mut most = vec![0; liveness.program.kernels.len()];
+    for (step, &bytes) in liveness.program.steps.iter().zip(live) {
+        most[step.kernel] = bytes.max(most[step.kernel]);
     }
+    most
+}
+
+/// Bytes that live over time, as pairs of the step from which on and the bytes that live then.
+pub fn timeline(live: &[usize]) -> Vec<[usize; 2]> {
+    let mut start = 0;
+    let runs = live.chunk_by(|a, b| a == b).map(|run| {
+        start += run.len();
+        [start - run.len(), run[0]]
+    });
+    runs.collect()
 }
 
 /// Where the plan puts a buffer.
 pub fn place<'f>(function: &'f Function, life: &BufferLife) -> Option<&'f Place> {
     head(function, life)?.place.as_ref()
-}
-
-fn rows_live(function: &Function, life: &BufferLife, step: usize) -> usize {
-    let held = head(function, life).map_or(1, |head| head.rows);
-    let per_slot = held.div_ceil(life.slots.len().max(1));
-    let lives = |slot: &usize| life.slots[*slot].iter().any(|life| life[0] <= step && step <= life[1]);
-    let live = (0..life.slots.len()).filter(lives);
-    live.map(|slot| per_slot.min(held.saturating_sub(slot * per_slot))).sum()
 }

@@ -1,24 +1,27 @@
 //! The arena over time as a picture: what lies where, when; where the peak is and what fills it.
 //!
-//! To the right run the steps of the program, upward the bytes of the arena. Every buffer is drawn from its place and the
-//! lives of its slots, so that rows that die one after the other look like stairs. Below are the layers, the bytes that
-//! live, and a table of the peak. The picture is a function of the planned module alone, to the byte.
+//! To the right run the steps of the program, upward the bytes of the arena. Every buffer is drawn piece by
+//! piece, so that rows that die one after the other look like stairs. Below are the layers, the bytes that live with the
+//! top kilobyte marked, and a table of the peak. In the dark, viewers that know about it show it dark. The picture is a function of the planned module alone, to the byte.
 
 mod blocks;
+mod pieces;
 mod shapes;
 mod time_axis;
 
 use super::layers::origin;
-use super::memory::{Peak, buffer_name, head, place};
-use mcunet_ir::loops::LoopOp;
+use super::memory::{Peak, schedule};
+use super::next_kilobyte::SAVED_BYTES;
+use super::words::{bytes, counted};
 use mcunet_ir::loops::ops::Role;
 use mcunet_ir::loops::program::Part;
-use mcunet_ir::module::{Function, OpKind};
+use mcunet_ir::module::Function;
+use mcunet_passes::analysis::composition::{buffer_name, head, rows_held};
 use mcunet_passes::analysis::liveness::{BufferLife, Liveness};
-pub use shapes::counted;
-use shapes::{Anchor, bytes, fitted, line, marked, rectangle, text, tooltip, turned};
+use pieces::{Piece, pieces};
+use shapes::{Anchor, fitted, line, marked, rectangle, text, tooltip, turned};
 use svg::Document;
-use svg::node::element::{Group, Path};
+use svg::node::element::{Group, Path, Style, Text};
 use time_axis::TimeAxis;
 
 const WIDTH: f64 = 1200.0;
@@ -31,13 +34,14 @@ const LIVE_TOP: f64 = 622.0;
 const LIVE_BOTTOM: f64 = 702.0;
 /// Room that a turned name takes.
 const NAME_HEIGHT: f64 = 9.5;
-const TABLE_TOP: f64 = 756.0;
+const TABLE_TOP: f64 = 772.0;
 const TABLE_ROW: f64 = 17.0;
 const TABLE_ROWS: usize = 12;
 
-/// Room above the arena for the name of the peak, as a share of the arena.
-const HEADROOM: f64 = 0.08;
+/// Room above the arena for the names of the peak and of the arena, as a share of the arena.
+const HEADROOM: f64 = 0.13;
 
+const PAPER: &str = "#fff";
 const INK: &str = "#222";
 const FAINT: &str = "#ccc";
 const PEAK: &str = "#c0142c";
@@ -46,9 +50,22 @@ const BOUND: &str = "#1b5faa";
 const CASCADES: [&str; 2] = ["#eef1f6", "#e0e6f0"];
 const INPUT: &str = "#6f9fd8";
 const OUTPUT: &str = "#5fae7b";
+const LIVE: &str = "#9db4cf";
 const SCRATCH: &str = "#8c8c8c";
 /// Colours of activations, in turn.
 const ACTIVATIONS: [&str; 7] = ["#f2b872", "#b3d79b", "#d8a9d6", "#f0d76a", "#9fd5d1", "#e6a194", "#bcb6e4"];
+
+/// Colours in the dark, of what does not lie on a colour of its own.
+const DARK: [(&str, &str, &str); 8] = [
+    ("fill", PAPER, "#16191d"),
+    ("stroke", PAPER, "#16191d"),
+    ("stroke", INK, "#e2e5ea"),
+    ("stroke", FAINT, "#4a525d"),
+    ("stroke", PEAK, "#ff6b7d"),
+    ("fill", PEAK, "#ff6b7d"),
+    ("stroke", BOUND, "#84b6f2"),
+    ("fill", BOUND, "#84b6f2"),
+];
 
 /// Draws the memory of a planned function.
 pub fn draw(model: &str, function: &Function) -> String {
@@ -60,7 +77,9 @@ pub fn draw(model: &str, function: &Function) -> String {
         .set("font-family", "Helvetica, Arial, sans-serif")
         .set("font-size", 11)
         .set("fill", INK)
-        .add(rectangle(0.0, 0.0, WIDTH, map.height(), "#fff"))
+        .set("class", "map")
+        .add(Style::new(dark()))
+        .add(rectangle(0.0, 0.0, WIDTH, map.height(), PAPER))
         .add(map.title(model))
         .add(map.cascades())
         .add(map.byte_scale())
@@ -73,9 +92,26 @@ pub fn draw(model: &str, function: &Function) -> String {
     format!("{picture}\n")
 }
 
+/// What an axis shows, to be read from the right.
+fn axis_title(y: f64, title: &str) -> Text {
+    let turn = format!("rotate(-90 16 {y})");
+    text(16.0, y, title).set("text-anchor", Anchor::Middle.name()).set("transform", turn)
+}
+
+/// The style sheet with the colours in the dark.
+fn dark() -> String {
+    let bands = CASCADES.into_iter().zip(["#1e2530", "#28303d"]).map(|(light, dark)| ("fill", light, dark));
+    let rules = DARK.into_iter().chain(bands);
+    let rules = rules.map(|(what, light, dark)| format!(".map [{what}=\"{light}\"]{{{what}:{dark}}}"));
+    let rules: String = rules.collect();
+    format!("@media (prefers-color-scheme:dark){{.map{{fill:#e2e5ea}}{rules}}}")
+}
+
 struct MemoryMap<'f> {
     function: &'f Function,
     liveness: Liveness,
+    /// Of every buffer.
+    pieces: Vec<Vec<Piece>>,
     peak: Option<Peak>,
     axis: TimeAxis,
     arena: usize,
@@ -85,13 +121,14 @@ struct MemoryMap<'f> {
 impl<'f> MemoryMap<'f> {
     fn new(function: &'f Function) -> Self {
         let liveness = Liveness::of(function);
-        let places = liveness.buffers.iter().filter_map(|life| place(function, life));
+        let pieces: Vec<_> = liveness.buffers.iter().map(|life| pieces(function, life)).collect();
         Self {
             function,
             peak: Peak::of(function, &liveness),
             axis: TimeAxis::new(&liveness.program, LEFT, RIGHT - LEFT),
-            arena: places.map(|place| place.end()).max().unwrap_or(0),
+            arena: pieces.iter().flatten().map(|piece| piece.bytes.end).max().unwrap_or(0),
             bound: liveness.lower_bound_bytes(),
+            pieces,
             liveness,
         }
     }
@@ -120,7 +157,7 @@ impl<'f> MemoryMap<'f> {
             ),
         };
         let [layers, steps] = [self.liveness.program.kernels.len(), self.liveness.program.steps.len()];
-        let cascades = super::memory::cascades(&self.liveness).len();
+        let cascades = self.liveness.program.parts.iter().filter(|part| part.cascade.is_some()).count();
         let facts =
             [counted(layers, "layer"), counted(steps, "step"), counted(cascades, "cascade")].join(", ");
         let group = Group::new()
@@ -155,23 +192,21 @@ impl<'f> MemoryMap<'f> {
             group = group.add(text(x + 31.0, 77.0, name));
             x += 110.0;
         }
-        group.add(rectangle(x, 67.0, 26.0, 12.0, CASCADES[0])).add(text(
-            x + 31.0,
-            77.0,
-            "cascade: layers run row by row in turns",
-        ))
+        group = group.add(rectangle(x, 67.0, 26.0, 12.0, CASCADES[0]));
+        group = group.add(text(x + 31.0, 77.0, "cascade: layers run row by row in turns"));
+        x += 245.0;
+        let top = rectangle(x, 67.0, 26.0, 12.0, LIVE);
+        let kilobyte = rectangle(x, 67.0, 26.0, 4.0, PEAK);
+        group.add(top).add(kilobyte).add(text(x + 31.0, 77.0, "live, top kilobyte"))
     }
 
     /// Bands behind the layers that run in turns.
     fn cascades(&self) -> Group {
         let parts = self.liveness.program.parts.iter();
-        let cascades = parts.filter_map(|part| Some((part, part.cascade?))).enumerate();
-        cascades.fold(Group::new(), |group, (i, (part, op))| {
+        let cascades = parts.filter(|part| part.cascade.is_some()).enumerate();
+        cascades.fold(Group::new(), |group, (i, part)| {
             let [left, right] = self.axis.span(part);
-            let schedule = match &self.function.ops[op].kind {
-                OpKind::Loop(LoopOp::Cascade(cascade)) => cascade.schedule.to_string(),
-                _ => String::new(),
-            };
+            let schedule = schedule(self.function, part);
             let layers = format!("{}\u{2013}{}", part.kernels.start, part.kernels.end.saturating_sub(1));
             let about = format!("cascade of layers {layers}: {} steps, {schedule}", part.steps.len());
             let height = LIVE_BOTTOM - MAP_TOP + 12.0;
@@ -185,8 +220,9 @@ impl<'f> MemoryMap<'f> {
 
     /// Lines at round numbers of bytes.
     fn byte_scale(&self) -> Group {
+        let title = axis_title((MAP_TOP + MAP_BOTTOM) / 2.0, "bytes of the arena");
         let step = (0..).map(|i| 1usize << i).find(|step| self.arena / step <= 8).unwrap_or(1);
-        (0..=self.arena / step).map(|i| i * step).fold(Group::new(), |group, byte| {
+        (0..=self.arena / step).map(|i| i * step).fold(Group::new().add(title), |group, byte| {
             let y = self.y(byte);
             let name = match byte {
                 0 => "0".to_owned(),
@@ -255,11 +291,11 @@ impl<'f> MemoryMap<'f> {
 
     fn buffers(&self) -> Group {
         let (mut shapes, mut names) = (Group::new().set("shape-rendering", "crispEdges"), Group::new());
-        for life in &self.liveness.buffers {
-            let Some(place) = place(self.function, life) else { continue };
-            let bands = blocks::bands(life, place, |step| self.axis.x(step), |byte| self.y(byte));
+        for (life, pieces) in self.liveness.buffers.iter().zip(&self.pieces) {
+            let Some(start) = pieces.iter().map(|piece| piece.bytes.start).min() else { continue };
+            let bands = blocks::bands(pieces, |step| self.axis.x(step), |byte| self.y(byte));
             let shape = Path::new().set("d", blocks::path(&bands)).set("fill", self.color(life));
-            shapes = shapes.add(shape.add(tooltip(&self.about(life, place.start()))));
+            shapes = shapes.add(shape.add(tooltip(&self.about(life, start))));
             if let Some([left, top, right, bottom]) = blocks::roomiest(&bands) {
                 let whole = buffer_name(self.function, life);
                 let name = fitted(whole, right - left - 4.0, 5.2);
@@ -270,7 +306,7 @@ impl<'f> MemoryMap<'f> {
                 }
             }
         }
-        Group::new().add(shapes).add(names.set("font-size", 9).set("pointer-events", "none"))
+        Group::new().add(shapes).add(names.set("font-size", 9).set("fill", INK).set("pointer-events", "none"))
     }
 
     fn color(&self, life: &BufferLife) -> &'static str {
@@ -289,10 +325,7 @@ impl<'f> MemoryMap<'f> {
     fn about(&self, life: &BufferLife, offset: usize) -> String {
         let [first, last] = life.span();
         let rows = match head(self.function, life) {
-            Some(head) => {
-                let held = if life.scattered { life.most_slots() } else { head.rows };
-                format!("{held} of {} rows", head.rows)
-            }
+            Some(head) => format!("{} of {} rows", rows_held(self.function, life), head.rows),
             None => String::new(),
         };
         format!(
@@ -303,40 +336,71 @@ impl<'f> MemoryMap<'f> {
         )
     }
 
+    /// The arena and its lower bound.
     fn limits(&self) -> Group {
-        [(self.arena, INK, "6 3"), (self.bound, BOUND, "2 3")].into_iter().fold(
-            Group::new(),
-            |group, (byte, color, dashes)| {
-                let y = self.y(byte);
-                group.add(line([LEFT, y], [RIGHT, y], color).set("stroke-dasharray", dashes))
-            },
-        )
+        let [arena, bound] = [bytes(self.arena), bytes(self.bound)];
+        let limits = match self.arena == self.bound {
+            true => vec![(self.arena, INK, "6 3", format!("arena and lower bound {arena}"), -4.0)],
+            false => vec![
+                (self.arena, INK, "6 3", format!("arena {arena}"), -4.0),
+                (self.bound, BOUND, "2 3", format!("lower bound {bound}"), 11.0),
+            ],
+        };
+        limits.into_iter().fold(Group::new(), |group, (byte, color, dashes, name, below)| {
+            let y = self.y(byte);
+            let name = text(RIGHT - 4.0, y + below, &name).set("text-anchor", Anchor::End.name());
+            let name = name.set("stroke", PAPER).set("stroke-width", 3).set("paint-order", "stroke");
+            let name = if color == INK { name } else { name.set("fill", color) };
+            group.add(line([LEFT, y], [RIGHT, y], color).set("stroke-dasharray", dashes)).add(name)
+        })
     }
 
-    /// Bytes that live at every step, and the numbers of steps.
+    /// Bytes that live at every step, with the top kilobyte of them, and the numbers of steps.
     fn live(&self) -> Group {
         let least = self.liveness.least_bytes();
-        let y = |live: usize| LIVE_BOTTOM - (LIVE_BOTTOM - LIVE_TOP) * live as f64 / self.arena.max(1) as f64;
-        let mut path = format!("M{LEFT} {LIVE_BOTTOM}");
-        let mut start = 0;
-        for run in least.chunk_by(|a, b| a == b) {
-            let end = start + run.len();
-            path += &format!("V{:.1}H{:.1}", y(run[0]), self.axis.x(end));
-            start = end;
-        }
-        path += &format!("V{LIVE_BOTTOM}z");
-        let area = Path::new().set("d", path).set("fill", "#9db4cf").add(tooltip("bytes that live"));
+        let about = format!(
+            "the top kilobyte: no arena is {} below the lower bound unless less lives here",
+            bytes(SAVED_BYTES)
+        );
+        // Where no more than a kilobyte lives, there is none to save.
+        let top = self.bound.checked_sub(SAVED_BYTES).filter(|&top| top > 0).unwrap_or(self.bound);
         let end = |y: f64, name: &str| text(LEFT - 6.0, y, name).set("text-anchor", Anchor::End.name());
         let group = Group::new()
-            .add(area)
+            .add(self.live_area(&least, 0).set("fill", LIVE).add(tooltip("bytes that live")))
+            .add(self.live_area(&least, top).set("fill", PEAK).add(tooltip(&about)))
             .add(line([LEFT, LIVE_TOP], [RIGHT, LIVE_TOP], INK).set("stroke-dasharray", "6 3"))
-            .add(line([LEFT, y(self.bound)], [RIGHT, y(self.bound)], BOUND).set("stroke-dasharray", "2 3"))
+            .add(
+                line([LEFT, self.live_y(self.bound)], [RIGHT, self.live_y(self.bound)], BOUND)
+                    .set("stroke-dasharray", "2 3"),
+            )
             .add(line([LEFT, LIVE_BOTTOM], [RIGHT, LIVE_BOTTOM], INK))
             .add(end(LIVE_TOP + 4.0, &bytes(self.arena)))
-            .add(end((LIVE_TOP + LIVE_BOTTOM) / 2.0, "live"))
             .add(end(LIVE_BOTTOM + 4.0, "0"))
-            .add(end(LIVE_BOTTOM + 18.0, "step"));
+            .add(axis_title((LIVE_TOP + LIVE_BOTTOM) / 2.0, "bytes live"))
+            .add(
+                text((LEFT + RIGHT) / 2.0, LIVE_BOTTOM + 34.0, "steps: in each, a layer makes a row")
+                    .set("text-anchor", Anchor::Middle.name()),
+            );
         self.step_numbers(group)
+    }
+
+    /// Where bytes lie in the plot of those that live.
+    fn live_y(&self, live: usize) -> f64 {
+        LIVE_BOTTOM - (LIVE_BOTTOM - LIVE_TOP) * live as f64 / self.arena.max(1) as f64
+    }
+
+    /// The area between `from` bytes and those that live, where these are more.
+    fn live_area(&self, live: &[usize], from: usize) -> Path {
+        let floor = self.live_y(from);
+        let mut path = format!("M{LEFT} {floor:.1}");
+        let mut start = 0;
+        for run in live.chunk_by(|a, b| a == b || (*a <= from && *b <= from)) {
+            let end = start + run.len();
+            path += &format!("V{:.1}H{:.1}", self.live_y(run[0].max(from)), self.axis.x(end));
+            start = end;
+        }
+        path += &format!("V{floor:.1}z");
+        Path::new().set("d", path)
     }
 
     fn step_numbers(&self, mut group: Group) -> Group {

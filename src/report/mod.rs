@@ -1,16 +1,22 @@
 //! The report: figures of a compiled model, all computed from the lowered program.
 
+mod alternative;
+pub mod html;
 pub mod layers;
 pub mod memory;
 pub mod memory_map;
+mod next_kilobyte;
+mod words;
 
-use layers::Layer;
+pub use alternative::Alternative;
+use layers::{Layer, element};
 use mcunet_ir::loops::LoopOp;
-use mcunet_ir::module::{Function, Module, OpKind};
+use mcunet_ir::module::{Function, Module, OpKind, Port};
 use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
 use memory::{CascadeSpan, Peak};
+use next_kilobyte::NextKilobyte;
 use serde::Serialize;
 
 /// A memory region and what of it is used.
@@ -18,10 +24,25 @@ use serde::Serialize;
 pub struct Region {
     /// Name in the target.
     pub name: String,
-    /// Bytes of the arena in it.
+    /// Bytes of it that are used: of SRAM by the arena, of flash by constants.
     pub used_bytes: usize,
     /// Bytes there are; absent if not limited.
     pub available_bytes: Option<u64>,
+}
+
+/// An input or output of the model.
+#[derive(Serialize, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its element type, with its quantization.
+    pub element: String,
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// Whether the caller hands it over row by row, so that it never is in memory as a whole.
+    pub streamed: bool,
 }
 
 /// The figures; keys are stable. What is not known without building the firmware is null.
@@ -63,19 +84,35 @@ pub struct Report {
     pub regions: Vec<Region>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// Inputs in order.
+    pub inputs: Vec<Interface>,
+    /// Outputs in order.
+    pub outputs: Vec<Interface>,
+    /// What stands in the way of a smaller arena; null if the arena is no larger than a kilobyte.
+    pub next_kilobyte: Option<NextKilobyte>,
+    /// Options with which the arena is smaller.
+    pub alternatives: Vec<Alternative>,
+    /// Bytes that live over time: pairs of a step and the bytes that live from it on.
+    pub timeline: Vec<[usize; 2]>,
 }
+
+/// A region is nearly full if less than this part of it is left.
+const SPARE: u64 = 10;
 
 impl Report {
     /// The report of a planned module. `imported_macs` were counted before optimization, `layers` before lowering.
     pub fn new(module: &Module, target: &Target, imported_macs: u64, mut layers: Vec<Layer>) -> Self {
         let memory = module.functions.first().map(MemorySummary::of).unwrap_or_default();
-        if let Some(function) = module.functions.first() {
-            layers::measure(function, &mut layers);
-        }
         let function = module.functions.first();
         let liveness = function.map(Liveness::of).unwrap_or_default();
+        let live = liveness.least_bytes();
+        if let Some(function) = function {
+            layers::measure(function, &mut layers);
+            layers::measure_runs(function, &liveness, &live, &mut layers);
+        }
         let effective_macs: u64 = layers.iter().map(|layer| layer.macs).sum();
-        let region = target.sram.first();
+        let weight_bytes = module.functions.iter().map(weight_bytes).sum();
+        let regions = regions(target, memory.arena_bytes, weight_bytes);
         Self {
             model: module.name.to_string(),
             target: target.name.clone(),
@@ -85,20 +122,22 @@ impl Report {
             max_live_bytes: memory.max_live_bytes,
             state_bytes: 0,
             stack_bytes: None,
-            weight_bytes: module.functions.iter().map(weight_bytes).sum(),
+            weight_bytes,
             code_bytes: None,
             macs: imported_macs,
             effective_macs,
-            mac_factor: if imported_macs == 0 { 1.0 } else { effective_macs as f64 / imported_macs as f64 },
+            mac_factor: Alternative::mac_factor(effective_macs, imported_macs),
             layers,
             peak: function.and_then(|function| Peak::of(function, &liveness)),
-            cascades: memory::cascades(&liveness),
-            regions: vec![Region {
-                name: region.map_or("sram", |region| region.name.as_str()).to_owned(),
-                used_bytes: memory.arena_bytes,
-                available_bytes: region.map(|region| region.bytes),
-            }],
-            warnings: Vec::new(),
+            cascades: function.map_or(Vec::new(), |function| memory::cascades(function, &liveness, &live)),
+            warnings: warnings(&regions),
+            regions,
+            inputs: function.map_or(Vec::new(), inputs),
+            outputs: function.map_or(Vec::new(), |function| ports(&function.outputs)),
+            next_kilobyte: function
+                .and_then(|function| NextKilobyte::of(function, &liveness, &live, memory.arena_bytes)),
+            alternatives: Vec::new(),
+            timeline: memory::timeline(&live),
         }
     }
 
@@ -115,13 +154,63 @@ impl Report {
         let Self { arena_bytes, arena_lower_bound_bytes, weight_bytes, macs, effective_macs, .. } = self;
         let cascades = match self.cascades.len() {
             0 => String::new(),
-            count => format!(", {}", memory_map::counted(count, "cascade")),
+            count => format!(", {}", words::counted(count, "cascade")),
         };
         format!(
             "arena {arena_bytes} B (lower bound {arena_lower_bound_bytes} B), constants {weight_bytes} B, \
              {effective_macs} multiply-accumulates ({macs} in the model){cascades}\n"
         )
     }
+}
+
+fn regions(target: &Target, arena: usize, constants: usize) -> Vec<Region> {
+    let sram = target.sram.first();
+    vec![
+        Region {
+            name: sram.map_or("sram", |region| region.name.as_str()).to_owned(),
+            used_bytes: arena,
+            available_bytes: sram.map(|region| region.bytes),
+        },
+        Region {
+            name: "flash".to_owned(),
+            used_bytes: constants,
+            available_bytes: Some(target.flash_bytes).filter(|&bytes| bytes > 0),
+        },
+    ]
+}
+
+/// Regions in which little is left, since the rest of the firmware needs some of them too.
+fn warnings(regions: &[Region]) -> Vec<String> {
+    let nearly_full = |region: &Region| {
+        let left = region.available_bytes?.checked_sub(region.used_bytes as u64)?;
+        let text = format!("{left} bytes of '{}' are left for the rest of the firmware", region.name);
+        (left < region.available_bytes? / SPARE).then_some(text)
+    };
+    regions.iter().filter_map(nearly_full).collect()
+}
+
+fn inputs(function: &Function) -> Vec<Interface> {
+    let mut inputs = ports(&function.inputs);
+    for received in mcunet_ir::loops::program::received(function) {
+        if let Some(input) = inputs.get_mut(received.index) {
+            input.streamed = true;
+        }
+    }
+    inputs
+}
+
+fn ports(ports: &[Port]) -> Vec<Interface> {
+    let interface = |port: &Port| {
+        let ty = port.ty.as_tensor()?;
+        Some(Interface {
+            name: port.name.to_string(),
+            shape: ty.shape.0.clone(),
+            element: element(ty),
+            bytes: ty.size_bytes(),
+            streamed: false,
+        })
+    };
+    ports.iter().filter_map(interface).collect()
 }
 
 /// Bytes of the constants that a function's kernels read.

@@ -1,4 +1,5 @@
 //! Analyses: pure functions from a function to facts about it.
 
+pub mod composition;
 pub mod liveness;
 pub mod macs;

@@ -10,6 +10,7 @@
 pub mod best_fit;
 pub mod exact;
 pub mod improve;
+mod over_budget;
 pub mod problem;
 
 use crate::analysis::liveness::{BufferLife, Interval, Liveness, merged};
@@ -20,6 +21,7 @@ use mcunet_ir::loops::memory::Place;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::verify::memory::MAX_ARENA_BYTES;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
+use over_budget::over_budget;
 use problem::{Item, Problem};
 use std::collections::HashSet;
 
@@ -220,32 +222,6 @@ fn assign(function: &mut Function, liveness: &Liveness, offsets: Vec<Vec<usize>>
             buffer.place = Some(Place { region: region.into(), offsets, bytes });
         }
     }
-}
-
-fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budget: u64) -> Diagnostic {
-    let step = liveness.peak_step();
-    let at =
-        liveness.program.steps.get(step).map(|step| (step.kernel, liveness.program.kernels[step.kernel]));
-    let (layer, origin) = at.map_or(("the function".to_owned(), Default::default()), |(index, op)| {
-        let layer = format!("kernel {index}, '{}'", liveness.program.head(function, index).layer);
-        (layer, function.ops[op].origin.clone())
-    });
-    let live = liveness.live_at(step);
-    let mut diagnostic = Diagnostic::error(format!(
-        "expected an arena of at most {budget} bytes, got {arena}: {} too many",
-        arena as u64 - budget
-    ))
-    .at(origin)
-    .note(format!(
-        "the widest point is {layer}: {} bytes live; no plan is below {} bytes",
-        live.iter().map(|(_, bytes)| bytes).sum::<usize>(),
-        liveness.lower_bound_bytes()
-    ));
-    for (buffer, bytes) in live.iter().take(4) {
-        let name = function.values[buffer.value].name.as_deref().unwrap_or("scratch");
-        diagnostic = diagnostic.note(format!("'{name}' holds {bytes} bytes there"));
-    }
-    diagnostic.help("raise --sram, choose a larger --target, or reduce the input's resolution")
 }
 
 /// Figures of a planned function, for reports.

@@ -1,5 +1,6 @@
 //! Shapes and texts of a picture.
 
+use crate::report::words::printable;
 use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
 /// Which end of a text is at its place.
@@ -71,43 +72,14 @@ pub fn fitted(content: &str, width: f64, letter: f64) -> String {
     short
 }
 
-/// Bytes as people read them: `21,372 B`.
-pub fn bytes(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + " B"
-}
-
-/// How many of something there are, in words: `1 cascade`, `2 cascades`.
-pub fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
 /// A tenth of a pixel is as fine as anyone sees.
 fn tenths(pixels: f64) -> f64 {
     (pixels * 10.0).round() / 10.0
 }
 
-/// The text without what XML cannot hold.
-fn printable(content: &str) -> String {
-    let holds = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'));
-    content.chars().map(|c| if holds(c) { c } else { '\u{fffd}' }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_have_separators() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(bytes), ["0 B", "999 B", "1,000 B", "1,234,567 B"]);
-    }
 
     #[test]
     fn texts_are_shortened_to_fit() {

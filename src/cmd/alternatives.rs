@@ -1,0 +1,80 @@
+//! Other options that make the arena smaller, found by trying them.
+
+use crate::cli::{IoTypeArg, LevelArg, ModelArgs, PipelineArgs, StreamArg};
+use crate::report::Alternative;
+use crate::report::layers::{LayerObserver, macs};
+use crate::session::{self, ModelFile};
+use mcunet_passes::plan_memory::MemorySummary;
+use mcunet_passes::target::Target;
+
+/// Options that give an arena of less than `arena` bytes, with what they cost: each by itself, and several together if
+/// that gives less than each of them.
+pub fn below(
+    arena: usize,
+    file: &ModelFile,
+    model: &ModelArgs,
+    pipeline: &PipelineArgs,
+    target: &Target,
+) -> Vec<Alternative> {
+    let mut found: Vec<Alternative> = Vec::new();
+    for Variant { options, model, pipeline } in variants(model, pipeline) {
+        let least = found.iter().map(|other| other.arena_bytes).min().filter(|_| options.len() > 1);
+        let tried = measure(options.join(" "), file, &model, &pipeline, target);
+        found.extend(tried.filter(|tried| tried.arena_bytes < least.unwrap_or(arena)));
+    }
+    found
+}
+
+/// The arena with given options if memory were unlimited; `None` if the model can't be compiled with them.
+pub fn measure(
+    options: String,
+    file: &ModelFile,
+    model: &ModelArgs,
+    pipeline: &PipelineArgs,
+    target: &Target,
+) -> Option<Alternative> {
+    let target = Target { sram: Vec::new(), ..target.clone() };
+    let mut module = file.import(model).ok()?;
+    let imported_macs = macs(&module);
+    let mut observer = LayerObserver::default();
+    session::optimize(&mut module, &session::pipeline(pipeline).ok()?, &target, &mut observer).ok()?;
+    let macs: u64 = observer.layers.iter().map(|layer| layer.macs).sum();
+    let arena_bytes = MemorySummary::of(module.functions.first()?).arena_bytes;
+    Some(Alternative { options, arena_bytes, mac_factor: Alternative::mac_factor(macs, imported_macs) })
+}
+
+/// Arguments with options added to them.
+struct Variant {
+    options: Vec<&'static str>,
+    model: ModelArgs,
+    pipeline: PipelineArgs,
+}
+
+/// What may be added to given arguments; several options after each by itself.
+fn variants(model: &ModelArgs, pipeline: &PipelineArgs) -> Vec<Variant> {
+    let streams =
+        pipeline.stream_input.is_none() && pipeline.pass_pipeline.is_none() && pipeline.level != LevelArg::O0;
+    let borders = matches!(model.io_type, IoTypeArg::Model | IoTypeArg::Float32);
+    let variant = |int8: bool, stream: bool| Variant {
+        options: [("--io-type=int8", int8), ("--stream-input", stream)]
+            .into_iter()
+            .filter_map(|(option, given)| given.then_some(option))
+            .collect(),
+        model: ModelArgs { io_type: if int8 { IoTypeArg::Int8 } else { model.io_type }, ..model.clone() },
+        pipeline: PipelineArgs {
+            stream_input: if stream { Some(StreamArg::Once) } else { pipeline.stream_input },
+            ..pipeline.clone()
+        },
+    };
+    let mut variants = Vec::new();
+    if streams {
+        variants.push(variant(false, true));
+    }
+    if borders {
+        variants.push(variant(true, false));
+    }
+    if streams && borders {
+        variants.push(variant(true, true));
+    }
+    variants
+}
