@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
 use std::path::PathBuf;
 
@@ -150,6 +151,24 @@ pub struct ModelArgs {
     pub name: Option<String>,
 }
 
+/// What to save.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GoalArg {
+    /// Time, within the memory that there is.
+    Cycles,
+    /// Working memory.
+    Sram,
+}
+
+impl From<GoalArg> for Goal {
+    fn from(arg: GoalArg) -> Self {
+        match arg {
+            GoalArg::Cycles => Goal::Fit,
+            GoalArg::Sram => Goal::Sram,
+        }
+    }
+}
+
 /// How often rows of an input can be handed over.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StreamArg {
@@ -183,6 +202,10 @@ pub struct PipelineArgs {
     #[arg(long, conflicts_with = "pass_pipeline", value_name = "once|again", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "once", value_enum)]
     pub stream_input: Option<StreamArg>,
+    /// What to save where one thing costs the other. Within the SRAM that there is, `cycles` computes nothing twice if that
+    /// fits, and else as little as possible; `sram` makes the arena as small as can be.
+    #[arg(long, conflicts_with = "pass_pipeline", value_enum, default_value = "cycles", value_name = "GOAL")]
+    pub goal: GoalArg,
 }
 
 /// Arguments of the default command.
@@ -200,6 +223,9 @@ pub struct CompileArgs {
     /// Write a report of memory, flash and layers beside the output; may be given several times.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
     pub report: Vec<ReportFormat>,
+    /// Print which arenas the network can run in and what each costs, and write a plot of that, NAME_pareto.svg.
+    #[arg(long, conflicts_with = "pass_pipeline")]
+    pub pareto: bool,
     /// Print weights in --emit=mcir and mlir instead of leaving them out.
     #[arg(long)]
     pub print_weights: bool,

@@ -1,14 +1,16 @@
 //! What every subcommand does: read a model, find the target, run a pipeline, fail readably.
 
 use crate::Io;
-use crate::cli::{ModelArgs, PipelineArgs, TargetArgs};
+use crate::cli::{GoalArg, ModelArgs, PipelineArgs, TargetArgs};
 use crate::files;
 use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::diag::{Category, render};
 use mcunet_ir::{Diagnostic, Diagnostics, Module};
+use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::{self, Observer};
 use mcunet_passes::pass::PassContext;
-use mcunet_passes::pipeline::{Level, Pipeline};
+use mcunet_passes::patch_split::space::Strips;
+use mcunet_passes::pipeline::{Choices, Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
 use std::path::Path;
@@ -192,15 +194,36 @@ fn named_target(name: &str) -> Result<Target, Failure> {
 /// The pipeline of the command line.
 pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
-    let streaming = args.stream_input.map(|streaming| {
-        level.streaming_pipeline(streaming.into()).ok_or_else(|| {
-            usage("expected a level that runs layers row by row for --stream-input, got -O0")
-                .help("leave -O0 or --stream-input out")
-        })
-    });
-    let streaming = streaming.transpose()?;
-    let text = streaming.as_deref().or(args.pass_pipeline.as_deref()).unwrap_or(level.pipeline());
-    Ok(Pipeline::parse(text, &Registry::builtin())?)
+    let text = match &args.pass_pipeline {
+        Some(text) => text.clone(),
+        None if args.stream_input.is_none() && args.goal == GoalArg::Cycles => level.pipeline().to_owned(),
+        None => pipeline_with(args, None)?,
+    };
+    Ok(Pipeline::parse(&text, &Registry::builtin())?)
+}
+
+/// The level's pipeline with what the command line chooses, and with the given splits, if there are any, instead of a search
+/// for them.
+///
+/// # Errors
+/// If the level runs layer by layer.
+pub fn pipeline_with(args: &PipelineArgs, splits: Option<&[Strips]>) -> Result<String, Failure> {
+    let choices = Choices {
+        streaming: args.stream_input.map_or(Streaming::No, Streaming::from),
+        goal: args.goal.into(),
+        splits: splits.map(<[Strips]>::to_vec),
+    };
+    let level: Level = args.level.into();
+    level.pipeline_with(&choices).ok_or_else(|| {
+        let option = match (args.stream_input, args.goal) {
+            (Some(_), _) => "--stream-input",
+            (None, GoalArg::Sram) => "--goal=sram",
+            (None, GoalArg::Cycles) => "--pareto",
+        };
+        usage(format!("expected a level that runs layers row by row for {option}, got -O0"))
+            .help(format!("leave -O0 or {option} out"))
+            .into()
+    })
 }
 
 /// Runs a pipeline over a module and verifies it after every pass.

@@ -4,7 +4,8 @@
 use mcunet_backends::GoldenVector;
 use mcunet_ir::module::Port;
 use mcunet_ir::{Module, Tensor};
-use mcunet_passes::pipeline::Level;
+use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::target::Core;
 use mcunet_testing::compile::{LEVELS, after, plan, project, reproduces};
 use mcunet_testing::corpus::{core_models, golden, import_model, models, name, op_cases, workspace};
@@ -69,7 +70,13 @@ fn streamed_models_are_exact_in_c() {
         return;
     }
     let (module, samples) = digits();
-    let planned = after(&Level::O2.streaming_pipeline().expect("it runs by rows"), &module, Core::CortexM4);
+    let planned = after(
+        &Level::O2
+            .pipeline_with(&Choices { streaming: Streaming::Once, ..Choices::default() })
+            .expect("it runs by rows"),
+        &module,
+        Core::CortexM4,
+    );
     let folder = project(&planned.expect("it compiles"), samples).expect("it is emitted");
     make_test(folder.path(), "gcc", SANITIZE).expect("the example streams");
     let Some(root) = models() else { return };

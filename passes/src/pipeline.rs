@@ -2,6 +2,7 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
 //! - `lower` turns each op into loops for the target's core.
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
@@ -9,6 +10,8 @@
 
 use crate::cascade::stream::Streaming;
 use crate::pass::{ConfiguredPass, OptionValue};
+use crate::patch_split::Goal;
+use crate::patch_split::space::Strips;
 use crate::registry::Registry;
 use mcunet_ir::diag::{Category, Diagnostic, Diagnostics};
 
@@ -31,18 +34,48 @@ impl Level {
             Level::O0 => {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
-            Level::O2 => "canonicalize,cascade,lower,pack-weights,plan-memory",
-            Level::Os => "canonicalize,cascade,lower{unroll=false},pack-weights,plan-memory",
+            Level::O2 => "canonicalize,patch-split{layers=search},cascade,lower,pack-weights,plan-memory",
+            Level::Os => {
+                "canonicalize,patch-split{layers=search},cascade,lower{unroll=false},pack-weights,plan-memory"
+            }
         }
     }
 
-    /// The pipeline with inputs received row by row; `None` if the level has nothing that runs by rows.
-    pub fn streaming_pipeline(self, streaming: Streaming) -> Option<String> {
-        let mut items = split_items(self.pipeline());
-        let cascade = items.iter().position(|&item| item == "cascade")?;
-        let receiving = format!("cascade{{stream-input={}}}", streaming.print());
-        items[cascade] = &receiving;
+    /// The pipeline with the given choices; `None` if the level runs layer by layer, which leaves nothing to choose.
+    pub fn pipeline_with(self, choices: &Choices) -> Option<String> {
+        let mut items: Vec<String> = split_items(self.pipeline()).into_iter().map(str::to_owned).collect();
+        let split = items.iter().position(|item| item.starts_with("patch-split"))?;
+        let cascade = items.iter().position(|item| item == "cascade")?;
+        let streaming = choices.streaming.print();
+        items[cascade] = format!("cascade{{stream-input={streaming}}}");
+        let goal = choices.goal.print();
+        match &choices.splits {
+            None => {
+                items[split] = format!("patch-split{{layers=search,goal={goal},stream-input={streaming}}}")
+            }
+            // From the last on, since the numbers of the layers before stay as they are.
+            Some(splits) => {
+                items.splice(split..=split, splits.iter().rev().map(Strips::to_string));
+            }
+        }
         Some(items.join(","))
+    }
+}
+
+/// What can be chosen where layers run row by row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choices {
+    /// How inputs are received.
+    pub streaming: Streaming,
+    /// What splits are searched for.
+    pub goal: Goal,
+    /// The splits, if they aren't searched for.
+    pub splits: Option<Vec<Strips>>,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { streaming: Streaming::No, goal: Goal::Fit, splits: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The default command: a model in, firmware source out.
 
-use super::{alternatives, budget};
+use super::{alternatives, budget, pareto};
 use crate::Io;
 use crate::cli::{CompileArgs, Emit, ReportFormat};
 use crate::files;
@@ -44,6 +44,10 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let imported = file.import(&args.model_args)?;
     let name = imported.name.to_string();
     let place = place(args, &name)?;
+    let front = if args.pareto { Some(pareto::front(&file, args, &target, io)?) } else { None };
+    if let Some(front) = &front {
+        super::print(io, &front.table())?;
+    }
     let mut compiled = compile(imported, &pipeline, &target)
         .map_err(|failure| budget::advise(failure, &file, &args.model_args, &args.pipeline, &target))?;
     if !args.report.is_empty() {
@@ -51,7 +55,11 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
         report.alternatives =
             alternatives::below(report.arena_bytes, &file, &args.model_args, &args.pipeline, &target);
     }
-    let outputs = outputs(args, &compiled, &target)?;
+    compiled.report.alternatives.extend(front.iter().flat_map(pareto::Front::alternatives));
+    let mut outputs = outputs(args, &compiled, &target)?;
+    if let Some(front) = front {
+        outputs.push((format!("{}_pareto.svg", session::file_stem(&name)), front.plot(&name)?.into_bytes()));
+    }
     match &place {
         Place::Folder(folder) => files::write_all(folder, &outputs)?,
         Place::Single(path) => {
@@ -206,7 +214,9 @@ enum Place {
 
 /// Where the output goes: a folder, or for a single text a file or standard output.
 fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
-    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg]) && args.report.is_empty();
+    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg])
+        && args.report.is_empty()
+        && !args.pareto;
     let Some(path) = &args.output else { return Ok(Place::Folder(session::file_stem(name).into())) };
     if single && (path == Path::new("-") || path.extension().is_some()) {
         return Ok(Place::Single(path.clone()));

@@ -6,6 +6,7 @@ mod check;
 mod compile;
 mod inspect;
 mod opt;
+mod pareto;
 mod run;
 mod targets;
 

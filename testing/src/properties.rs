@@ -11,7 +11,7 @@ use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
-use mcunet_passes::pipeline::Level;
+use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::target::Core;
 
 /// The text of a module with everything that is needed to repeat a failure.
@@ -56,8 +56,9 @@ pub fn round_trips(module: &Module) -> Result<(), String> {
 /// # Errors
 /// What else the passes say.
 pub fn streamed(module: &Module) -> Result<Option<Module>, String> {
-    let pipeline =
-        Level::O2.streaming_pipeline(Streaming::Once).ok_or("expected a level that runs by rows")?;
+    let pipeline = Level::O2
+        .pipeline_with(&Choices { streaming: Streaming::Once, ..Choices::default() })
+        .ok_or("expected a level that runs by rows")?;
     match after(&pipeline, module, Core::CortexM4) {
         Ok(planned) => Ok(Some(planned)),
         Err(error) if error.contains("expected an input that can be streamed") => Ok(None),

@@ -157,7 +157,7 @@ impl PatchSplit {
         if plain <= budget {
             return None;
         }
-        let ways = space::front(&received(function, self.stream_input)?);
+        let ways = ways(function, self.stream_input);
         // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing fits.
         let smallest = ways.len().saturating_sub(MAX_SMALLEST);
         let worthwhile =
@@ -183,6 +183,12 @@ impl PatchSplit {
         let graph = Graph::of(&received(&function, self.stream_input)?)?;
         Some(estimate::best_cuts(&graph, enough).1)
     }
+}
+
+/// The ways of running a canonicalized function that no other beats in both bytes and multiply-accumulates: see
+/// [`space::front`]. None if its inputs can't be received as they are to be.
+pub fn ways(function: &Function, streaming: Streaming) -> Vec<Way> {
+    received(function, streaming).map(|function| space::front(&function)).unwrap_or_default()
 }
 
 /// Splits a function as a way says.

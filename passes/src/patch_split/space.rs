@@ -37,6 +37,14 @@ pub struct Strips {
     pub columns: usize,
 }
 
+impl std::fmt::Display for Strips {
+    /// The pass that splits so.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { layers, columns } = self;
+        write!(f, "patch-split{{layers={}..{},tiles=1x{columns}}}", layers.start, layers.end)
+    }
+}
+
 /// A way of running a network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Way {

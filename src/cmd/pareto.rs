@@ -1,0 +1,125 @@
+//! `--pareto`: the arenas that a network can run in, and the multiply-accumulates that each takes.
+//!
+//! Every way of splitting that the search cannot rule out is compiled, so the figures are those of programs, not
+//! estimates.
+
+use super::alternatives;
+use crate::Io;
+use crate::cli::CompileArgs;
+use crate::report::Alternative;
+use crate::session::{self, Failure, ModelFile};
+use mcunet_ir::Diagnostic;
+use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::manager::Silent;
+use mcunet_passes::patch_split::space::{Strips, Way};
+use mcunet_passes::patch_split::ways;
+use mcunet_passes::pipeline::Pipeline;
+use mcunet_passes::registry::Registry;
+use mcunet_passes::target::Target;
+use plotters::prelude::*;
+
+/// Width and height of the plot in pixels.
+const SIZE: (u32, u32) = (720, 420);
+
+/// Programs that no other beats in both bytes and multiply-accumulates, from the fewest of the latter on.
+pub struct Front {
+    points: Vec<Point>,
+}
+
+struct Point {
+    found: Alternative,
+    /// The passes that split the network.
+    splits: String,
+}
+
+/// Compiles what may be on the front.
+///
+/// # Errors
+/// If the model can't be compiled, or the level runs layer by layer.
+pub fn front(
+    file: &ModelFile,
+    args: &CompileArgs,
+    target: &Target,
+    io: &mut Io<'_>,
+) -> Result<Front, Failure> {
+    let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
+    let mut module = file.import(&args.model_args)?;
+    let canonical = Pipeline::parse("canonicalize", &Registry::builtin())?;
+    session::optimize(&mut module, &canonical, target, &mut Silent)?;
+    let ways: Vec<Way> =
+        module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
+    let mut points: Vec<Point> = Vec::new();
+    for (index, way) in ways.iter().enumerate() {
+        super::progress(io, &format!("way {} of {} ...\n", index + 1, ways.len()));
+        let pipeline = session::pipeline_with(&args.pipeline, Some(&way.splits))?;
+        let mut tried = args.pipeline.clone();
+        tried.pass_pipeline = Some(pipeline);
+        let found = alternatives::measure(String::new(), file, &args.model_args, &tried, target);
+        let Some(mut found) = found else { continue };
+        found.options = format!("--sram={}", found.arena_bytes);
+        if points.last().is_none_or(|last| found.arena_bytes < last.found.arena_bytes) {
+            let splits: Vec<String> = way.splits.iter().rev().map(Strips::to_string).collect();
+            let splits = if splits.is_empty() { "none".to_owned() } else { splits.join(",") };
+            points.push(Point { found, splits });
+        }
+    }
+    Ok(Front { points })
+}
+
+impl Front {
+    /// The points as other ways to compile the model.
+    pub fn alternatives(&self) -> impl Iterator<Item = Alternative> + '_ {
+        self.points.iter().map(|point| point.found.clone())
+    }
+
+    /// The points as a table.
+    pub fn table(&self) -> String {
+        let mut out = String::from("  arena B  MAC factor  splits\n");
+        for Point { found, splits } in &self.points {
+            out += &format!("{:9}  {:10.3}  {splits}\n", found.arena_bytes, found.mac_factor);
+        }
+        out
+    }
+
+    /// The points as a picture in SVG.
+    ///
+    /// # Errors
+    /// If it can't be drawn.
+    pub fn plot(&self, name: &str) -> Result<String, Failure> {
+        let mut picture = String::new();
+        self.draw(name, &mut picture)
+            .map_err(|error| Diagnostic::error(format!("the plot of '{name}' can't be drawn: {error}")))?;
+        Ok(picture)
+    }
+
+    fn draw(&self, name: &str, picture: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+        let points: Vec<(f64, f64)> = self
+            .points
+            .iter()
+            .map(|point| (point.found.mac_factor, point.found.arena_bytes as f64 / 1000.0))
+            .collect();
+        let greatest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+        let right = greatest(&mut points.iter().map(|point| point.0)).max(1.0);
+        let top = greatest(&mut points.iter().map(|point| point.1)).max(1.0);
+        let area = SVGBackend::with_string(picture, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(format!("Arena of {name}"), ("sans-serif", 16))
+            .margin(12)
+            .x_label_area_size(42)
+            .y_label_area_size(56)
+            .build_cartesian_2d(0.98..right + (right - 0.98) * 0.05 + 0.01, 0.0..top * 1.08)?;
+        chart
+            .configure_mesh()
+            .x_desc("multiply-accumulates, as a multiple of the model's")
+            .y_desc("arena, kB")
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        // Between two points there is nothing: more memory than one takes is worth nothing before the next.
+        let steps = points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
+        chart.draw_series(LineSeries::new(steps.chain(points.last().copied()), BLUE))?;
+        chart.draw_series(points.iter().map(|&point| Circle::new(point, 4, BLUE.filled())))?;
+        area.present()?;
+        Ok(())
+    }
+}
