@@ -89,6 +89,19 @@ fn streaming_keeps_results() {
     assert!(streamed.get() > 30, "expected dozens of graphs to be streamed, got {}", streamed.get());
 }
 
+#[test]
+fn splits_keep_results() {
+    let split = std::cell::Cell::new(0);
+    for_seeds(400, |seed| {
+        let (module, inputs) = random_module(seed);
+        let done = properties::splits_keep_results(&module, &inputs, &mut Random::seeded(seed))
+            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
+        split.set(split.get() + usize::from(done));
+        Ok(())
+    });
+    assert!(split.get() > 40, "expected dozens of graphs to be split, got {}", split.get());
+}
+
 /// Every plan that is made passes the checker, which `after` runs; every broken one must not.
 #[test]
 fn broken_plans_are_refused() {

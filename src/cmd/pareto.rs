@@ -46,8 +46,10 @@ pub fn front(
     let mut module = file.import(&args.model_args)?;
     let canonical = Pipeline::parse("canonicalize", &Registry::builtin())?;
     session::optimize(&mut module, &canonical, target, &mut Silent)?;
-    let ways: Vec<Way> =
-        module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
+    let found = module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
+    // A split that adds nothing may still gain nothing, so the network as it is comes first.
+    let split = found.into_iter().filter(|way| !way.splits.is_empty());
+    let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
         super::progress(io, &format!("way {} of {} ...\n", index + 1, ways.len()));

@@ -11,6 +11,7 @@ use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::target::Core;
 
@@ -159,4 +160,40 @@ fn random_cuts(graph: &Graph, random: &mut Random<'_>) -> Vec<usize> {
         }
     }
     cuts
+}
+
+/// Split into random tiles, over a random run of operations, as they are, in cascades and lowered, graphs compute the same.
+/// Returns whether the run could be split.
+///
+/// # Errors
+/// The output that differs, or a plan that is refused.
+pub fn splits_keep_results(
+    module: &Module,
+    inputs: &[Tensor],
+    random: &mut Random<'_>,
+) -> Result<bool, String> {
+    let expected = reference(module, inputs)?;
+    let module = after("canonicalize", module, Core::CortexM4)?;
+    let count = operations(&module.functions[0]).len();
+    if count == 0 {
+        return Ok(false);
+    }
+    // Short runs, since few graphs stay images for long.
+    let first = random.below(count);
+    let end = (first + random.size(1, 3)).min(count);
+    let [rows, columns] = [random.size(1, 3), random.size(1, 3)];
+    let split = format!("patch-split{{layers={first}..{end},tiles={rows}x{columns}}}");
+    let Ok(tiled) = after(&split, &module, Core::CortexM4) else { return Ok(false) };
+    let at = |error: String| format!("{split}: {error}");
+    computes(&tiled, inputs, &expected).map_err(at)?;
+    for rest in ["cascade", "cascade,lower,pack-weights,plan-memory", "lower,pack-weights,plan-memory"] {
+        computes(&after(rest, &tiled, Core::CortexM4).map_err(at)?, inputs, &expected).map_err(at)?;
+    }
+    let received = "cascade{stream-input=again},lower,pack-weights,plan-memory";
+    match after(received, &tiled, Core::CortexM4) {
+        Ok(planned) => computes(&planned, inputs, &expected).map_err(at)?,
+        Err(error) if error.contains("expected an input that can be streamed") => {}
+        Err(error) => return Err(at(error)),
+    }
+    Ok(rows * columns > 1)
 }

@@ -161,7 +161,7 @@ fn reader(received: &[Received], function: &Function, upper: &str) -> String {
         let row_bytes = format!("{upper}_INPUT_{index}_ROW_BYTES");
         let _ = write!(
             out,
-            "    case {index}:\n        if (first_row != from->next_row[{index}] % {rows}) {{\n            return 1;\n        }}\n        \
+            "    case {index}:\n        if (first_row < 0 || first_row != from->next_row[{index}] % {rows}) {{\n            return 1;\n        }}\n        \
              from->next_row[{index}] += rows;\n        \
              memcpy(into, (const uint8_t *)test_input_{index}[from->vector] + (size_t)first_row * {row_bytes},\n               \
              (size_t)rows * {row_bytes});\n        return 0;\n"
