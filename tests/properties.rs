@@ -65,6 +65,11 @@ fn canonicalizing_keeps_results() {
 }
 
 #[test]
+fn scheduling_keeps_results() {
+    check(300, properties::schedule_keeps_results);
+}
+
+#[test]
 fn lowering_keeps_results() {
     check(100, properties::lowered_keeps_results);
 }

@@ -2,6 +2,7 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
 //! - `lower` turns each op into loops for the target's core.
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
@@ -31,8 +32,8 @@ impl Level {
             Level::O0 => {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
-            Level::O2 => "canonicalize,cascade,lower,pack-weights,plan-memory",
-            Level::Os => "canonicalize,cascade,lower{unroll=false},pack-weights,plan-memory",
+            Level::O2 => "canonicalize,schedule,cascade,lower,pack-weights,plan-memory",
+            Level::Os => "canonicalize,schedule,cascade,lower{unroll=false},pack-weights,plan-memory",
         }
     }
 

@@ -14,6 +14,7 @@ impl Registry {
         Self {
             heads: vec![
                 crate::canonicalize::Canonicalize::HEAD,
+                crate::schedule::Schedule::HEAD,
                 crate::cascade::Cascade::HEAD,
                 crate::lower::Lower::HEAD,
                 crate::pack_weights::PackWeights::HEAD,
