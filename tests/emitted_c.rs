@@ -69,7 +69,7 @@ fn streamed_models_are_exact_in_c() {
         return;
     }
     let (module, samples) = digits();
-    let planned = after(&Level::O2.streaming_pipeline().expect("it runs by rows"), &module, Core::CortexM4);
+    let planned = after(&Level::O2.streaming_pipeline(mcunet_passes::cascade::stream::Streaming::Once).expect("it runs by rows"), &module, Core::CortexM4);
     let folder = project(&planned.expect("it compiles"), samples).expect("it is emitted");
     make_test(folder.path(), "gcc", SANITIZE).expect("the example streams");
     let Some(root) = models() else { return };
