@@ -3,6 +3,7 @@
 
 use mcunet_backends::GoldenVector;
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::tile::Stage;
 use mcunet_ir::{Module, OpKind, Tensor};
 use mcunet_passes::target::Core;
 use mcunet_testing::compile::{LEVELS, after, project};
@@ -51,6 +52,25 @@ fn generated_graphs_have_every_op() {
     assert!(branches > 500 && outputs > 500, "{branches} graphs branch, {outputs} have several outputs");
 }
 
+/// Ops that move or fold elements make rows in some graphs, and everything at once in others.
+#[test]
+fn generated_graphs_have_rows() {
+    let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    for seed in 0..3000 {
+        let (module, _) = random_module(seed);
+        let function = &module.functions[0];
+        for stage in function.walk().into_iter().filter_map(|op| Stage::of(function, op)) {
+            counts.entry(function.ops[stage.op].kind.name()).or_default()[usize::from(stage.rows > 1)] += 1;
+        }
+    }
+    let names = "concat softmax log_softmax l2_normalization transpose gather mean sum reduce_max reduce_min slice tile \
+                 depth_to_space space_to_depth pad";
+    for name in names.split_whitespace() {
+        let [whole, by_rows] = counts.get(&*format!("nn.{name}")).copied().unwrap_or_default();
+        assert!(whole >= 10 && by_rows >= 10, "nn.{name} is whole in {whole} graphs, by rows in {by_rows}");
+    }
+}
+
 #[test]
 fn texts_round_trip() {
     check(150, |module, _| {
@@ -62,6 +82,11 @@ fn texts_round_trip() {
 #[test]
 fn canonicalizing_keeps_results() {
     check(300, properties::canonicalize_keeps_results);
+}
+
+#[test]
+fn scheduling_keeps_results() {
+    check(300, properties::schedule_keeps_results);
 }
 
 #[test]

@@ -59,6 +59,23 @@ impl RowNeed {
         }
     }
 
+    /// For a result of `count` rows, what covers this need and another one of the same operand; `None` if they count its
+    /// rows differently.
+    pub fn union(&self, other: &Self, count: usize) -> Option<Self> {
+        if self == other {
+            return Some(self.clone());
+        }
+        if self.rows() != other.rows() {
+            return None;
+        }
+        let both = |row| match (self.span(row), other.span(row)) {
+            (a, b) if a.is_empty() => [b.start, b.end],
+            (a, b) if b.is_empty() => [a.start, a.end],
+            (a, b) => [a.start.min(b.start), a.end.max(b.end)],
+        };
+        Some(RowNeed::Spans { spans: (0..count).map(both).collect(), rows: self.rows() })
+    }
+
     /// Rows that row `row` of the result needs; empty if it needs none.
     pub fn span(&self, row: usize) -> Range<usize> {
         match self {
@@ -120,6 +137,18 @@ mod tests {
         assert_eq!((0..4).map(|row| need.span(row)).collect::<Vec<_>>(), [0..2, 1..4, 3..6, 5..6]);
         assert!(RowNeed::Window { stride: 1, before: 2, extent: 1, rows: 4 }.span(1).is_empty());
         assert_eq!(RowNeed::Window { stride: 1, before: -2, extent: 1, rows: 4 }.span(1), 3..4);
+    }
+
+    #[test]
+    fn a_union_covers_both_needs() {
+        let upper = RowNeed::same(2);
+        let lower = RowNeed::Window { stride: 1, before: 2, extent: 1, rows: 2 };
+        let spans = vec![[0, 1], [1, 2], [0, 1], [1, 2]];
+        assert_eq!(upper.union(&lower, 4), Some(RowNeed::Spans { spans, rows: 2 }));
+        let last = RowNeed::Spans { spans: vec![[1, 2], [1, 2]], rows: 2 };
+        assert_eq!(upper.union(&last, 2), Some(RowNeed::Spans { spans: vec![[0, 2], [1, 2]], rows: 2 }));
+        assert_eq!(upper.union(&upper, 2), Some(upper.clone()));
+        assert_eq!(upper.union(&RowNeed::Whole, 2), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod plan_memory;
 pub mod registry;
 pub mod rewrite;
+pub mod schedule;
 pub mod target;
 
 /// Names the macros of this crate rely on.

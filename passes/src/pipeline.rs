@@ -2,6 +2,7 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
 //! - `lower` turns each op into loops for the target's core.
@@ -34,11 +35,21 @@ impl Level {
             Level::O0 => {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
-            Level::O2 => "canonicalize,patch-split{layers=search},cascade,lower,pack-weights,plan-memory",
+            Level::O2 => {
+                "canonicalize,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory"
+            }
             Level::Os => {
-                "canonicalize,patch-split{layers=search},cascade,lower{unroll=false},pack-weights,plan-memory"
+                "canonicalize,schedule,patch-split{layers=search},cascade,lower{unroll=false},pack-weights,\
+                 plan-memory"
             }
         }
+    }
+
+    /// What the level runs before anything is split, which decides what numbers layers have; nothing if it never splits.
+    pub fn before_splitting(self) -> String {
+        let items = split_items(self.pipeline());
+        let split = items.iter().position(|item| item.starts_with("patch-split")).unwrap_or(0);
+        items[..split].join(",")
     }
 
     /// The pipeline with the given choices; `None` if the level runs layer by layer, which leaves nothing to choose.

@@ -14,6 +14,7 @@ impl Registry {
         Self {
             heads: vec![
                 crate::canonicalize::Canonicalize::HEAD,
+                crate::schedule::Schedule::HEAD,
                 crate::patch_split::PatchSplit::HEAD,
                 crate::cascade::Cascade::HEAD,
                 crate::lower::Lower::HEAD,

@@ -13,7 +13,7 @@ use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::Silent;
 use mcunet_passes::patch_split::space::{Strips, Way};
 use mcunet_passes::patch_split::ways;
-use mcunet_passes::pipeline::Pipeline;
+use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::Target;
 use plotters::prelude::*;
@@ -44,8 +44,9 @@ pub fn front(
 ) -> Result<Front, Failure> {
     let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
     let mut module = file.import(&args.model_args)?;
-    let canonical = Pipeline::parse("canonicalize", &Registry::builtin())?;
-    session::optimize(&mut module, &canonical, target, &mut Silent)?;
+    let before = Level::from(args.pipeline.level).before_splitting();
+    let before = Pipeline::parse(&before, &Registry::builtin())?;
+    session::optimize(&mut module, &before, target, &mut Silent)?;
     let found = module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
     // A split that adds nothing may still gain nothing, so the network as it is comes first.
     let split = found.into_iter().filter(|way| !way.splits.is_empty());

@@ -13,6 +13,8 @@ use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
+use mcunet_passes::schedule::dag::Dag;
+use mcunet_passes::schedule::{Schedule, best_order};
 use mcunet_passes::target::Core;
 
 /// The text of a module with everything that is needed to repeat a failure.
@@ -121,6 +123,21 @@ pub fn lowered_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Operations in an order of less peak compute the same, and the peak is what the search says.
+///
+/// # Errors
+/// The output that differs, or the peak.
+pub fn schedule_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), String> {
+    let expected = reference(module, inputs)?;
+    let ordered = after("schedule", module, Core::CortexM4)?;
+    computes(&ordered, inputs, &expected)?;
+    let dag = |module: &Module| Graph::of(&module.functions[0]).map(|graph| Dag::of(&graph));
+    let (Some(before), Some(after)) = (dag(module), dag(&ordered)) else { return Ok(()) };
+    let found = best_order(&before, Schedule::default().max_states);
+    let peak = after.peak_bytes(&(0..after.count()).collect::<Vec<_>>());
+    if peak == found.peak { Ok(()) } else { Err(format!("expected a peak of {}, got {peak}", found.peak)) }
 }
 
 /// Cut at random, even where that is not best, cascades compute the same: as tensor operations on windows, and lowered and

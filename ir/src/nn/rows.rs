@@ -4,6 +4,7 @@
 //! costs memory, never correctness.
 
 use super::NnOp;
+use super::ops as n;
 use super::resize::{fixed_sample, nearest, real_sample};
 use super::window::{Windows, four};
 use crate::rows::{RowNeed, image_rows};
@@ -85,20 +86,49 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
             let of_tile = RowNeed::Window { stride: 1, before, extent: 1, rows: tile };
             Some(vec![same_row(operands.first()?, rows), of_tile])
         }
-        NnOp::Pad(op) => {
-            let input = image_rows(&operands.first()?.shape)?;
-            let before = *op.low.get(1)? as i64;
-            Some(vec![RowNeed::Window { stride: 1, before, extent: 1, rows: input }])
+        NnOp::Concat(op) if op.axis == 1 => stacked(operands),
+        NnOp::Split(op) if op.axis >= 2 => first(Some(same_row(operands.first()?, rows))),
+        NnOp::Softmax(_) | NnOp::LogSoftmax(_) | NnOp::L2Normalization(_) => {
+            first(Some(same_row(operands.first()?, rows)))
+        }
+        NnOp::Transpose(op) if op.permutation.starts_with(&[0, 1]) => {
+            first(Some(same_row(operands.first()?, rows)))
+        }
+        // With indices of several dimensions, the operand is no image.
+        NnOp::Gather(op) if op.axis >= 2 && operands.first()?.shape.rank() == 4 => {
+            first(Some(same_row(operands.first()?, rows)))
+        }
+        NnOp::Mean(n::Mean { axes, keep_dims })
+        | NnOp::Sum(n::Sum { axes, keep_dims })
+        | NnOp::ReduceMax(n::ReduceMax { axes, keep_dims })
+        | NnOp::ReduceMin(n::ReduceMin { axes, keep_dims })
+            if *keep_dims && !axes.contains(&1) =>
+        {
+            image_rows(&operands.first()?.shape)?;
+            first(Some(same_row(operands.first()?, rows)))
         }
         NnOp::Slice(op) => first(stepped(operands, *op.begin.get(1)?, *op.stride.get(1)?, rows)),
-        NnOp::Split(op) if op.axis >= 2 => first(Some(same_row(operands.first()?, rows))),
+        NnOp::Tile(_) => {
+            let input = image_rows(&operands.first()?.shape)?;
+            first(taken(operands, rows, |row| row.checked_rem(input)))
+        }
+        NnOp::DepthToSpace(op) => first(taken(operands, rows, |row| row.checked_div(op.block))),
+        NnOp::SpaceToDepth(op) => first(Some(RowNeed::Window {
+            stride: op.block,
+            before: 0,
+            extent: op.block,
+            rows: image_rows(&operands.first()?.shape)?,
+        })),
+        NnOp::Pad(op) => first(Some(RowNeed::Window {
+            stride: 1,
+            before: i64::try_from(*op.low.get(1)?).ok()?,
+            extent: 1,
+            rows: image_rows(&operands.first()?.shape)?,
+        })),
         NnOp::Concat(_)
         | NnOp::Split(_)
         | NnOp::Const(_)
         | NnOp::FullyConnected(_)
-        | NnOp::Softmax(_)
-        | NnOp::LogSoftmax(_)
-        | NnOp::L2Normalization(_)
         | NnOp::Mean(_)
         | NnOp::Sum(_)
         | NnOp::ReduceMax(_)
@@ -110,11 +140,27 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         | NnOp::Gather(_)
         | NnOp::Pack(_)
         | NnOp::Unpack(_)
-        | NnOp::Tile(_)
-        | NnOp::DepthToSpace(_)
-        | NnOp::SpaceToDepth(_)
         | NnOp::ShapeOf(_) => None,
     }
+}
+
+/// The rows of operands that lie below one another: each needs one row of one operand.
+fn stacked(operands: &[&TensorType]) -> Option<Vec<RowNeed>> {
+    let mut start = 0;
+    let need = |operand: &&TensorType| {
+        let rows = image_rows(&operand.shape)?;
+        let before = start;
+        start += rows as i64;
+        Some(RowNeed::Window { stride: 1, before, extent: 1, rows })
+    };
+    operands.iter().map(need).collect()
+}
+
+/// One row each, of an operand that is an image.
+fn taken(operands: &[&TensorType], rows: usize, from: impl Fn(usize) -> Option<usize>) -> Option<RowNeed> {
+    let input = image_rows(&operands.first()?.shape)?;
+    let span = |row| from(row).filter(|&row| row < input).map(|row| [row, row + 1]);
+    Some(RowNeed::Spans { spans: (0..rows).map(span).collect::<Option<_>>()?, rows: input })
 }
 
 /// Height and width of a convolution's filter.

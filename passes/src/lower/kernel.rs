@@ -272,13 +272,11 @@ impl<'k> Kernel<'k> {
         let Some(needs) = &self.needs else { return RowNeed::Whole };
         let operands = &self.source.ops[self.op].operands;
         let reads = |operand: &Value| self.homes.get(operand) == Some(&Home::Buffer(buffer));
-        let mut found =
-            operands.iter().zip(needs).filter(|(operand, _)| reads(operand)).map(|(_, need)| need);
-        match found.next() {
-            // A buffer that is read in two ways is needed whole.
-            Some(need) if found.all(|other| other == need) => need.clone(),
-            _ => RowNeed::Whole,
-        }
+        let found = operands.iter().zip(needs).filter(|(operand, _)| reads(operand));
+        let mut found = found.map(|(_, need)| need.clone());
+        let first = found.next().unwrap_or(RowNeed::Whole);
+        // A buffer that is read in two ways is needed for both.
+        found.try_fold(first, |all, need| all.union(&need, self.rows())).unwrap_or(RowNeed::Whole)
     }
 
     fn at_top<R>(&mut self, build: impl FnOnce(&mut Builder<'_>) -> R) -> R {

@@ -63,13 +63,32 @@ fn signed(strides: Vec<usize>) -> Vec<i64> {
     strides.into_iter().map(|stride| stride as i64).collect()
 }
 
+/// Copies along the axes of the result, of which the second is the height: for the row that the kernel makes, from the
+/// operand's row that `from` tells, or for all of them. `starts` are offsets in the operand, and in a row of it.
+fn copy_rows(
+    kernel: &mut Kernel<'_>,
+    mut axes: Vec<Axis>,
+    starts: [i64; 2],
+    from: impl FnOnce(&mut Builder<'_>, Value) -> Value,
+) {
+    let (source, target) = (kernel.source(0), kernel.target(0));
+    let row = kernel.row();
+    let b = &mut kernel.b;
+    let bases = row.map(|row| {
+        axes.remove(1);
+        let from = from(b, row);
+        [source.start(b, from), target.start(b, row)]
+    });
+    let start = starts[usize::from(row.is_some())];
+    copy_from(b, axes, source.memory, target.memory, [start, 0], bases);
+}
+
 impl LowerOp for Transpose {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let strides = signed(kernel.operand_type(0).shape.strides());
         let steps: Vec<i64> = self.permutation.iter().map(|&axis| strides[axis]).collect();
         let axes = to_dense(&kernel.result_type(0).shape, &steps);
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        copy_rows(kernel, axes, [0, 0], |_, row| row);
         Ok(())
     }
 }
@@ -78,20 +97,14 @@ impl LowerOp for Slice {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let strides = signed(kernel.operand_type(0).shape.strides());
         let steps: Vec<i64> = strides.iter().zip(&self.stride).map(|(a, b)| a * b).collect();
-        let mut axes = to_dense(&kernel.result_type(0).shape, &steps);
-        let (source, target) = (kernel.source(0), kernel.target(0));
-        let mut starts: Vec<i64> =
-            strides.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64).collect();
-        let bases = kernel.row().map(|row| {
-            // The row gives the place along the height.
-            axes[1].count = 1;
-            starts[1] = 0;
-            let b = &mut kernel.b;
+        let starts = strides.iter().zip(&self.begin).map(|(stride, &begin)| stride * begin as i64);
+        let in_row = starts.clone().skip(2).sum();
+        let axes = to_dense(&kernel.result_type(0).shape, &steps);
+        let from = |b: &mut Builder<'_>, row| {
             let way = b.mul_const(row, self.stride[1] as i32);
-            let from = b.add_const(way, to_i32(self.begin[1]));
-            [source.start(b, from), target.start(b, row)]
-        });
-        copy_from(&mut kernel.b, axes, source.memory, target.memory, [starts.iter().sum(), 0], bases);
+            b.add_const(way, to_i32(self.begin[1]))
+        };
+        copy_rows(kernel, axes, [starts.sum(), in_row], from);
         Ok(())
     }
 }
@@ -126,7 +139,7 @@ impl LowerOp for Insert {
         let to = target.start(b, row);
         let whole = if into.lies_as(target) { to } else { into.start(b, row) };
         b.op(l::Copy { count: target.elements }, &[into.memory, whole, target.memory, to], &[]);
-        if_inside(kernel, row, [first, rows], |b, own| {
+        if_among(b, row, first, rows, |b, own| {
             let from = tile.start(b, own);
             copy_from(b, axes, tile.memory, target.memory, [0, start], Some([from, to]));
         });
@@ -134,42 +147,28 @@ impl LowerOp for Insert {
     }
 }
 
-/// Runs `body` if a row of the result lies among the `rows` that begin at row `first`, with its number among them.
-fn if_inside(
-    kernel: &mut Kernel<'_>,
-    row: Value,
-    [first, rows]: [usize; 2],
-    body: impl FnOnce(&mut Builder<'_>, Value),
-) {
-    let all = rows == kernel.rows();
-    let b = &mut kernel.b;
-    if all {
-        return body(b, row);
-    }
-    // A loop that runs once or not at all.
-    let own = b.add_const(row, -to_i32(first));
-    let next = b.add_const(own, 1);
-    let (lower, upper) = (b.clamp(own, 0, to_i32(rows)), b.clamp(next, 0, to_i32(rows)));
-    b.for_loop(lower, upper, 1, &[], |b, own, _| {
-        body(b, own);
-        Vec::new()
-    });
-}
-
 impl LowerOp for Tile {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let shape = kernel.operand_type(0).shape.clone();
         let (from, to) = (signed(shape.strides()), signed(kernel.result_type(0).shape.strides()));
-        let axes = (0..shape.rank()).flat_map(|axis| {
+        let axis = |axis: usize| {
             let whole = to[axis] * shape[axis] as i64;
             [
                 Axis { count: self.multiples[axis], steps: vec![0, whole] },
                 Axis { count: shape[axis], steps: vec![from[axis], to[axis]] },
             ]
+        };
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        let row = kernel.row();
+        let b = &mut kernel.b;
+        let bases = row.map(|row| {
+            let height = b.index(shape[1]);
+            let from =
+                if self.multiples[1] == 1 { row } else { b.value(l::Rem {}, &[row, height], Type::I32) };
+            [source.start(b, from), target.start(b, row)]
         });
-        let axes = axes.collect();
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        let axes = (if row.is_some() { 2 } else { 0 }..shape.rank()).flat_map(axis).collect();
+        copy_from(b, axes, source.memory, target.memory, [0, 0], bases);
         Ok(())
     }
 }
@@ -178,12 +177,27 @@ impl LowerOp for DepthToSpace {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let shape = |ty| four(ty).map_err(|message| kernel.error(message));
         let ([n, h, w, c], [.., depth]) = (shape(kernel.operand_type(0))?, shape(kernel.result_type(0))?);
-        let (row, block) = ((w * c) as i64, self.block);
-        let dims = Shape(vec![n, h, block, w, block, depth]);
-        let steps = [h as i64 * row, row, (block * depth) as i64, c as i64, depth as i64, 1];
+        let (row_elements, block) = ((w * c) as i64, self.block);
+        // A row of the operand holds `block` rows of the result, side by side in each pixel.
+        let across = block * depth;
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        if let Some(row) = kernel.row() {
+            let b = &mut kernel.b;
+            let axes = to_dense(&Shape(vec![w, across]), &[c as i64, 1]);
+            let divisor = b.index(block);
+            let [above, below] = [
+                b.value(l::Div {}, &[row, divisor], Type::I32),
+                b.value(l::Rem {}, &[row, divisor], Type::I32),
+            ];
+            let (from, way) = (source.start(b, above), b.mul_const(below, to_i32(across)));
+            let bases = [b.add(from, way), target.start(b, row)];
+            copy_from(b, axes, source.memory, target.memory, [0, 0], Some(bases));
+            return Ok(());
+        }
+        let dims = Shape(vec![n, h, block, w, across]);
+        let steps = [h as i64 * row_elements, row_elements, across as i64, c as i64, 1];
         let axes = to_dense(&dims, &steps);
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        copy(&mut kernel.b, axes, source.memory, target.memory, [0, 0]);
         Ok(())
     }
 }
@@ -191,12 +205,27 @@ impl LowerOp for DepthToSpace {
 impl LowerOp for SpaceToDepth {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let [n, h, w, c] = four(kernel.operand_type(0)).map_err(|message| kernel.error(message))?;
-        let (row, block) = ((w * c) as i64, self.block);
-        let dims = Shape(vec![n, h / block, w / block, block, block, c]);
-        let steps = [h as i64 * row, block as i64 * row, (block * c) as i64, row, c as i64, 1];
+        let (row_elements, block) = ((w * c) as i64, self.block);
+        // A row of the result holds `block` rows of the operand, side by side in each pixel.
+        let across = block * c;
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        if let Some(row) = kernel.row() {
+            kernel.b.for_count(block, |b, below| {
+                let pixel = (block * across) as i64;
+                let axes = [(w / block, [across as i64, pixel]), (across, [1, 1])];
+                let axes = axes.map(|(count, steps)| Axis { count, steps: steps.to_vec() });
+                let above = b.mul_const(row, to_i32(block));
+                let from = b.add(above, below);
+                let (way, to) = (b.mul_const(below, to_i32(across)), target.start(b, row));
+                let bases = [source.start(b, from), b.add(to, way)];
+                copy_from(b, axes.to_vec(), source.memory, target.memory, [0, 0], Some(bases));
+            });
+            return Ok(());
+        }
+        let dims = Shape(vec![n, h / block, w / block, block, across]);
+        let steps = [h as i64 * row_elements, block as i64 * row_elements, across as i64, row_elements, 1];
         let axes = to_dense(&dims, &steps);
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        copy(&mut kernel.b, axes, source, target, [0, 0]);
+        copy(&mut kernel.b, axes, source.memory, target.memory, [0, 0]);
         Ok(())
     }
 }
@@ -209,10 +238,48 @@ fn around(shape: &Shape, axis: usize) -> (usize, usize) {
 impl LowerOp for Concat {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let (outer, inner) = around(&kernel.result_type(0).shape, self.axis);
+        if self.axis == 1 && kernel.row().is_some() {
+            stack(kernel);
+            return Ok(());
+        }
         let sizes = (0..kernel.operand_count()).map(|i| kernel.operand_type(i).shape[self.axis] * inner);
         join(kernel, outer, sizes.collect());
         Ok(())
     }
+}
+
+/// The row of the one operand among those that lie below one another that has it.
+fn stack(kernel: &mut Kernel<'_>) {
+    let target = kernel.target(0);
+    let mut first = 0;
+    for operand in 0..kernel.operand_count() {
+        let (source, rows) = (kernel.source(operand), kernel.operand_type(operand).shape[1]);
+        if let Some(row) = kernel.row() {
+            if_among(&mut kernel.b, row, first, rows, |b, own| {
+                let (from, to) = (source.start(b, own), target.start(b, row));
+                b.op(l::Copy { count: target.elements }, &[source.memory, from, target.memory, to], &[]);
+            });
+        }
+        first += rows;
+    }
+}
+
+/// Runs `body` if a row is among the `rows` that begin with `first`, with its number among these.
+fn if_among(
+    b: &mut Builder<'_>,
+    row: Value,
+    first: usize,
+    rows: usize,
+    body: impl FnOnce(&mut Builder<'_>, Value),
+) {
+    // A loop over the row and nothing else, if it lies between the bounds.
+    let (lowest, bound, next) = (b.index(first), b.index(first + rows), b.add_const(row, 1));
+    let (lower, upper) = (b.max(row, lowest), b.min(next, bound));
+    b.for_loop(lower, upper, 1, &[], |b, row, _| {
+        let own = b.add_const(row, -to_i32(first));
+        body(b, own);
+        Vec::new()
+    });
 }
 
 impl LowerOp for Pack {
@@ -290,35 +357,34 @@ impl LowerOp for Pad {
         let shape = kernel.operand_type(0).shape.clone();
         let result = kernel.result_type(0);
         let strides = signed(result.shape.strides());
-        let mut starts: Vec<i64> =
-            strides.iter().zip(&self.low).map(|(stride, &low)| stride * low as i64).collect();
+        let starts = strides.iter().zip(&self.low).map(|(stride, &low)| stride * low as i64);
+        let (in_row, start): (i64, i64) = (starts.clone().skip(2).sum(), starts.sum());
         let from = signed(shape.strides());
         let axes =
             (0..shape.rank()).map(|axis| Axis { count: shape[axis], steps: vec![from[axis], strides[axis]] });
         let mut axes: Vec<Axis> = axes.collect();
-        let (count, wide) = (result.elements(), result.storage().size_bytes() == 8);
-        let (source, target, row) = (kernel.source(0), kernel.target(0), kernel.row());
+        let (all, wide) = (result.elements(), result.storage().size_bytes() == 8);
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        let row = kernel.row();
         let b = &mut kernel.b;
         let value = match self.value {
             Number::Real(value) => b.f32(value.get()),
             Number::Int(value) if wide => b.i64(value),
             Number::Int(value) => b.i32(value as i32),
         };
-        let Some(row) = row else {
-            let zero = b.i32(0);
-            b.op(l::Fill { count }, &[value, target.memory, zero], &[]);
-            copy(b, axes, source.memory, target.memory, [0, starts.iter().sum()]);
+        if let Some(row) = row {
+            let to = target.start(b, row);
+            b.op(l::Fill { count: target.elements }, &[value, target.memory, to], &[]);
+            axes.remove(1);
+            if_among(b, row, self.low[1], shape[1], |b, own| {
+                let bases = [source.start(b, own), to];
+                copy_from(b, axes, source.memory, target.memory, [0, in_row], Some(bases));
+            });
             return Ok(());
-        };
-        let to = target.start(b, row);
-        b.op(l::Fill { count: target.elements }, &[value, target.memory, to], &[]);
-        axes[1].count = 1;
-        starts[1] = 0;
-        if_inside(kernel, row, [self.low[1], shape[1]], |b, own| {
-            let from = source.start(b, own);
-            let starts = [0, starts.iter().sum()];
-            copy_from(b, axes, source.memory, target.memory, starts, Some([from, to]));
-        });
+        }
+        let zero = b.i32(0);
+        b.op(l::Fill { count: all }, &[value, target.memory, zero], &[]);
+        copy(b, axes, source.memory, target.memory, [0, start]);
         Ok(())
     }
 }
@@ -333,10 +399,19 @@ impl LowerOp for Gather {
         let offsets: Vec<i32> = indices.iter().map(|&i| i.clamp(0, last) as i32 * to_i32(inner)).collect();
         let count = offsets.len();
         let offsets = kernel.data("gather_offsets", &Data::I32(offsets));
-        let (source, target) = (kernel.input(0), kernel.output(0));
-        kernel.b.for_count(outer, |b, block| {
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        let outer = blocks_of_row(kernel, outer);
+        let row = kernel.row();
+        let b = &mut kernel.b;
+        let starts = match row {
+            Some(row) => [source.start(b, row), target.start(b, row)],
+            None => [b.i32(0); 2],
+        };
+        let (source, target) = (source.memory, target.memory);
+        b.for_count(outer, |b, block| {
             let from = b.mul_const(block, to_i32(dim * inner));
             let to = b.mul_const(block, to_i32(count * inner));
+            let (from, to) = (b.add(starts[0], from), b.add(starts[1], to));
             b.for_count(count, |b, i| {
                 let offset = b.load(offsets, i);
                 let from = b.add(from, offset);

@@ -12,8 +12,9 @@ use mcunet_ir::nn::reduce::reduction_multiplier;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
-/// Kept axes (steps of input and output) and reduced axes (steps of the input).
-fn split_axes(kernel: &Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
+/// Kept axes (steps of input and output) and reduced axes (steps of the input), of a row if results are made by rows.
+fn split_axes(kernel: &mut Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
+    let by_rows = kernel.row().is_some();
     let shape = &kernel.operand_type(0).shape;
     let strides = shape.strides();
     let (mut kept, mut reduced) = (Vec::new(), Vec::new());
@@ -24,6 +25,7 @@ fn split_axes(kernel: &Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
             reduced.push(Axis { count, steps: vec![stride] });
         } else {
             output_step = output_step.checked_div(count as i64).unwrap_or(0);
+            let count = if by_rows && axis == 1 { 1 } else { count };
             kept.push(Axis { count, steps: vec![stride, output_step] });
         }
     }
@@ -59,10 +61,15 @@ fn lower(
     last: impl Fn(&mut Builder<'_>, Value) -> Value,
 ) {
     let (kept, reduced) = split_axes(kernel, axes);
-    let (input, output) = (kernel.input(0), kernel.output(0));
+    let (source, target) = (kernel.source(0), kernel.target(0));
+    let (input, output) = (source.memory, target.memory);
+    let row = kernel.row();
     let b = &mut kernel.b;
-    let zero = b.i32(0);
-    nest(b, &kept, &[zero, zero], &mut |b, offsets| {
+    let starts = match row {
+        Some(row) => [source.start(b, row), target.start(b, row)],
+        None => [b.i32(0); 2],
+    };
+    nest(b, &kept, &starts, &mut |b, offsets| {
         let start = first(b);
         let folded = fold(b, &reduced, offsets[0], vec![start], &mut |b, at, carried| {
             let element = b.load(input, at);

@@ -13,46 +13,66 @@ use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
-/// Number of rows and their length.
-fn rows(kernel: &Kernel<'_>) -> (usize, usize) {
+/// The elements along the last dimension, in the operand and in the result.
+#[derive(Clone, Copy)]
+struct Vector {
+    /// Memory of the operand, and where the vector begins in it.
+    input: [Value; 2],
+    /// Memory of the result, and where the vector begins in it.
+    output: [Value; 2],
+    length: usize,
+}
+
+/// Emits what makes one vector of the result, in loops over those of a row, or over all.
+fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vector)) {
     let shape = &kernel.operand_type(0).shape;
     let length = shape.last().copied().unwrap_or(1);
-    (shape.elements().checked_div(length).unwrap_or(0), length)
+    let all = shape.elements().checked_div(length).unwrap_or(0);
+    let (source, target) = (kernel.source(0), kernel.target(0));
+    let row = kernel.row();
+    let b = &mut kernel.b;
+    let (count, [from, to]) = match row {
+        Some(row) => {
+            (source.elements.checked_div(length).unwrap_or(0), [source.start(b, row), target.start(b, row)])
+        }
+        None => (all, [b.i32(0); 2]),
+    };
+    b.for_count(count, |b, i| {
+        let way = b.mul_const(i, to_i32(length));
+        let (from, to) = (b.add(from, way), b.add(to, way));
+        make(b, Vector { input: [source.memory, from], output: [target.memory, to], length });
+    });
 }
 
-/// Folds a row into carried values.
-fn fold_row(
-    b: &mut Builder<'_>,
-    input: Value,
-    start: Value,
-    length: usize,
-    init: Value,
-    step: impl FnOnce(&mut Builder<'_>, Value, Value) -> Value,
-) -> Value {
-    let (zero, count) = (b.i32(0), b.index(length));
-    let folded = b.for_loop(zero, count, 1, &[init], |b, i, carried| {
-        let at = b.add(start, i);
-        let x = b.load(input, at);
-        vec![step(b, carried[0], x)]
-    });
-    folded[0]
-}
+impl Vector {
+    /// Folds the operand's elements into a carried value.
+    fn fold(
+        self,
+        b: &mut Builder<'_>,
+        init: Value,
+        step: impl FnOnce(&mut Builder<'_>, Value, Value) -> Value,
+    ) -> Value {
+        let (zero, count) = (b.i32(0), b.index(self.length));
+        let [input, start] = self.input;
+        let folded = b.for_loop(zero, count, 1, &[init], |b, i, carried| {
+            let at = b.add(start, i);
+            let x = b.load(input, at);
+            vec![step(b, carried[0], x)]
+        });
+        folded[0]
+    }
 
-/// Stores a function of every element of a row.
-fn map_row(
-    b: &mut Builder<'_>,
-    input: Value,
-    output: Value,
-    start: Value,
-    length: usize,
-    f: impl FnOnce(&mut Builder<'_>, Value) -> Value,
-) {
-    b.for_count(length, |b, i| {
-        let at = b.add(start, i);
-        let x = b.load(input, at);
-        let y = f(b, x);
-        b.store(y, output, at);
-    });
+    /// Stores a function of every element of the operand.
+    fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
+        let ([input, from], [output, to]) = (self.input, self.output);
+        b.for_count(self.length, |b, i| {
+            let at = b.add(from, i);
+            let x = b.load(input, at);
+            let y = f(b, x);
+            let at = b.add(to, i);
+            b.store(y, output, at);
+        });
+    }
 }
 
 impl LowerOp for Softmax {
@@ -72,13 +92,9 @@ impl LowerOp for Softmax {
 }
 
 fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
-    let (count, length) = rows(kernel);
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    let b = &mut kernel.b;
-    b.for_count(count, |b, row| {
-        let start = b.mul_const(row, to_i32(length));
+    for_vectors(kernel, |b, vector| {
         let least = b.f32(f32::MIN);
-        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+        let max = vector.fold(b, least, |b, max, x| b.max(x, max));
         let exponential = |b: &mut Builder<'_>, x: Value| {
             let difference = b.sub(x, max);
             let beta = b.f32(beta);
@@ -86,15 +102,17 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
             float::exp(b, scaled)
         };
         // The exponentials are stored first, so that each is computed once.
-        let (zero, first, end) = (b.f32(0.0), b.i32(0), b.index(length));
+        let (zero, first, end) = (b.f32(0.0), b.i32(0), b.index(vector.length));
+        let ([input, from], [output, to]) = (vector.input, vector.output);
         let sum = b.for_loop(first, end, 1, &[zero], |b, i, carried| {
-            let at = b.add(start, i);
+            let at = b.add(from, i);
             let x = b.load(input, at);
             let e = exponential(b, x);
+            let at = b.add(to, i);
             b.store(e, output, at);
             vec![b.add(carried[0], e)]
         })[0];
-        map_row(b, output, output, start, length, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
+        Vector { input: vector.output, ..vector }.map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
     });
 }
 
@@ -103,28 +121,24 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
 const LONGEST_SHORT_ROW: usize = 511;
 
 fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
-    let (count, length) = rows(kernel);
     // Differences beyond the table count as zero: the table is filled up, so that every difference has an entry.
     let known = table.exponentials.len();
     let mut exponentials = table.exponentials.clone();
     exponentials.resize(256, 0);
     let exponentials = kernel.data("softmax_exponentials", &Data::I32(exponentials));
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    let b = &mut kernel.b;
-    b.for_count(count, |b, row| {
-        let start = b.mul_const(row, to_i32(length));
+    for_vectors(kernel, |b, vector| {
         let least = b.i32(i8::MIN.into());
-        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
-        let sum = sum_of_exponentials(b, input, exponentials, start, length, max);
+        let max = vector.fold(b, least, |b, max, x| b.max(x, max));
+        let sum = sum_of_exponentials(b, vector, exponentials, max);
         let (scale, headroom) = reciprocal(b, sum);
         // 12 integer digits less the headroom, plus 31 - 8 bits of the result.
         let all = b.i32(12 + 23);
         let shift = b.sub(all, headroom);
-        let shifts_out = (length > LONGEST_SHORT_ROW).then(|| {
+        let shifts_out = (vector.length > LONGEST_SHORT_ROW).then(|| {
             let most = b.i32(31);
             b.cmp(l::Predicate::Gt, shift, most)
         });
-        map_row(b, input, output, start, length, |b, x| {
+        vector.map(b, |b, x| {
             let difference = b.sub(max, x);
             let e = b.load(exponentials, difference);
             let product = b.value(l::DoublingHighMul {}, &[scale, e], Type::I32);
@@ -150,16 +164,9 @@ fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
 }
 
 /// Sum of a row's exponentials, with 12 integer bits; `exponentials` is indexed by the difference to the maximum.
-fn sum_of_exponentials(
-    b: &mut Builder<'_>,
-    input: Value,
-    exponentials: Value,
-    start: Value,
-    length: usize,
-    max: Value,
-) -> Value {
+fn sum_of_exponentials(b: &mut Builder<'_>, vector: Vector, exponentials: Value, max: Value) -> Value {
     let zero = b.i32(0);
-    fold_row(b, input, start, length, zero, |b, sum, x| {
+    vector.fold(b, zero, |b, sum, x| {
         let difference = b.sub(max, x);
         let e = b.load(exponentials, difference);
         let e = round_shift_const(b, e, 12);
@@ -217,21 +224,17 @@ impl LowerOp for LogSoftmax {
             return lower_log_softmax(kernel);
         }
         kernel.allow_in_place(0, 0);
-        let (count, length) = rows(kernel);
-        let (input, output) = (kernel.input(0), kernel.output(0));
-        let b = &mut kernel.b;
-        b.for_count(count, |b, row| {
-            let start = b.mul_const(row, to_i32(length));
+        for_vectors(kernel, |b, vector| {
             let least = b.f32(f32::MIN);
-            let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
+            let max = vector.fold(b, least, |b, max, x| b.max(x, max));
             let zero = b.f32(0.0);
-            let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+            let sum = vector.fold(b, zero, |b, sum, x| {
                 let difference = b.sub(x, max);
                 let e = float::exp(b, difference);
                 b.add(sum, e)
             });
             let log = float::log(b, sum);
-            map_row(b, input, output, start, length, |b, x| {
+            vector.map(b, |b, x| {
                 let difference = b.sub(x, max);
                 b.sub(difference, log)
             });
@@ -248,24 +251,20 @@ fn lower_log_softmax(kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         return Err(kernel.error("expected the input's scale to be above 2^-26, got less"));
     };
     kernel.allow_in_place(0, 0);
-    let (count, length) = rows(kernel);
     let mut exponentials = table.exponentials;
     exponentials.resize(256, 0);
     let exponentials = kernel.data("softmax_exponentials", &Data::I32(exponentials));
-    let (input, output) = (kernel.input(0), kernel.output(0));
-    let b = &mut kernel.b;
-    b.for_count(count, |b, row| {
-        let start = b.mul_const(row, to_i32(length));
+    for_vectors(kernel, |b, vector| {
         let least = b.i32(i8::MIN.into());
-        let max = fold_row(b, input, start, length, least, |b, max, x| b.max(x, max));
-        let sum = sum_of_exponentials(b, input, exponentials, start, length, max);
+        let max = vector.fold(b, least, |b, max, x| b.max(x, max));
+        let sum = sum_of_exponentials(b, vector, exponentials, max);
         let log = fixed_log(b, sum);
         let minimum = b.i32(i32::MIN);
         let below = b.add_wrap(log, minimum);
         let from_log = rescale(b, below, scaling.reverse);
         let bound = b.i32(diff_min - 1);
         let bound = b.max(bound, from_log);
-        map_row(b, input, output, start, length, |b, x| {
+        vector.map(b, |b, x| {
             let difference = b.sub(x, max);
             let scaled = rescale(b, difference, scaling.input);
             let steps = b.sub_wrap(scaled, log);
@@ -359,41 +358,38 @@ fn saturating_shift_by(b: &mut Builder<'_>, value: Value, distance: Value) -> Va
 impl LowerOp for L2Normalization {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         kernel.allow_in_place(0, 0);
-        let (count, length) = rows(kernel);
         let float = kernel.result_type(0).storage() == Scalar::F32;
         let zero_point = kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point);
+        let length = kernel.operand_type(0).shape.last().copied().unwrap_or(1);
         if !float && length > 1 << 15 {
             return Err(kernel.error(format!("expected rows of at most 32768 elements, got {length}")));
         }
-        let (input, output) = (kernel.input(0), kernel.output(0));
-        let b = &mut kernel.b;
-        b.for_count(count, |b, row| {
-            let start = b.mul_const(row, to_i32(length));
+        for_vectors(kernel, |b, vector| {
             if float {
-                normalize_float(b, input, output, start, length);
+                normalize_float(b, vector);
             } else {
-                normalize(b, input, output, start, length, zero_point);
+                normalize(b, vector, zero_point);
             }
         });
         Ok(())
     }
 }
 
-fn normalize_float(b: &mut Builder<'_>, input: Value, output: Value, start: Value, length: usize) {
+fn normalize_float(b: &mut Builder<'_>, vector: Vector) {
     let zero = b.f32(0.0);
-    let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+    let sum = vector.fold(b, zero, |b, sum, x| {
         let square = b.mul(x, x);
         b.add(sum, square)
     });
     let norm = b.value(l::Sqrt {}, &[sum], Type::F32);
     let least = b.f32(1e-6);
     let norm = b.max(least, norm);
-    map_row(b, input, output, start, length, |b, x| b.value(l::Div {}, &[x, norm], Type::F32));
+    vector.map(b, |b, x| b.value(l::Div {}, &[x, norm], Type::F32));
 }
 
-fn normalize(b: &mut Builder<'_>, input: Value, output: Value, start: Value, length: usize, zero_point: i32) {
+fn normalize(b: &mut Builder<'_>, vector: Vector, zero_point: i32) {
     let zero = b.i32(0);
-    let sum = fold_row(b, input, start, length, zero, |b, sum, x| {
+    let sum = vector.fold(b, zero, |b, sum, x| {
         let x = b.add_const(x, -zero_point);
         let square = b.mul(x, x);
         b.add(sum, square)
@@ -401,7 +397,7 @@ fn normalize(b: &mut Builder<'_>, input: Value, output: Value, start: Value, len
     let (multiplier, shift) = inverse_square_root(b, sum);
     // The result's scale is 1/128.
     let shift = b.add_const(shift, 7);
-    map_row(b, input, output, start, length, |b, x| {
+    vector.map(b, |b, x| {
         let x = b.add_const(x, -zero_point);
         let scaled = b.value(l::Requantize {}, &[x, multiplier, shift], Type::I32);
         b.value(l::Saturate { bits: 8 }, &[scaled], Type::I32)

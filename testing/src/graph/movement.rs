@@ -19,8 +19,10 @@ impl Graph<'_, '_> {
             0 | 1 => self.reshape(input, &ty)?,
             2 => {
                 let mut permutation: Vec<usize> = (0..ty.shape.rank()).collect();
-                for i in (1..permutation.len()).rev() {
-                    permutation.swap(i, self.random.below(i + 1));
+                // Now and then rows stay rows.
+                let kept = if ty.shape.rank() == 4 && self.random.one_in(3) { 2 } else { 0 };
+                for i in (kept + 1..permutation.len()).rev() {
+                    permutation.swap(i, self.random.size(kept, i));
                 }
                 self.value(n::Transpose { permutation }, &[input], &ty.element)?
             }
