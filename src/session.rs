@@ -9,7 +9,7 @@ use mcunet_ir::{Diagnostic, Diagnostics, Module};
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::{self, Observer};
 use mcunet_passes::pass::PassContext;
-use mcunet_passes::patch_split::space::Strips;
+use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::pipeline::{Choices, Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
@@ -202,16 +202,15 @@ pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     Ok(Pipeline::parse(&text, &Registry::builtin())?)
 }
 
-/// The level's pipeline with what the command line chooses, and with the given splits, if there are any, instead of a search
-/// for them.
+/// The level's pipeline with what the command line chooses, and with the given way, if there is one, instead of a search.
 ///
 /// # Errors
 /// If the level runs layer by layer.
-pub fn pipeline_with(args: &PipelineArgs, splits: Option<&[Strips]>) -> Result<String, Failure> {
+pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, Failure> {
     let choices = Choices {
         streaming: args.stream_input.map_or(Streaming::No, Streaming::from),
         goal: args.goal.into(),
-        splits: splits.map(<[Strips]>::to_vec),
+        way: way.cloned(),
     };
     let level: Level = args.level.into();
     level.pipeline_with(&choices).ok_or_else(|| {

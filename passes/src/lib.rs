@@ -15,6 +15,7 @@ pub mod patch_split;
 pub mod pipeline;
 pub mod plan_memory;
 pub mod registry;
+pub mod rematerialize;
 pub mod rewrite;
 pub mod schedule;
 pub mod target;

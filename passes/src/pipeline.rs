@@ -12,7 +12,7 @@
 use crate::cascade::stream::Streaming;
 use crate::pass::{ConfiguredPass, OptionValue};
 use crate::patch_split::Goal;
-use crate::patch_split::space::Strips;
+use crate::patch_split::space::Way;
 use crate::registry::Registry;
 use mcunet_ir::diag::{Category, Diagnostic, Diagnostics};
 
@@ -60,14 +60,14 @@ impl Level {
         let streaming = choices.streaming.print();
         items[cascade] = format!("cascade{{stream-input={streaming}}}");
         let goal = choices.goal.print();
-        match &choices.splits {
+        match &choices.way {
             None => {
                 items[split] = format!("patch-split{{layers=search,goal={goal},stream-input={streaming}}}")
             }
-            // From the last on, since the numbers of the layers before stay as they are.
-            Some(splits) => {
-                items.splice(split..=split, splits.iter().rev().map(Strips::to_string));
+            Some(way) if way.is_plain() => {
+                items.remove(split);
             }
+            Some(way) => items[split] = way.to_string(),
         }
         Some(items.join(","))
     }
@@ -80,13 +80,13 @@ pub struct Choices {
     pub streaming: Streaming,
     /// What splits are searched for.
     pub goal: Goal,
-    /// The splits, if they aren't searched for.
-    pub splits: Option<Vec<Strips>>,
+    /// The way, if it isn't searched for.
+    pub way: Option<Way>,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { streaming: Streaming::No, goal: Goal::Fit, splits: None }
+        Self { streaming: Streaming::No, goal: Goal::Fit, way: None }
     }
 }
 

@@ -15,6 +15,7 @@ impl Registry {
             heads: vec![
                 crate::canonicalize::Canonicalize::HEAD,
                 crate::schedule::Schedule::HEAD,
+                crate::rematerialize::Rematerialize::HEAD,
                 crate::patch_split::PatchSplit::HEAD,
                 crate::cascade::Cascade::HEAD,
                 crate::lower::Lower::HEAD,

@@ -11,7 +11,7 @@ use crate::session::{self, Failure, ModelFile};
 use mcunet_ir::Diagnostic;
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::Silent;
-use mcunet_passes::patch_split::space::{Strips, Way};
+use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::registry::Registry;
@@ -28,8 +28,8 @@ pub struct Front {
 
 struct Point {
     found: Alternative,
-    /// The passes that split the network.
-    splits: String,
+    /// The passes that make the network run so.
+    passes: String,
 }
 
 /// Compiles what may be on the front.
@@ -49,21 +49,20 @@ pub fn front(
     session::optimize(&mut module, &before, target, &mut Silent)?;
     let found = module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
     // A split that adds nothing may still gain nothing, so the network as it is comes first.
-    let split = found.into_iter().filter(|way| !way.splits.is_empty());
+    let split = found.into_iter().filter(|way| !way.is_plain());
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
         super::progress(io, &format!("way {} of {} ...\n", index + 1, ways.len()));
-        let pipeline = session::pipeline_with(&args.pipeline, Some(&way.splits))?;
+        let pipeline = session::pipeline_with(&args.pipeline, Some(way))?;
         let mut tried = args.pipeline.clone();
         tried.pass_pipeline = Some(pipeline);
         let found = alternatives::measure(String::new(), file, &args.model_args, &tried, target);
         let Some(mut found) = found else { continue };
         found.options = format!("--sram={}", found.arena_bytes);
         if points.last().is_none_or(|last| found.arena_bytes < last.found.arena_bytes) {
-            let splits: Vec<String> = way.splits.iter().rev().map(Strips::to_string).collect();
-            let splits = if splits.is_empty() { "none".to_owned() } else { splits.join(",") };
-            points.push(Point { found, splits });
+            let passes = if way.is_plain() { "none".to_owned() } else { way.to_string() };
+            points.push(Point { found, passes });
         }
     }
     Ok(Front { points })
@@ -77,9 +76,9 @@ impl Front {
 
     /// The points as a table.
     pub fn table(&self) -> String {
-        let mut out = String::from("  arena B  MAC factor  splits\n");
-        for Point { found, splits } in &self.points {
-            out += &format!("{:9}  {:10.3}  {splits}\n", found.arena_bytes, found.mac_factor);
+        let mut out = String::from("  arena B  MAC factor  passes\n");
+        for Point { found, passes } in &self.points {
+            out += &format!("{:9}  {:10.3}  {passes}\n", found.arena_bytes, found.mac_factor);
         }
         out
     }

@@ -19,6 +19,7 @@ use crate::cascade::estimate;
 use crate::cascade::graph::Graph;
 use crate::cascade::stream::{Streaming, receive_inputs};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
+use crate::rematerialize;
 use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module};
 use space::Way;
@@ -106,7 +107,8 @@ crate::declare_pass! {
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
     /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
     /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
-    /// the target's SRAM, in the way that adds the fewest multiply-accumulates, and none if it fits anyway.
+    /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that adds the fewest multiply-accumulates; if
+    /// it fits anyway nothing changes.
     pub PatchSplit = "patch-split" {
         /// First operation and the one after the last, counted from 0 without constants and reshapes; or `search`.
         layers: Layers = Layers::Given(0..0),
@@ -132,8 +134,8 @@ impl Pass for PatchSplit {
             }
             Layers::Search => {
                 let Some(way) = self.search(function, cx) else { return Ok(Changed::No) };
-                apply(function, &way)?;
-                way.splits.iter().map(|strips| strips.columns).sum()
+                cx.count("operations repeated", apply(function, &way)? as u64);
+                way.splits.iter().map(|strips| strips.columns).sum::<usize>().max(1)
             }
         };
         if tiles == 0 {
@@ -163,7 +165,7 @@ impl PatchSplit {
         let worthwhile =
             ways.iter().enumerate().filter(|(i, way)| way.peak_bytes <= budget || *i >= smallest);
         let mut best: Option<(usize, &Way)> = None;
-        for (_, way) in worthwhile.filter(|(_, way)| !way.splits.is_empty()) {
+        for (_, way) in worthwhile.filter(|(_, way)| !way.is_plain()) {
             let Some(bytes) = self.arena_bytes(function, way, budget) else { continue };
             if bytes <= budget {
                 return Some(way.clone());
@@ -188,19 +190,45 @@ impl PatchSplit {
 /// The ways of running a canonicalized function that no other beats in both bytes and multiply-accumulates: see
 /// [`space::front`]. None if its inputs can't be received as they are to be.
 pub fn ways(function: &Function, streaming: Streaming) -> Vec<Way> {
-    received(function, streaming).map(|function| space::front(&function)).unwrap_or_default()
+    let mut sizes: Vec<usize> = rematerialize::candidates(function).iter().map(|found| found.bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    // Large ones, those of at least half that size, and all.
+    let largest = sizes.last().copied().unwrap_or(0);
+    let mut limits: Vec<usize> = [largest, largest / 2, 1]
+        .iter()
+        .filter_map(|&limit| sizes.iter().copied().find(|&size| size >= limit))
+        .collect();
+    limits.dedup();
+    let plain = macs::of_function(function);
+    let mut ways = Vec::new();
+    for again_from in std::iter::once(0).chain(limits) {
+        let mut swept = function.clone();
+        if again_from > 0 {
+            rematerialize::apply(&mut swept, again_from);
+        }
+        let added = macs::of_function(&swept) - plain;
+        let found = received(&swept, streaming).map(|function| space::front(&function)).unwrap_or_default();
+        ways.extend(found.into_iter().map(|way| Way {
+            again_from,
+            added_macs: way.added_macs + added,
+            ..way
+        }));
+    }
+    space::prune(ways)
 }
 
-/// Splits a function as a way says.
+/// Lets a function run as a way says; how many operations are repeated for second sweeps.
 ///
 /// # Errors
 /// As [`split::split`].
-pub fn apply(function: &mut Function, way: &Way) -> Result<(), Diagnostics> {
+pub fn apply(function: &mut Function, way: &Way) -> Result<usize, Diagnostics> {
+    let repeated = if way.again_from > 0 { rematerialize::apply(function, way.again_from) } else { 0 };
     // From the last on, since the numbers of those before stay as they are.
-    way.splits
-        .iter()
-        .rev()
-        .try_for_each(|strips| split::split(function, strips.layers.clone(), [1, strips.columns]))
+    for strips in way.splits.iter().rev() {
+        split::split(function, strips.layers.clone(), [1, strips.columns])?;
+    }
+    Ok(repeated)
 }
 
 /// The function with its inputs received; `None` if none can be.

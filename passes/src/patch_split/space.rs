@@ -48,6 +48,8 @@ impl std::fmt::Display for Strips {
 /// A way of running a network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Way {
+    /// Size in bytes from which on tensors are made again in a second sweep: see [`crate::rematerialize`]. 0 for none.
+    pub again_from: usize,
     /// Runs that are split, in order.
     pub splits: Vec<Strips>,
     /// Bytes at the peak, if all rows could be placed without gaps.
@@ -80,9 +82,25 @@ pub fn front(function: &Function) -> Vec<Way> {
     prune(std::mem::take(&mut ways[count]))
 }
 
+impl std::fmt::Display for Way {
+    /// The passes that make a network run so; nothing if it runs as it is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let again = (self.again_from > 0).then(|| format!("rematerialize{{min-bytes={}}}", self.again_from));
+        // From the last on, since the numbers of the layers before stay as they are.
+        let passes = again.into_iter().chain(self.splits.iter().rev().map(Strips::to_string));
+        f.write_str(&passes.collect::<Vec<_>>().join(","))
+    }
+}
+
 impl Way {
+    /// Whether the network runs as it is.
+    pub fn is_plain(&self) -> bool {
+        self.again_from == 0 && self.splits.is_empty()
+    }
+
     fn and(&self, peak: usize, added: u64, strips: Option<Strips>) -> Self {
         Self {
+            again_from: self.again_from,
             splits: self.splits.iter().cloned().chain(strips).collect(),
             peak_bytes: self.peak_bytes.max(peak),
             added_macs: self.added_macs + added,
@@ -91,7 +109,7 @@ impl Way {
 }
 
 /// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits.
-fn prune(mut ways: Vec<Way>) -> Vec<Way> {
+pub fn prune(mut ways: Vec<Way>) -> Vec<Way> {
     ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
     let mut best = usize::MAX;
     ways.retain(|way| {
