@@ -214,3 +214,18 @@ pub fn splits_keep_results(
     }
     Ok(rows * columns > 1)
 }
+
+/// With large tensors made again for late readers, in cascades and lowered, graphs compute the same. Returns whether any
+/// operation was repeated.
+///
+/// # Errors
+/// The output that differs, or a plan that is refused.
+pub fn sweeps_keep_results(module: &Module, inputs: &[Tensor]) -> Result<bool, String> {
+    let expected = reference(module, inputs)?;
+    let repeated = after("rematerialize{min-bytes=1}", module, Core::CortexM4)?;
+    computes(&repeated, inputs, &expected)?;
+    let planned = after("cascade,lower,pack-weights,plan-memory", &repeated, Core::CortexM4)?;
+    computes(&planned, inputs, &expected)?;
+    let count = |module: &Module| operations(&module.functions[0]).len();
+    Ok(count(&repeated) > count(module))
+}
