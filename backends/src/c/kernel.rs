@@ -410,7 +410,13 @@ impl<'p> KernelPrinter<'p> {
             names.push(name);
         }
         let condition = self.value(data.operands[0]);
-        for (index, &region) in data.regions.iter().enumerate() {
+        // An `else` that does nothing goes without saying.
+        let is_empty = |region: Block| self.function.blocks[region].ops.len() <= 1 && names.is_empty();
+        let regions: Vec<Block> = match data.regions[..] {
+            [then, otherwise] if is_empty(otherwise) => vec![then],
+            _ => data.regions.clone(),
+        };
+        for (index, region) in regions.into_iter().enumerate() {
             let head = if index == 0 { format!("if ({}) {{", condition.text) } else { "} else {".to_owned() };
             self.line(&head);
             self.indent += 1;

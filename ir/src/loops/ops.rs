@@ -103,7 +103,8 @@ define_ops! {
     /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
     ///
     /// - C1: there is one need per buffer that is only read, or none at all.
-    /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one.
+    /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one; or a single one, which it
+    ///   keeps from its first row to its last, as the sums of a mean.
     /// - C3: rows that are needed of a scattered buffer are counted as the buffer counts them.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }

@@ -1,4 +1,5 @@
-//! Which ops make their results row by row, and which rows of their operands a row needs.
+//! Which ops make their results row by row, and which rows of their operands a row needs; and which fold the rows of their
+//! operand into one.
 //!
 //! The match is exhaustive: a new op has to say whether it has rows. An op that could be split but is listed as whole
 //! costs memory, never correctness.
@@ -161,6 +162,23 @@ fn taken(operands: &[&TensorType], rows: usize, from: impl Fn(usize) -> Option<u
     let input = image_rows(&operands.first()?.shape)?;
     let span = |row| from(row).filter(|&row| row < input).map(|row| [row, row + 1]);
     Some(RowNeed::Spans { spans: (0..rows).map(span).collect::<Option<_>>()?, rows: input })
+}
+
+/// Rows of its operand that the op folds into its results one after the other, if it does; `None` if it makes its results
+/// otherwise. Row `r` is needed for step `r`, and the results are there after the last one.
+pub fn folded_rows(op: &NnOp, operands: &[&TensorType]) -> Option<usize> {
+    let input = operands.first()?;
+    let rows = image_rows(&input.shape).filter(|&rows| rows > 1)?;
+    let folds = match op {
+        NnOp::Mean(n::Mean { axes, .. })
+        | NnOp::Sum(n::Sum { axes, .. })
+        | NnOp::ReduceMax(n::ReduceMax { axes, .. })
+        | NnOp::ReduceMin(n::ReduceMin { axes, .. }) => axes.contains(&1),
+        // A window over the whole height.
+        NnOp::AvgPool2d(op) => op.kernel[0] as usize == rows && op.pad[..2] == [0, 0],
+        _ => false,
+    };
+    folds.then_some(rows)
 }
 
 /// Height and width of a convolution's filter.

@@ -34,12 +34,18 @@ pub fn evaluate(
         let data = noise(&Data::zeros(ty.storage(), ty.elements()));
         inner.insert(result, Tensor::new(ty.clone(), data)?);
     }
+    // What operations that fold rows have seen of their operands.
+    let mut folded: HashMap<Op, Tensor> = HashMap::new();
     for (stage, row) in cascade.schedule.steps() {
         let held = cascade.held.get(stage).copied().unwrap_or(1);
         let stage = stages.get(stage).ok_or_else(|| unsupported("expected a schedule of the stages"))?;
-        let made = make_row(function, stage, row, &|value| inner.get(&value).or_else(|| values.get(&value)))?;
+        let value = |value| inner.get(&value).or_else(|| values.get(&value));
+        let made = match stage.folds {
+            true => fold_row(function, stage, row, &mut folded, &value)?,
+            false => make_row(function, stage, row, &value)?,
+        };
         for (&result, rows) in function.ops[stage.op].results.iter().zip(made) {
-            if stage.rows == 1 {
+            if stage.result_rows() == 1 {
                 inner.insert(result, rows);
                 continue;
             }
@@ -53,6 +59,30 @@ pub fn evaluate(
     }
     let missing = || unsupported("expected the cascade to make what it yields");
     yielded.iter().map(|value| inner.get(value).cloned().ok_or_else(missing)).collect()
+}
+
+/// The results of a stage that folds rows, if `row` is the last one; until then there are none.
+fn fold_row<'t>(
+    function: &Function,
+    stage: &Stage,
+    row: usize,
+    folded: &mut HashMap<Op, Tensor>,
+    value: &dyn Fn(Value) -> Option<&'t Tensor>,
+) -> Result<Vec<Tensor>, EvalError> {
+    let data = &function.ops[stage.op];
+    let unsupported = |message: &str| EvalError::Unsupported(message.to_owned());
+    let OpKind::Nn(kind) = &data.kind else { return Err(unsupported("expected a tensor operation")) };
+    let operand = value(data.operands[0]).ok_or_else(|| unsupported("an operand has no value"))?;
+    let seen =
+        folded.entry(stage.op).or_insert_with(|| Tensor { data: noise(&operand.data), ..operand.clone() });
+    replace_row(seen, row, &rows_of(operand, row..row + 1));
+    if row + 1 < stage.rows {
+        return Ok(Vec::new());
+    }
+    let results = data.results.iter().map(|&result| function.ty(result).as_tensor());
+    let results: Vec<&TensorType> =
+        results.collect::<Option<_>>().ok_or_else(|| unsupported("expected tensors"))?;
+    kind.semantics().evaluate(&[seen], &results)
 }
 
 /// Row `row` of the results of a stage, or all of them if it makes them at once.

@@ -12,7 +12,7 @@ pub use ops::TileOp;
 
 use crate::module::{Function, Op, OpKind, Value};
 use crate::nn::NnOp;
-use crate::nn::rows::row_needs;
+use crate::nn::rows::{folded_rows, row_needs};
 use crate::rows::{RowNeed, image_rows};
 use crate::types::{TensorType, Type};
 
@@ -27,8 +27,11 @@ pub trait TileSemantics {
 pub struct Stage {
     /// The operation.
     pub op: Op,
-    /// How often it is named by the schedule: its rows, or 1 if it makes all of them at once.
+    /// How often it is named by the schedule: its rows, or 1 if it makes all of them at once, or the rows of its operand if
+    /// it folds these.
     pub rows: usize,
+    /// Whether it folds the rows of its operand into results that are there after the last one.
+    pub folds: bool,
     /// Rows that it needs of each operand.
     pub needs: Vec<RowNeed>,
 }
@@ -41,7 +44,7 @@ impl Stage {
             OpKind::Nn(kind) => kind,
             OpKind::Tile(TileOp::Receive(_)) => {
                 let rows = image_rows(&tensors(function, &data.results)?.first()?.shape).unwrap_or(1);
-                return Some(Self { op, rows, needs: vec![RowNeed::same(rows)] });
+                return Some(Self { op, rows, folds: false, needs: vec![RowNeed::same(rows)] });
             }
             _ => return None,
         };
@@ -50,12 +53,25 @@ impl Stage {
         }
         let operands = tensors(function, &data.operands)?;
         let results = tensors(function, &data.results)?;
+        if let Some(rows) = folded_rows(kind, &operands) {
+            return Some(Self { op, rows, folds: true, needs: vec![RowNeed::same(rows)] });
+        }
         let needs = row_needs(kind, &operands, &results);
         let rows = results.first().and_then(|result| image_rows(&result.shape)).unwrap_or(1);
         Some(match needs {
-            Some(needs) => Self { op, rows, needs },
-            None => Self { op, rows: 1, needs: vec![RowNeed::Whole; operands.len()] },
+            Some(needs) => Self { op, rows, folds: false, needs },
+            None => Self { op, rows: 1, folds: false, needs: vec![RowNeed::Whole; operands.len()] },
         })
+    }
+
+    /// Rows of its results, counted as it makes them: 1 if it makes all of them at once.
+    pub fn result_rows(&self) -> usize {
+        self.made(self.rows)
+    }
+
+    /// Rows of its results that are made once it was named `count` times.
+    pub fn made(&self, count: usize) -> usize {
+        if self.folds { count / self.rows } else { count }
     }
 }
 

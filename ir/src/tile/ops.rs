@@ -12,7 +12,8 @@ define_ops! {
 
     /// Runs the tensor operations of its body as `schedule` says, which names them by their position; each time an
     /// operation is named it makes the next row of its results (all of them, if its results have no rows or need all of an
-    /// operand at once).
+    /// operand at once). An operation that folds the height of its operand, as a mean over an image, folds in the next row
+    /// of it instead, and has made its results with the last one.
     ///
     /// `held[i]` is the number of rows that the results of operation `i` are held for: row `r` is gone once row
     /// `r + held[i]` is made. Results of the cascade are held whole. The body may use values from around the cascade.
@@ -20,7 +21,7 @@ define_ops! {
     /// - C1: the body consists of tensor operations other than constants and reshapes, and of `tile.receive`, and ends with
     ///   `tile.yield`.
     /// - C2: `held` has an entry per operation, at least 1 and at most as many rows as the results have.
-    /// - C3: the schedule names every operation as often as it has rows.
+    /// - C3: the schedule names every operation as often as it has rows, or as it has rows to fold.
     /// - C4: whenever a row is made, the rows that it needs have been made and are still held.
     /// - C5: results of the cascade are held whole.
     Cascade = "tile.cascade" {

@@ -56,8 +56,8 @@ fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Re
         return report.at(function, op, format!("expected {expected} entries in 'held', got {found}"));
     }
     for (index, (stage, &held)) in stages.iter().zip(&cascade.held).enumerate() {
-        if held == 0 || held > stage.rows {
-            let rows = stage.rows;
+        let rows = stage.result_rows();
+        if held == 0 || held > rows {
             report.at(
                 function,
                 op,
@@ -80,9 +80,9 @@ fn check_cascade(function: &Function, op: Op, cascade: &Cascade, report: &mut Re
     let makers = makers(function, &stages);
     for value in yielded {
         match makers.get(value) {
-            Some(&maker) if cascade.held[maker] == stages[maker].rows => {}
+            Some(&maker) if cascade.held[maker] == stages[maker].result_rows() => {}
             Some(&maker) => {
-                let (rows, held) = (stages[maker].rows, cascade.held[maker]);
+                let (rows, held) = (stages[maker].result_rows(), cascade.held[maker]);
                 let message = format!("expected what is yielded to be held for all {rows} rows, got {held}");
                 report.at(function, op, message);
             }
@@ -103,18 +103,19 @@ fn makers(function: &Function, stages: &[Stage]) -> HashMap<Value, usize> {
 /// C4; stops at the first row that is missing.
 fn check_windows(function: &Function, op: Op, cascade: &Cascade, stages: &[Stage], report: &mut Report) {
     let makers = makers(function, stages);
-    let mut made: Vec<usize> = vec![0; stages.len()];
+    let mut named: Vec<usize> = vec![0; stages.len()];
     for (index, row) in cascade.schedule.steps() {
         let stage = &stages[index];
         for (operand, need) in function.ops[stage.op].operands.iter().zip(&stage.needs) {
             let Some(&maker) = makers.get(operand) else { continue };
             // Rows of what is made at once, or counted otherwise, are needed all or none.
-            let rows = stages[maker].rows;
+            let rows = stages[maker].result_rows();
             let span = match need.span(row) {
                 span if span.is_empty() || need.rows() == rows => span,
                 _ => 0..rows,
             };
-            let held = made[maker].saturating_sub(cascade.held[maker])..made[maker];
+            let made = stages[maker].made(named[maker]);
+            let held = made.saturating_sub(cascade.held[maker])..made;
             if !span.is_empty() && (span.start < held.start || span.end > held.end) {
                 let message = format!(
                     "expected rows {span:?} of operation {maker} to be held for row {row} of operation {index}, got {held:?}"
@@ -122,6 +123,6 @@ fn check_windows(function: &Function, op: Op, cascade: &Cascade, stages: &[Stage
                 return report.at(function, op, message);
             }
         }
-        made[index] = row + 1;
+        named[index] = row + 1;
     }
 }

@@ -8,7 +8,7 @@
 //! - M3: the declared life of a buffer covers its real one: from the first step that touches it (inputs: from the start) to
 //!   the last (outputs: to the end).
 //! - M4: every row that a step reads, and at the end every row of an output, holds what was written to it: every byte of it
-//!   was written last as part of that row of that buffer.
+//!   was written last as part of that row of that buffer. So does what a kernel keeps from one of its rows to the next.
 //! - M5: a step overwrites nothing that it reads, unless its kernel permits that and both rows start at the same byte. A
 //!   kernel that uses such a permission never reads a byte that it has overwritten: it is run on an arena that remembers
 //!   who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
@@ -238,6 +238,13 @@ impl<'c> Checker<'c> {
                     }
                 }
             }
+            for &index in writes.iter().filter(|&&index| step.row > 0 && keeps(head, &buffers[index])) {
+                for row in 0..buffers[index].head.rows {
+                    if let Some(found) = arena.read(index, row, time) {
+                        self.stale(op, step.kernel, step.row, &buffers[index], row, found, buffers);
+                    }
+                }
+            }
             for &index in writes {
                 for row in rows_written(head, &buffers[index], step.row) {
                     for partner in arena.overwritten(index, row, time) {
@@ -331,7 +338,13 @@ impl<'c> Checker<'c> {
 
 /// Rows of a buffer that a step writes.
 fn rows_written(head: &Kernel, buffer: &Placed<'_>, row: usize) -> Range<usize> {
-    if buffer.head.role == Role::Scratch || head.rows == 1 { 0..buffer.head.rows } else { row..row + 1 }
+    let all = buffer.head.role == Role::Scratch || head.rows != buffer.head.rows;
+    if all { 0..buffer.head.rows } else { row..row + 1 }
+}
+
+/// Whether a kernel finds in a buffer what it wrote when it made its last row.
+fn keeps(head: &Kernel, buffer: &Placed<'_>) -> bool {
+    buffer.head.role != Role::Scratch && head.rows != buffer.head.rows
 }
 
 /// Whether the kernel permits that the buffer it writes overwrites the one it reads.
@@ -410,7 +423,7 @@ impl Arena {
     /// Other buffers that the step reads where it now writes a row.
     fn overwritten(&self, buffer: usize, row: usize, time: usize) -> BTreeSet<usize> {
         let reads = self.read[self.cells_of(buffer, row)].iter().flatten();
-        reads.filter(|&&(when, _)| when == time).map(|&(_, other)| other).collect()
+        reads.filter(|&&(when, other)| when == time && other != buffer).map(|&(_, other)| other).collect()
     }
 }
 

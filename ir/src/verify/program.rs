@@ -140,7 +140,7 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
         // loop.kernel C2; what makes all at once makes no scattered rows.
         let fits = match kernel.rows {
             1 => !buffer.scattered,
-            rows => rows == buffer.rows,
+            rows => rows == buffer.rows || (buffer.rows == 1 && !buffer.scattered),
         };
         if buffer.role != Role::Scratch && !fits {
             let (rows, found) = (kernel.rows, buffer.rows);

@@ -4,6 +4,7 @@
 //! reshape gives it another shape. The graph says what lowering will make of the function, so that its figures are those of
 //! the lowered program, except for scratch memory.
 
+use crate::lower::kernel::kept_type;
 use mcunet_ir::define::Trait;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
@@ -58,8 +59,10 @@ impl Read {
 pub struct Node {
     /// The operation.
     pub op: Op,
-    /// Rows that it makes, or 1 if it makes all at once.
+    /// Rows that it makes, or 1 if it makes all at once, or rows of its operand that it folds.
     pub rows: usize,
+    /// What it keeps in a cascade from the first row that it folds to the last, unless it does so in the result's buffer.
+    pub keeps: Option<usize>,
     /// Buffers of its results.
     pub writes: Vec<usize>,
     /// Buffers of its operands, constants aside.
@@ -174,14 +177,31 @@ impl<'f> Building<'f> {
                 for &buffer in &writes {
                     self.graph.buffers[buffer].writers.push(index);
                 }
+                let keeps = self.kept(op, &stage);
                 let receives =
                     matches!(data.kind, OpKind::Tile(TileOp::Receive(_))).then(|| data.operands[0]);
-                self.graph.nodes.push(Node { op, rows: stage.rows, writes, reads, receives });
+                self.graph.nodes.push(Node { op, rows: stage.rows, keeps, writes, reads, receives });
             }
             OpKind::Tile(_) | OpKind::Loop(_) => return None,
             OpKind::Builtin(_) => {}
         }
         Some(())
+    }
+
+    /// A buffer for what an op keeps while it folds rows.
+    fn kept(&mut self, op: Op, stage: &Stage) -> Option<usize> {
+        let data = &self.function.ops[op];
+        let OpKind::Nn(kind) = &data.kind else { return None };
+        let result = self.ty(data.results[0])?;
+        let element = kept_type(kind, result.storage());
+        if !stage.folds || element == result.storage() {
+            return None;
+        }
+        let row_bytes = result.elements() * element.size_bytes();
+        let node = self.graph.nodes.len();
+        let buffer = Buffer { rows: 1, row_bytes, first: Some(node), last: node, writers: vec![node] };
+        self.graph.buffers.push(buffer);
+        Some(self.graph.buffers.len() - 1)
     }
 
     /// The operand's buffer that an op overwrites, if it works element by element or changes only a part: one of its size

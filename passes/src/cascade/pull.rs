@@ -81,7 +81,7 @@ impl Puller<'_> {
             for read in &graph.nodes[stage].reads {
                 if let Some(maker) = graph.maker(read.buffer, self.range.start, stage) {
                     let span = read.span(row, &graph.buffers[read.buffer]);
-                    // A stage that makes everything at once has one row.
+                    // A stage that makes everything at once has one row; one that folds rows has to fold all of them.
                     let rows = graph.nodes[maker].rows;
                     let end = if rows == graph.buffers[read.buffer].rows { span.end } else { rows };
                     if !span.is_empty() {
@@ -108,7 +108,9 @@ fn lives(graph: &Graph, range: &Range<usize>, steps: &[(usize, usize)]) -> HashM
             let span = read.span(row, &graph.buffers[read.buffer]);
             entry(read.buffer, &mut |rows| rows.read[span.clone()].fill(Some(time)));
         }
-        for &index in &node.writes {
+        // By itself, it would fold all rows at once.
+        let keeps = node.keeps.filter(|_| range.len() > 1);
+        for &index in node.writes.iter().chain(&keeps) {
             let buffer = &graph.buffers[index];
             let span = if node.rows == buffer.rows { row..row + 1 } else { 0..buffer.rows };
             entry(index, &mut |rows| {

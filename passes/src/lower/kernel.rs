@@ -1,18 +1,18 @@
 //! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
 //! positioned in the kernel's body.
 
-use super::rows::{ImageRow, RowMap, to_i32};
+use super::rows::{FoldedRow, ImageRow, RowMap, to_i32};
 use super::{FunctionLowering, Home};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::nn::rows::row_needs;
+use mcunet_ir::nn::rows::{folded_rows, row_needs};
 use mcunet_ir::rows::{RowNeed, image_rows};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::tile::TileOp;
-use mcunet_ir::types::MemRefType;
+use mcunet_ir::types::{MemRefType, Scalar};
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
 
 /// The kernel of one op while it is being built.
@@ -32,6 +32,8 @@ pub(crate) struct Kernel<'k> {
     row: Value,
     /// Rows needed of each operand, if results are made row by row.
     needs: Option<Vec<RowNeed>>,
+    /// Rows of the operand, if the kernel folds them into its results one after the other.
+    folded: Option<usize>,
     reads: Vec<Value>,
     writes: Vec<Value>,
     in_place: Vec<(Value, Value)>,
@@ -41,7 +43,13 @@ impl<'k> Kernel<'k> {
     pub(super) fn new(lowering: &'k mut FunctionLowering<'_>, op: Op) -> Kernel<'k> {
         let body = lowering.target.create_block();
         let row = lowering.target.add_argument(body, Type::I32, None);
-        let needs = needs_of(lowering.source, op);
+        // By itself, a kernel does better to fold all rows at once: they are there anyway, and nothing has to be kept.
+        let in_cascade = lowering.kernels != lowering.target.body;
+        let folded = folded_of(lowering.source, op).filter(|_| in_cascade);
+        let needs = match folded {
+            Some(rows) => Some(vec![RowNeed::same(rows)]),
+            None => needs_of(lowering.source, op),
+        };
         let mut b = Builder::at_end(&mut lowering.target, body);
         b.set_origin(lowering.source.ops[op].origin.clone());
         Kernel {
@@ -56,6 +64,7 @@ impl<'k> Kernel<'k> {
             kernels: lowering.kernels,
             row,
             needs,
+            folded,
             reads: Vec::new(),
             writes: Vec::new(),
             in_place: Vec::new(),
@@ -126,8 +135,14 @@ impl<'k> Kernel<'k> {
 
     /// The row to make, if results are made row by row: the body then runs once per row.
     pub fn row(&mut self) -> Option<Value> {
-        self.needs.as_ref()?;
+        self.needs.as_ref().filter(|_| self.folded.is_none())?;
         Some(if self.rows() == 1 { self.b.i32(0) } else { self.row })
+    }
+
+    /// The row of the operand to fold in, and how many there are, if the kernel folds them into its results one after the
+    /// other.
+    pub fn folded(&self) -> Option<FoldedRow> {
+        self.folded.map(|rows| FoldedRow { row: self.row, rows })
     }
 
     /// The body's argument: how often it ran before.
@@ -143,7 +158,7 @@ impl<'k> Kernel<'k> {
 
     /// How often the body runs.
     pub fn rows(&self) -> usize {
-        let rows = || image_rows(&self.result_type(0).shape);
+        let rows = || self.folded.or(image_rows(&self.result_type(0).shape));
         self.needs.as_ref().and_then(|_| rows()).unwrap_or(1)
     }
 
@@ -184,6 +199,31 @@ impl<'k> Kernel<'k> {
             let (input_base, output_base) = (b.mul_const(n, input), b.mul_const(n, output));
             b.for_count(rows, |b, row| make(b, ImageRow { row, input_base, output_base }));
         });
+    }
+
+    /// Memory for what is folded so far, an element per result, that the kernel keeps from one row to the next: that of the
+    /// result, if it has the type.
+    pub fn kept_values(&mut self) -> Value {
+        let (count, stored) = (self.result_type(0).elements(), self.result_type(0).storage());
+        let element = match &self.source.ops[self.op].kind {
+            OpKind::Nn(kind) => kept_type(kind, stored),
+            _ => stored,
+        };
+        if element == stored {
+            return self.output(0);
+        }
+        let kind = l::Buffer {
+            role: l::Role::Activation,
+            index: 0,
+            rows: 1,
+            scattered: false,
+            live: None,
+            place: None,
+        };
+        let ty = MemRefType { shape: [count].into(), element };
+        let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
+        self.writes.push(buffer);
+        buffer
     }
 
     /// The resource of operand `index`, if it is constant.
@@ -324,6 +364,23 @@ fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
         _ => return None,
     };
     row_needs(kind, &types(&data.operands), &types(&data.results))
+}
+
+/// Type in which an op that folds rows keeps the values that become results of a type.
+pub(crate) fn kept_type(op: &NnOp, stored: Scalar) -> Scalar {
+    match op {
+        NnOp::Mean(_) | NnOp::Sum(_) | NnOp::AvgPool2d(_) if stored != Scalar::F32 => Scalar::I32,
+        _ => stored,
+    }
+}
+
+/// Rows of its operand that an op folds into its results.
+fn folded_of(function: &Function, op: Op) -> Option<usize> {
+    let data = &function.ops[op];
+    let OpKind::Nn(kind) = &data.kind else { return None };
+    let operands: Vec<&TensorType> =
+        data.operands.iter().map(|&value| tensor_type(function, value)).collect();
+    folded_rows(kind, &operands)
 }
 
 fn tensor_type(function: &Function, value: Value) -> &TensorType {

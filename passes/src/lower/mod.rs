@@ -173,7 +173,7 @@ impl<'a> FunctionLowering<'a> {
         let body = self.target.create_block();
         let outer = std::mem::replace(&mut self.kernels, body);
         for (stage, &held) in stages.iter().zip(&cascade.held) {
-            self.lower_op(stage.op, held < stage.rows).unwrap_or_else(|error| errors.push(error));
+            self.lower_op(stage.op, held < stage.result_rows()).unwrap_or_else(|error| errors.push(error));
         }
         self.kernels = outer;
         for (&result, value) in source.ops[op].results.iter().zip(yielded) {

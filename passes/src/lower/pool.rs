@@ -3,7 +3,7 @@
 use super::LowerOp;
 use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::rows::{ImageRow, RowMap, to_i32};
+use super::rows::{FoldedRow, ImageRow, RowMap, to_i32};
 use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
@@ -50,6 +50,11 @@ fn lower(
     let float = kernel.result_type(0).storage() == Scalar::F32;
     let (input, output) = (kernel.source(0), kernel.target(0));
     let pool = Pool { windows, channels: input_shape[3], input, output, clamp, float, mean };
+    if let Some(row) = kernel.folded() {
+        let kept = kernel.kept_values();
+        pool.fold_row(&mut kernel.b, row, kept);
+        return Ok(());
+    }
     kernel.for_image_rows(|b, place| pool.emit(b, place));
     Ok(())
 }
@@ -76,27 +81,68 @@ impl Pool {
         });
     }
 
-    /// Sum or greatest of the window's elements of a channel.
-    fn fold(&self, b: &mut Builder<'_>, y: Taps, x: Taps, c: Value, base: Value) -> Value {
-        let start = match (self.mean, self.float) {
+    /// Folds a row into the windows over the whole height, of which what is folded is kept from the first row to the last.
+    fn fold_row(&self, b: &mut Builder<'_>, row: FoldedRow, kept: Value) {
+        row.if_first(b, |b| {
+            let (start, zero) = (self.start(b), b.i32(0));
+            let count = self.output.elements;
+            b.op(l::Fill { count }, &[start, kept, zero], &[]);
+        });
+        let row_start = self.input.start(b, row.row);
+        for_segments(b, Interior::of(&self.windows.x), &mut |b, position, at_border| {
+            let window = &self.windows.x;
+            let x =
+                if at_border { Taps::inside(b, window, position) } else { Taps::all(b, window, position) };
+            let pixel = b.mul_const(position, to_i32(self.channels));
+            b.for_count(self.channels, |b, c| {
+                let (at, first) = (b.add(pixel, c), b.add(row_start, c));
+                let before = b.load(kept, at);
+                let folded = self.fold_columns(b, x, first, &[before]);
+                b.store(folded[0], kept, at);
+            });
+            row.if_last(b, |b| {
+                let (height, width) = (b.index(row.rows), b.sub(x.end, x.first));
+                let taps = b.mul(height, width);
+                b.for_count(self.channels, |b, c| {
+                    let at = b.add(pixel, c);
+                    let folded = b.load(kept, at);
+                    let result = self.finish(b, folded, taps);
+                    b.store(result, self.output.memory, at);
+                });
+            });
+        });
+    }
+
+    fn start(&self, b: &mut Builder<'_>) -> Value {
+        match (self.mean, self.float) {
             (true, true) => b.f32(0.0),
             (true, false) => b.i32(0),
             (false, true) => b.f32(f32::MIN),
             (false, false) => b.i32(i8::MIN.into()),
-        };
+        }
+    }
+
+    /// Sum or greatest of the window's elements of a channel.
+    fn fold(&self, b: &mut Builder<'_>, y: Taps, x: Taps, c: Value, base: Value) -> Value {
+        let start = self.start(b);
         let folded = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
             let row = self.input.start_under(b, &self.windows.y, y, ky);
             let row = b.add(base, row);
             let row = b.add(row, c);
-            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
-                let column = b.add(x.start, kx);
-                let column = b.mul_const(column, to_i32(self.channels));
-                let at = b.add(row, column);
-                let element = b.load(self.input.memory, at);
-                vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
-            })
+            self.fold_columns(b, x, row, sums)
         });
         folded[0]
+    }
+
+    /// Folds the elements under the taps of a row; `first` is the offset of its first element of the channel.
+    fn fold_columns(&self, b: &mut Builder<'_>, x: Taps, first: Value, sums: &[Value]) -> Vec<Value> {
+        b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+            let column = b.add(x.start, kx);
+            let column = b.mul_const(column, to_i32(self.channels));
+            let at = b.add(first, column);
+            let element = b.load(self.input.memory, at);
+            vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
+        })
     }
 
     fn finish(&self, b: &mut Builder<'_>, folded: Value, taps: Value) -> Value {

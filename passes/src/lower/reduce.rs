@@ -1,31 +1,32 @@
 //! Reductions over axes, and the position of extremes.
 //!
-//! Results are made one by one: an outer nest over the kept dimensions, an inner one over the reduced ones.
+//! Results are made one by one: an outer nest over the kept dimensions, an inner one over the reduced ones. In a cascade,
+//! reductions over the height fold the rows of their operand as they come, and keep what they have folded meanwhile.
 
 use super::LowerOp;
 use super::kernel::Kernel;
 use super::requantize::requantize;
-use super::rows::{Axis, collapse, nest, to_i32};
+use super::rows::{Axis, FoldedRow, collapse, nest, to_i32};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum};
 use mcunet_ir::nn::reduce::reduction_multiplier;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
-/// Kept axes (steps of input and output) and reduced axes (steps of the input), of a row if results are made by rows.
+/// Kept axes (steps of input and output) and reduced axes (steps of the input), of a row if the kernel works by rows.
 fn split_axes(kernel: &mut Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
-    let by_rows = kernel.row().is_some();
+    let by_rows = kernel.row().is_some() || kernel.folded().is_some();
     let shape = &kernel.operand_type(0).shape;
     let strides = shape.strides();
     let (mut kept, mut reduced) = (Vec::new(), Vec::new());
     let mut output_step = kernel.result_type(0).elements() as i64;
-    for (axis, (&count, &stride)) in shape.iter().zip(&strides).enumerate() {
+    for (axis, (&size, &stride)) in shape.iter().zip(&strides).enumerate() {
         let stride = stride as i64;
+        let count = if by_rows && axis == 1 { 1 } else { size };
         if axes.contains(&axis) {
             reduced.push(Axis { count, steps: vec![stride] });
         } else {
-            output_step = output_step.checked_div(count as i64).unwrap_or(0);
-            let count = if by_rows && axis == 1 { 1 } else { count };
+            output_step = output_step.checked_div(size as i64).unwrap_or(0);
             kept.push(Axis { count, steps: vec![stride, output_step] });
         }
     }
@@ -52,52 +53,98 @@ fn fold(
     })
 }
 
-/// Lowers a reduction: `first` makes the start value, `step` folds an element in, `last` makes the stored result.
-fn lower(
-    kernel: &mut Kernel<'_>,
-    axes: &[usize],
-    first: impl Fn(&mut Builder<'_>) -> Value,
-    step: impl Fn(&mut Builder<'_>, Value, Value) -> Value,
-    last: impl Fn(&mut Builder<'_>, Value) -> Value,
-) {
-    let (kept, reduced) = split_axes(kernel, axes);
-    let (source, target) = (kernel.source(0), kernel.target(0));
-    let (input, output) = (source.memory, target.memory);
-    let row = kernel.row();
-    let b = &mut kernel.b;
-    let starts = match row {
-        Some(row) => [source.start(b, row), target.start(b, row)],
-        None => [b.i32(0); 2],
-    };
-    nest(b, &kept, &starts, &mut |b, offsets| {
-        let start = first(b);
-        let folded = fold(b, &reduced, offsets[0], vec![start], &mut |b, at, carried| {
-            let element = b.load(input, at);
-            vec![step(b, carried[0], element)]
+/// How a reduction folds: `first` makes the start value, `step` folds an element in, `last` makes the stored result.
+struct Reduction<F, S, L> {
+    first: F,
+    step: S,
+    last: L,
+    /// Whether `last` does anything.
+    finishes: bool,
+}
+
+impl<F, S, L> Reduction<F, S, L>
+where
+    F: Fn(&mut Builder<'_>) -> Value,
+    S: Fn(&mut Builder<'_>, Value, Value) -> Value,
+    L: Fn(&mut Builder<'_>, Value) -> Value,
+{
+    fn lower(&self, kernel: &mut Kernel<'_>, axes: &[usize]) {
+        if let Some(folded) = kernel.folded() {
+            return self.fold_rows(kernel, axes, folded);
+        }
+        let (kept, reduced) = split_axes(kernel, axes);
+        let (source, target) = (kernel.source(0), kernel.target(0));
+        let row = kernel.row();
+        let b = &mut kernel.b;
+        let starts = match row {
+            Some(row) => [source.start(b, row), target.start(b, row)],
+            None => [b.i32(0); 2],
+        };
+        nest(b, &kept, &starts, &mut |b, offsets| {
+            let start = (self.first)(b);
+            let folded = self.fold(b, &reduced, source.memory, offsets[0], start);
+            let result = (self.last)(b, folded);
+            b.store(result, target.memory, offsets[1]);
         });
-        let result = last(b, folded[0]);
-        b.store(result, output, offsets[1]);
-    });
+    }
+
+    /// Folds a row in. What is folded is kept in memory from the first row to the last.
+    fn fold_rows(&self, kernel: &mut Kernel<'_>, axes: &[usize], row: FoldedRow) {
+        let (kept, reduced) = split_axes(kernel, axes);
+        let (source, output) = (kernel.source(0), kernel.output(0));
+        let (count, values) = (kernel.result_type(0).elements(), kernel.kept_values());
+        let b = &mut kernel.b;
+        row.if_first(b, |b| {
+            let (first, zero) = ((self.first)(b), b.i32(0));
+            b.op(l::Fill { count }, &[first, values, zero], &[]);
+        });
+        let starts = [source.start(b, row.row), b.i32(0)];
+        nest(b, &kept, &starts, &mut |b, offsets| {
+            let start = b.load(values, offsets[1]);
+            let folded = self.fold(b, &reduced, source.memory, offsets[0], start);
+            b.store(folded, values, offsets[1]);
+        });
+        if !self.finishes {
+            return;
+        }
+        row.if_last(b, |b| {
+            b.for_count(count, |b, i| {
+                let folded = b.load(values, i);
+                let result = (self.last)(b, folded);
+                b.store(result, output, i);
+            });
+        });
+    }
+
+    fn fold(
+        &self,
+        b: &mut Builder<'_>,
+        reduced: &[Axis],
+        input: Value,
+        offset: Value,
+        start: Value,
+    ) -> Value {
+        fold(b, reduced, offset, vec![start], &mut |b, at, carried| {
+            let element = b.load(input, at);
+            vec![(self.step)(b, carried[0], element)]
+        })[0]
+    }
 }
 
 fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), Diagnostic> {
     let (input, output) = (kernel.operand_type(0), kernel.result_type(0));
     let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
     if output.storage() == Scalar::F32 {
-        let add = |b: &mut Builder<'_>, sum, element| b.add(sum, element);
-        lower(
-            kernel,
-            axes,
-            |b| b.f32(0.0),
-            add,
-            |b, sum| {
-                if !mean {
-                    return sum;
-                }
-                let count = b.f32(count as f32);
-                b.value(l::Div {}, &[sum, count], Type::F32)
-            },
-        );
+        let last = |b: &mut Builder<'_>, sum| {
+            if !mean {
+                return sum;
+            }
+            let count = b.f32(count as f32);
+            b.value(l::Div {}, &[sum, count], Type::F32)
+        };
+        let first = |b: &mut Builder<'_>| b.f32(0.0);
+        let step = |b: &mut Builder<'_>, sum, element| b.add(sum, element);
+        Reduction { first, step, last, finishes: mean }.lower(kernel, axes);
         return Ok(());
     }
     let multiplier = reduction_multiplier(input, output, mean.then_some(count))
@@ -107,15 +154,11 @@ fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), 
     let offset = input_zero.wrapping_mul(count as i32);
     // 2^23 elements of at most 128 and their offset stay within 32 bits.
     let fits = count <= 1 << 22;
-    let add =
+    let first = |b: &mut Builder<'_>| b.i32(offset.wrapping_neg());
+    let step =
         |b: &mut Builder<'_>, sum, element| if fits { b.add(sum, element) } else { b.add_wrap(sum, element) };
-    lower(
-        kernel,
-        axes,
-        |b| b.i32(offset.wrapping_neg()),
-        add,
-        |b, sum| requantize(b, sum, multiplier, output_zero, (-128, 127)),
-    );
+    let last = |b: &mut Builder<'_>, sum| requantize(b, sum, multiplier, output_zero, (-128, 127));
+    Reduction { first, step, last, finishes: true }.lower(kernel, axes);
     Ok(())
 }
 
@@ -142,7 +185,7 @@ fn lower_extreme(kernel: &mut Kernel<'_>, axes: &[usize], greatest: bool) {
     let step = |b: &mut Builder<'_>, best, element| {
         if greatest { b.max(element, best) } else { b.min(element, best) }
     };
-    lower(kernel, axes, first, step, |_, best| best);
+    Reduction { first, step, last: |_: &mut Builder<'_>, best| best, finishes: false }.lower(kernel, axes);
 }
 
 impl LowerOp for ReduceMax {

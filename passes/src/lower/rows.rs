@@ -73,6 +73,33 @@ pub struct ImageRow {
     pub output_base: Value,
 }
 
+/// A row of the operand that is to be folded into the results.
+#[derive(Clone, Copy, Debug)]
+pub struct FoldedRow {
+    /// The row.
+    pub row: Value,
+    /// How many there are.
+    pub rows: usize,
+}
+
+impl FoldedRow {
+    /// Runs `body` for the first row only.
+    pub fn if_first(self, b: &mut Builder<'_>, body: impl FnOnce(&mut Builder<'_>)) {
+        self.if_equal(b, 0, body);
+    }
+
+    /// Runs `body` for the last row only.
+    pub fn if_last(self, b: &mut Builder<'_>, body: impl FnOnce(&mut Builder<'_>)) {
+        self.if_equal(b, self.rows.saturating_sub(1), body);
+    }
+
+    fn if_equal(self, b: &mut Builder<'_>, row: usize, body: impl FnOnce(&mut Builder<'_>)) {
+        let row = b.index(row);
+        let is_row = b.cmp(l::Predicate::Eq, self.row, row);
+        b.if_else(is_row, body, |_| {});
+    }
+}
+
 /// Loops over every element of the result, in rows; `body` gets the operand's element and the offset in the result.
 pub fn for_elements(
     kernel: &mut Kernel<'_>,
