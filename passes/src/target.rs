@@ -162,9 +162,10 @@ impl Target {
         }
     }
 
-    /// Bytes of the first RAM region; `None` if not limited.
+    /// Bytes of all RAM regions together; `None` if not limited.
     pub fn sram_bytes(&self) -> Option<u64> {
-        self.sram.first().map(|memory| memory.bytes)
+        let sum = self.sram.iter().fold(0u64, |sum, memory| sum.saturating_add(memory.bytes));
+        (!self.sram.is_empty()).then_some(sum)
     }
 
     /// RAM regions, fastest first.
