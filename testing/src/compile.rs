@@ -55,7 +55,8 @@ pub fn reproduces(module: &Module, samples: &[GoldenVector]) -> Result<(), Strin
 /// # Errors
 /// What the back end cannot express, or a file that cannot be written.
 pub fn write_project(planned: &Module, golden: Vec<GoldenVector>, folder: &Path) -> Result<(), String> {
-    let options = EmitOptions { name: "model".to_owned(), core: Core::CortexM4, project: true, golden };
+    let (name, memories) = ("model".to_owned(), Vec::new());
+    let options = EmitOptions { name, core: Core::CortexM4, memories, project: true, golden };
     let verified = verify(planned).map_err(|errors| errors.to_string())?;
     let artifact = C.emit(verified, &options).map_err(|errors| errors.to_string())?;
     for (name, bytes) in artifact.files {
