@@ -20,10 +20,17 @@ pub const LEVELS: [Level; 3] = [Level::O0, Level::O2, Level::Os];
 /// # Errors
 /// What the passes say.
 pub fn after(pipeline: &str, module: &Module, core: Core) -> Result<Module, String> {
-    let target = Target::bare(core);
+    after_for(pipeline, module, &Target::bare(core))
+}
+
+/// The module after a pipeline for a target, verified after every pass.
+///
+/// # Errors
+/// What the passes say.
+pub fn after_for(pipeline: &str, module: &Module, target: &Target) -> Result<Module, String> {
     let pipeline = Pipeline::parse(pipeline, &Registry::builtin()).map_err(|errors| errors.to_string())?;
     let mut module = module.clone();
-    run(&pipeline, &mut module, &PassContext::new(&target), true, &mut Silent)
+    run(&pipeline, &mut module, &PassContext::new(target), true, &mut Silent)
         .map_err(|errors| errors.to_string())?;
     Ok(module)
 }
