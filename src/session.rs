@@ -162,7 +162,7 @@ pub fn target(args: &TargetArgs) -> Result<Target, Failure> {
         })?;
     }
     if let Some(bytes) = args.sram {
-        target.sram = vec![Memory { name: "sram".to_owned(), bytes }];
+        target.sram = vec![Memory::new("sram", bytes)];
     }
     if let Some(bytes) = args.flash {
         target.flash_bytes = bytes;

@@ -6,8 +6,9 @@ use mcunet_ir::module::Port;
 use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::pipeline::{Choices, Level};
-use mcunet_passes::target::Core;
-use mcunet_testing::compile::{LEVELS, after, plan, project, reproduces};
+use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
+use mcunet_passes::target::{Core, Memory, Target};
+use mcunet_testing::compile::{LEVELS, after, after_for, plan, project, reproduces};
 use mcunet_testing::corpus::{core_models, golden, import_model, models, name, op_cases, workspace};
 use mcunet_testing::properties::streamed;
 use mcunet_testing::tools::{SANITIZE, assert_none_fail, has_tool, make, make_test};
@@ -86,6 +87,45 @@ fn streamed_models_are_exact_in_c() {
             let Some(planned) = streamed(&module)? else { return Ok(()) };
             let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
             make_test(folder.path(), "gcc", SANITIZE)
+        };
+        check().map_err(|error: String| format!("{}: {error}", name(model)))
+    });
+}
+
+/// The module, planned for two memories: a fast one that holds half of its arena, and a slow one for all of it.
+fn plan_for_two_memories(module: &Module) -> Result<Module, String> {
+    let one = plan(module, Level::O2)?;
+    let bytes = MemorySummary::of(&one.functions[0]).arena_bytes as u64;
+    let mut target = Target::bare(Core::CortexM4);
+    target.sram =
+        vec![Memory::new("dtcm", bytes / 2), Memory { wait_cycles: 2, ..Memory::new("sram", bytes) }];
+    let planned = after_for(Level::O2.pipeline(), module, &target)?;
+    match region_bytes(&planned.functions[0]).len() {
+        2 => Ok(planned),
+        found => Err(format!("expected 2 regions in use, got {found}")),
+    }
+}
+
+#[test]
+fn models_in_two_memories_are_exact_in_c() {
+    if !has_tool("gcc") {
+        return;
+    }
+    let simulates = has_tool("arm-none-eabi-gcc") && has_tool("qemu-system-arm");
+    let check = |module: &Module, samples: Vec<GoldenVector>| {
+        let folder = project(&plan_for_two_memories(module)?, samples)?;
+        make_test(folder.path(), "gcc", SANITIZE)?;
+        if simulates { make(folder.path(), &["run-qemu"]) } else { Ok(()) }
+    };
+    let (module, samples) = digits();
+    check(&module, samples).expect("the example is exact");
+    let Some(root) = models() else { return };
+    let models = ["te-vww", "mlperf-vww-int8", "mcunet-in3"].map(|name| root.join(name));
+    assert_none_fail(&models, |model| {
+        let check = || {
+            let module = import_model(model)?;
+            let samples = golden(&model.join("io"), &module, 1)?;
+            check(&module, samples)
         };
         check().map_err(|error: String| format!("{}: {error}", name(model)))
     });

@@ -132,13 +132,45 @@ fn splits_keep_results() {
     assert!(split.get() > 40, "expected dozens of graphs to be split, got {}", split.get());
 }
 
-/// Every plan that is made passes the checker, which `after` runs; every broken one must not.
+#[test]
+fn sweeps_keep_results() {
+    let repeated = std::cell::Cell::new(0);
+    check(400, |module, inputs| {
+        let any = properties::sweeps_keep_results(module, inputs)?;
+        repeated.set(repeated.get() + usize::from(any));
+        Ok(())
+    });
+    assert!(repeated.get() > 0, "expected graphs with late readers, got none");
+}
+
+#[test]
+fn spreading_keeps_results() {
+    let (spread, in_three) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    for_seeds(150, |seed| {
+        let (module, inputs) = random_module(seed);
+        let regions = properties::spreading_keeps_results(&module, &inputs, &mut Random::seeded(seed))
+            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
+        spread.set(spread.get() + usize::from(regions > 1));
+        in_three.set(in_three.get() + usize::from(regions > 2));
+        Ok(())
+    });
+    let (spread, in_three) = (spread.get(), in_three.get());
+    assert!(spread > 50 && in_three > 5, "{spread} graphs are in several regions, {in_three} in three");
+}
+
+/// Every plan that is made passes the checker, which `after` runs; every broken one must not. Every other plan is spread
+/// over several memory regions, if it can be.
 #[test]
 fn broken_plans_are_refused() {
     let refused = std::cell::Cell::new(0);
     for_seeds(150, |seed| {
         let (module, _) = random_module(seed);
-        let planned = after(LEVELS[1].pipeline(), &module, Core::CortexM4)?;
+        let spread =
+            if seed % 2 == 0 { properties::spread(&module, &mut Random::seeded(seed))? } else { None };
+        let planned = match spread {
+            Some(planned) => planned,
+            None => after(LEVELS[1].pipeline(), &module, Core::CortexM4)?,
+        };
         let count = plan::overlaps_are_refused(&planned, &mut Random::seeded(seed), 4)
             .map_err(|error| format!("{error}\n{}", properties::text(&planned)))?;
         refused.set(refused.get() + count);
@@ -147,8 +179,8 @@ fn broken_plans_are_refused() {
     assert!(refused.get() > 150, "expected hundreds of broken plans, got {}", refused.get());
 }
 
-/// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed, and the inputs of
-/// every other graph come by rows, if they can.
+/// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed; the inputs of every
+/// other graph come by rows, and every fourth is spread over several memory regions, if they can.
 #[test]
 fn emitted_c_equals_the_interpreter() {
     if !has_tool("gcc") {
@@ -159,8 +191,12 @@ fn emitted_c_equals_the_interpreter() {
         let check = || {
             let outputs = properties::reference(&module, &inputs)?;
             let level = LEVELS[seed as usize % LEVELS.len()];
-            let streamed = if seed % 2 == 0 { properties::streamed(&module)? } else { None };
-            let planned = match streamed {
+            let special = match seed % 4 {
+                0 | 2 => properties::streamed(&module)?,
+                1 => properties::spread(&module, &mut Random::seeded(seed))?,
+                _ => None,
+            };
+            let planned = match special {
                 Some(planned) => planned,
                 None => after(level.pipeline(), &module, Core::CortexM4)?,
             };

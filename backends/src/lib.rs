@@ -7,7 +7,7 @@ pub mod c;
 
 use mcunet_ir::verify::Verified;
 use mcunet_ir::{Diagnostics, Tensor};
-use mcunet_passes::target::Core;
+use mcunet_passes::target::{Core, Memory};
 
 /// Inputs of a model and the outputs that the reference interpreter computes from them.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct EmitOptions {
     pub name: String,
     /// Core that the generated build files name.
     pub core: Core,
+    /// What the target says of its memory regions, for comments and for their order.
+    pub memories: Vec<Memory>,
     /// Whether to add build files, test vectors and a bare-metal example.
     pub project: bool,
     /// Test vectors of the project.

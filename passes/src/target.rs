@@ -3,6 +3,7 @@
 //! `passes/targets/*.toml` are embedded; a user's own file is read by the driver and given as text.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A processor core.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -59,12 +60,28 @@ impl Core {
 
 /// A block of RAM.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Memory {
-    /// Name of the region; the first region of a target holds the arena.
+    /// Name of the region; names of a target's regions differ.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,
+    /// Cycles that the core waits for an access, on top of one to memory without wait states. Only what regions of one
+    /// target cost against each other matters.
+    #[serde(default)]
+    pub wait_cycles: u32,
+}
+
+impl Memory {
+    /// A region without wait states.
+    pub fn new(name: impl Into<String>, bytes: u64) -> Self {
+        Self { name: name.into(), bytes, wait_cycles: 0 }
+    }
+
+    /// What an access costs, in cycles.
+    pub fn access_cycles(&self) -> u64 {
+        1 + u64::from(self.wait_cycles)
+    }
 }
 
 /// A device, or a bare core without limits.
@@ -80,7 +97,7 @@ pub struct Target {
     /// Clock in Hz; 0 if not fixed.
     #[serde(default)]
     pub clock_hz: u64,
-    /// RAM regions; empty if not limited.
+    /// RAM regions; empty if not limited. Of those that are as fast, the first is filled first.
     #[serde(default)]
     pub sram: Vec<Memory>,
     /// Flash in bytes; 0 if not limited.
@@ -109,9 +126,14 @@ impl Target {
     /// Reads a target from TOML.
     ///
     /// # Errors
-    /// What is wrong with the text, with line and column.
+    /// What is wrong with the text, with line and column if it can't be read.
     pub fn from_toml(text: &str) -> Result<Target, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        let target: Target = toml::from_str(text).map_err(|error| error.to_string())?;
+        let names: BTreeSet<&str> = target.sram.iter().map(|memory| memory.name.as_str()).collect();
+        if names.len() < target.sram.len() || names.contains("") {
+            return Err("expected a name of its own for every sram region".to_owned());
+        }
+        Ok(target)
     }
 
     /// All embedded targets.
@@ -140,9 +162,17 @@ impl Target {
         }
     }
 
-    /// Bytes of the first RAM region; `None` if not limited.
+    /// Bytes of all RAM regions together; `None` if not limited.
     pub fn sram_bytes(&self) -> Option<u64> {
-        self.sram.first().map(|memory| memory.bytes)
+        let sum = self.sram.iter().fold(0u64, |sum, memory| sum.saturating_add(memory.bytes));
+        (!self.sram.is_empty()).then_some(sum)
+    }
+
+    /// RAM regions, fastest first.
+    pub fn sram_by_speed(&self) -> Vec<&Memory> {
+        let mut regions: Vec<&Memory> = self.sram.iter().collect();
+        regions.sort_by_key(|memory| memory.wait_cycles);
+        regions
     }
 }
 
@@ -158,5 +188,20 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), EMBEDDED.len());
         assert!(targets.iter().all(|target| target.sram.is_empty() || !target.sources.is_empty()));
+    }
+
+    #[test]
+    fn regions_are_sorted_by_speed_and_named_apart() {
+        let text = |second: &str| {
+            format!(
+                "name = \"t\"\nsummary = \"\"\ncore = \"cortex-m7\"\n[[sram]]\nname = \"slow\"\nbytes = 2\n\
+                 wait-cycles = 3\n[[sram]]\nname = \"{second}\"\nbytes = 1\n[[sram]]\nname = \"bank\"\nbytes = 4\n"
+            )
+        };
+        let target = Target::from_toml(&text("tcm")).expect("a valid target");
+        let names: Vec<&str> = target.sram_by_speed().iter().map(|memory| memory.name.as_str()).collect();
+        assert_eq!(names, ["tcm", "bank", "slow"]);
+        assert!(Target::from_toml(&text("slow")).is_err());
+        assert!(Target::from_toml(&text("")).is_err());
     }
 }

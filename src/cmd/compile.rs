@@ -170,7 +170,8 @@ pub fn emit_c(
 ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     check_planned(&compiled.module, "C")?;
     let verified = verify(&compiled.module)?;
-    let options = EmitOptions { name: compiled.module.name.to_string(), core: target.core, project, golden };
+    let (name, memories) = (compiled.module.name.to_string(), target.sram.clone());
+    let options = EmitOptions { name, core: target.core, memories, project, golden };
     Ok(C.emit(verified, &options)?.files)
 }
 

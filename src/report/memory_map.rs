@@ -1,7 +1,8 @@
 //! The arena over time as a picture: what lies where, when; where the peak is and what fills it.
 //!
 //! To the right run the steps of the program, upward the bytes of the arena. Every buffer is drawn piece by
-//! piece, so that rows that die one after the other look like stairs. Below are the layers, the bytes that live with the
+//! piece, so that rows that die one after the other look like stairs. Arenas of several memory regions lie one above the
+//! other. Below are the layers, the bytes that live with the
 //! top kilobyte marked, and a table of the peak. In the dark, viewers that know about it show it dark. The picture is a function of the planned module alone, to the byte.
 
 mod blocks;
@@ -10,16 +11,19 @@ mod shapes;
 mod time_axis;
 
 use super::layers::origin;
-use super::memory::{Peak, schedule};
+use super::memory::{Peak, place, schedule};
 use super::next_kilobyte::SAVED_BYTES;
 use super::words::{bytes, counted};
+use mcunet_ir::loops::memory::Place;
 use mcunet_ir::loops::ops::Role;
 use mcunet_ir::loops::program::Part;
 use mcunet_ir::module::Function;
 use mcunet_passes::analysis::composition::{buffer_name, head, rows_held};
 use mcunet_passes::analysis::liveness::{BufferLife, Liveness};
+use mcunet_passes::plan_memory::region_bytes;
 use pieces::{Piece, pieces};
 use shapes::{Anchor, fitted, line, marked, rectangle, text, tooltip, turned};
+use std::sync::Arc;
 use svg::Document;
 use svg::node::element::{Group, Path, Style, Text};
 use time_axis::TimeAxis;
@@ -114,19 +118,33 @@ struct MemoryMap<'f> {
     pieces: Vec<Vec<Piece>>,
     peak: Option<Peak>,
     axis: TimeAxis,
+    /// All arenas, one above the other.
     arena: usize,
+    /// Names of the memory regions, and where their arenas begin.
+    regions: Vec<(Arc<str>, usize)>,
     bound: usize,
 }
 
 impl<'f> MemoryMap<'f> {
     fn new(function: &'f Function) -> Self {
         let liveness = Liveness::of(function);
-        let pieces: Vec<_> = liveness.buffers.iter().map(|life| pieces(function, life)).collect();
+        let mut arena = 0;
+        let regions = region_bytes(function).into_iter().map(|(region, bytes)| {
+            arena += bytes;
+            (region, arena - bytes)
+        });
+        let regions: Vec<(Arc<str>, usize)> = regions.collect();
+        let pieces = liveness.buffers.iter().map(|life| {
+            let region = place(function, life).and_then(|place| region_of(&regions, place));
+            pieces(function, life, region.map_or(0, |(_, base)| *base))
+        });
+        let pieces = pieces.collect();
         Self {
             function,
             peak: Peak::of(function, &liveness),
             axis: TimeAxis::new(&liveness.program, LEFT, RIGHT - LEFT),
-            arena: pieces.iter().flatten().map(|piece| piece.bytes.end).max().unwrap_or(0),
+            arena,
+            regions,
             bound: liveness.lower_bound_bytes(),
             pieces,
             liveness,
@@ -292,10 +310,10 @@ impl<'f> MemoryMap<'f> {
     fn buffers(&self) -> Group {
         let (mut shapes, mut names) = (Group::new().set("shape-rendering", "crispEdges"), Group::new());
         for (life, pieces) in self.liveness.buffers.iter().zip(&self.pieces) {
-            let Some(start) = pieces.iter().map(|piece| piece.bytes.start).min() else { continue };
+            let Some(place) = place(self.function, life).filter(|_| !pieces.is_empty()) else { continue };
             let bands = blocks::bands(pieces, |step| self.axis.x(step), |byte| self.y(byte));
             let shape = Path::new().set("d", blocks::path(&bands)).set("fill", self.color(life));
-            shapes = shapes.add(shape.add(tooltip(&self.about(life, start))));
+            shapes = shapes.add(shape.add(tooltip(&self.about(life, place))));
             if let Some([left, top, right, bottom]) = blocks::roomiest(&bands) {
                 let whole = buffer_name(self.function, life);
                 let name = fitted(whole, right - left - 4.0, 5.2);
@@ -322,22 +340,32 @@ impl<'f> MemoryMap<'f> {
         }
     }
 
-    fn about(&self, life: &BufferLife, offset: usize) -> String {
+    fn about(&self, life: &BufferLife, place: &Place) -> String {
         let [first, last] = life.span();
+        let offset = place.start();
+        let region = if self.regions.len() > 1 { format!(" of {}", place.region) } else { String::new() };
         let rows = match head(self.function, life) {
             Some(head) => format!("{} of {} rows", rows_held(self.function, life), head.rows),
             None => String::new(),
         };
         format!(
-            "{}: {}, {} at byte {offset}\n{rows} held, steps {first}\u{2013}{last}",
+            "{}: {}, {} at byte {offset}{region}\n{rows} held, steps {first}\u{2013}{last}",
             buffer_name(self.function, life),
             life.role.name(),
             bytes(life.bytes)
         )
     }
 
-    /// The arena and its lower bound.
+    /// The arena and its lower bound, and where the arenas of several regions begin.
     fn limits(&self) -> Group {
+        let border = |group: Group, (region, base): &(Arc<str>, usize)| {
+            let y = self.y(*base);
+            let name = text(LEFT + 4.0, y - 4.0, region).set("font-weight", "bold");
+            let name = name.set("stroke", PAPER).set("stroke-width", 3).set("paint-order", "stroke");
+            group.add(line([LEFT, y], [RIGHT, y], INK)).add(name)
+        };
+        let several = if self.regions.len() > 1 { &self.regions[..] } else { &[] };
+        let borders = several.iter().fold(Group::new(), border);
         let [arena, bound] = [bytes(self.arena), bytes(self.bound)];
         let limits = match self.arena == self.bound {
             true => vec![(self.arena, INK, "6 3", format!("arena and lower bound {arena}"), -4.0)],
@@ -346,7 +374,7 @@ impl<'f> MemoryMap<'f> {
                 (self.bound, BOUND, "2 3", format!("lower bound {bound}"), 11.0),
             ],
         };
-        limits.into_iter().fold(Group::new(), |group, (byte, color, dashes, name, below)| {
+        limits.into_iter().fold(borders, |group, (byte, color, dashes, name, below)| {
             let y = self.y(byte);
             let name = text(RIGHT - 4.0, y + below, &name).set("text-anchor", Anchor::End.name());
             let name = name.set("stroke", PAPER).set("stroke-width", 3).set("paint-order", "stroke");
@@ -466,4 +494,9 @@ impl<'f> MemoryMap<'f> {
             _ => group,
         }
     }
+}
+
+/// The region of a place, and where its arena begins.
+fn region_of<'r>(regions: &'r [(Arc<str>, usize)], place: &Place) -> Option<&'r (Arc<str>, usize)> {
+    regions.iter().find(|(region, _)| *region == place.region)
 }

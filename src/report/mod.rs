@@ -6,6 +6,7 @@ pub mod layers;
 pub mod memory;
 pub mod memory_map;
 mod next_kilobyte;
+mod regions;
 mod words;
 
 pub use alternative::Alternative;
@@ -28,6 +29,8 @@ pub struct Region {
     pub used_bytes: usize,
     /// Bytes there are; absent if not limited.
     pub available_bytes: Option<u64>,
+    /// Loads from it and stores to it of one invocation, at most; of flash they are not counted.
+    pub traffic: Option<u64>,
 }
 
 /// An input or output of the model.
@@ -52,7 +55,7 @@ pub struct Report {
     pub model: String,
     /// Name of the target.
     pub target: String,
-    /// Bytes of the arena that the caller gives.
+    /// Bytes of the arena that the caller gives; of all arenas if there are several.
     pub arena_bytes: usize,
     /// No plan of these buffers in this order can be smaller.
     pub arena_lower_bound_bytes: usize,
@@ -112,7 +115,7 @@ impl Report {
         }
         let effective_macs: u64 = layers.iter().map(|layer| layer.macs).sum();
         let weight_bytes = module.functions.iter().map(weight_bytes).sum();
-        let regions = regions(target, memory.arena_bytes, weight_bytes);
+        let regions = regions::regions(function, target, weight_bytes);
         Self {
             model: module.name.to_string(),
             target: target.name.clone(),
@@ -156,27 +159,15 @@ impl Report {
             0 => String::new(),
             count => format!(", {}", words::counted(count, "cascade")),
         };
+        let arenas = self.regions.iter().filter(|region| region.traffic.is_some() && region.used_bytes > 0);
+        let parts: Vec<String> =
+            arenas.map(|region| format!("{} {} B", region.name, region.used_bytes)).collect();
+        let parts = if parts.len() > 1 { format!("{}; ", parts.join(", ")) } else { String::new() };
         format!(
-            "arena {arena_bytes} B (lower bound {arena_lower_bound_bytes} B), constants {weight_bytes} B, \
+            "arena {arena_bytes} B ({parts}lower bound {arena_lower_bound_bytes} B), constants {weight_bytes} B, \
              {effective_macs} multiply-accumulates ({macs} in the model){cascades}\n"
         )
     }
-}
-
-fn regions(target: &Target, arena: usize, constants: usize) -> Vec<Region> {
-    let sram = target.sram.first();
-    vec![
-        Region {
-            name: sram.map_or("sram", |region| region.name.as_str()).to_owned(),
-            used_bytes: arena,
-            available_bytes: sram.map(|region| region.bytes),
-        },
-        Region {
-            name: "flash".to_owned(),
-            used_bytes: constants,
-            available_bytes: Some(target.flash_bytes).filter(|&bytes| bytes > 0),
-        },
-    ]
 }
 
 /// Regions in which little is left, since the rest of the firmware needs some of them too.

@@ -20,10 +20,17 @@ pub const LEVELS: [Level; 3] = [Level::O0, Level::O2, Level::Os];
 /// # Errors
 /// What the passes say.
 pub fn after(pipeline: &str, module: &Module, core: Core) -> Result<Module, String> {
-    let target = Target::bare(core);
+    after_for(pipeline, module, &Target::bare(core))
+}
+
+/// The module after a pipeline for a target, verified after every pass.
+///
+/// # Errors
+/// What the passes say.
+pub fn after_for(pipeline: &str, module: &Module, target: &Target) -> Result<Module, String> {
     let pipeline = Pipeline::parse(pipeline, &Registry::builtin()).map_err(|errors| errors.to_string())?;
     let mut module = module.clone();
-    run(&pipeline, &mut module, &PassContext::new(&target), true, &mut Silent)
+    run(&pipeline, &mut module, &PassContext::new(target), true, &mut Silent)
         .map_err(|errors| errors.to_string())?;
     Ok(module)
 }
@@ -55,7 +62,8 @@ pub fn reproduces(module: &Module, samples: &[GoldenVector]) -> Result<(), Strin
 /// # Errors
 /// What the back end cannot express, or a file that cannot be written.
 pub fn write_project(planned: &Module, golden: Vec<GoldenVector>, folder: &Path) -> Result<(), String> {
-    let options = EmitOptions { name: "model".to_owned(), core: Core::CortexM4, project: true, golden };
+    let (name, memories) = ("model".to_owned(), Vec::new());
+    let options = EmitOptions { name, core: Core::CortexM4, memories, project: true, golden };
     let verified = verify(planned).map_err(|errors| errors.to_string())?;
     let artifact = C.emit(verified, &options).map_err(|errors| errors.to_string())?;
     for (name, bytes) in artifact.files {

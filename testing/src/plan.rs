@@ -10,8 +10,8 @@ use mcunet_ir::verify::memory::check_plan;
 use mcunet_ir::{Module, Op, OpKind};
 use mcunet_passes::analysis::liveness::{BufferLife, Interval, Liveness};
 
-/// Moves one buffer of a planned module so that a row of it lies on a row of another that lives at the same time, for up
-/// to `count` pairs of buffers.
+/// Moves one buffer of a planned module so that a row of it lies on a row of another that lives at the same time, to another
+/// memory region if need be, for up to `count` pairs of buffers.
 ///
 /// # Errors
 /// The first broken plan that the checker accepts. Otherwise the number of plans that it refused.
@@ -31,9 +31,11 @@ pub fn overlaps_are_refused(
     while refused < count && !pairs.is_empty() {
         let (moved, onto) = pairs.swap_remove(random.below(pairs.len()));
         let (moved, onto) = (&buffers[moved], &buffers[onto]);
-        let Some((piece, offset)) = clashing_offset(planned, moved, onto) else { continue };
         let mut broken = planned.clone();
+        let Some(under) = place_of(&mut broken, onto.op).cloned() else { continue };
+        let Some((piece, offset)) = clashing_offset(&under, moved, onto) else { continue };
         if let Some(place) = place_of(&mut broken, moved.op) {
+            place.region = under.region;
             place.offsets[piece] = offset;
         }
         if check_plan(&broken).is_ok() {
@@ -54,14 +56,9 @@ fn place_of(module: &mut Module, buffer: Op) -> Option<&mut Place> {
     }
 }
 
-/// A piece of `moved` and an offset for it at which a row of it lies on a row of `onto` that is made before it and read
-/// after, or the other way round.
-fn clashing_offset(planned: &Module, moved: &BufferLife, onto: &BufferLife) -> Option<(usize, usize)> {
-    let OpKind::Loop(LoopOp::Buffer(Buffer { place: Some(place), .. })) =
-        &planned.functions[0].ops[onto.op].kind
-    else {
-        return None;
-    };
+/// A piece of `moved` and an offset for it at which a row of it lies on a row of `onto`, which lies at `place`, that is made
+/// before it and read after, or the other way round.
+fn clashing_offset(place: &Place, moved: &BufferLife, onto: &BufferLife) -> Option<(usize, usize)> {
     let slots =
         |buffer: &BufferLife| (0..buffer.slots.len()).filter(|&i| buffer.bytes_of(i) > 0).collect::<Vec<_>>();
     for p in slots(moved) {

@@ -3,7 +3,7 @@
 
 use crate::Random;
 use crate::compare::differences;
-use crate::compile::{LEVELS, after};
+use crate::compile::{LEVELS, after, after_for};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
 use mcunet_ir::verify::verify;
@@ -13,9 +13,10 @@ use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
+use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
 use mcunet_passes::schedule::dag::Dag;
 use mcunet_passes::schedule::{Schedule, best_order};
-use mcunet_passes::target::Core;
+use mcunet_passes::target::{Core, Memory, Target};
 
 /// The text of a module with everything that is needed to repeat a failure.
 pub fn text(module: &Module) -> String {
@@ -140,6 +141,52 @@ pub fn schedule_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), 
     if peak == found.peak { Ok(()) } else { Err(format!("expected a peak of {}, got {peak}", found.peak)) }
 }
 
+/// The module, planned for a device with two or three small memory regions of random sizes and speeds; `None` if they turned
+/// out too small.
+///
+/// # Errors
+/// What else the passes say, or a region that the plan exceeds.
+pub fn spread(module: &Module, random: &mut Random<'_>) -> Result<Option<Module>, String> {
+    let pipeline = LEVELS[random.below(LEVELS.len())].pipeline();
+    let one = after(pipeline, module, Core::CortexM4)?;
+    let arena = MemorySummary::of(&one.functions[0]).arena_bytes;
+    let mut target = Target::bare(Core::CortexM4);
+    for index in 0..2 + random.below(2) {
+        // Each alone holds less than everything; together they hold it in most cases.
+        let bytes = (arena / 3 + random.below(arena / 2 + 1)) as u64;
+        let wait_cycles = random.below(3) as u32;
+        target.sram.push(Memory { name: format!("region{index}"), bytes, wait_cycles });
+    }
+    let planned = match after_for(pipeline, module, &target) {
+        Ok(planned) => planned,
+        Err(error) if error.contains("expected arenas of at most") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for (region, bytes) in region_bytes(&planned.functions[0]) {
+        let memory = target.sram.iter().find(|memory| *memory.name == *region);
+        if memory.is_none_or(|memory| bytes as u64 > memory.bytes) {
+            return Err(format!("{bytes} bytes of '{region}' are used, got {memory:?}"));
+        }
+    }
+    Ok(Some(planned))
+}
+
+/// Spread over several memory regions, modules compute what the reference does; every read is checked to be of the buffer's
+/// own bytes. Returns how many regions are used.
+///
+/// # Errors
+/// See [`spread`]; or the output that differs.
+pub fn spreading_keeps_results(
+    module: &Module,
+    inputs: &[Tensor],
+    random: &mut Random<'_>,
+) -> Result<usize, String> {
+    let Some(planned) = spread(module, random)? else { return Ok(0) };
+    round_trips(&planned)?;
+    computes(&planned, inputs, &reference(module, inputs)?)?;
+    Ok(region_bytes(&planned.functions[0]).len())
+}
+
 /// Cut at random, even where that is not best, cascades compute the same: as tensor operations on windows, and lowered and
 /// planned, where every read is checked to be of a row that the kernel may read.
 ///
@@ -213,4 +260,19 @@ pub fn splits_keep_results(
         Err(error) => return Err(at(error)),
     }
     Ok(rows * columns > 1)
+}
+
+/// With large tensors made again for late readers, in cascades and lowered, graphs compute the same. Returns whether any
+/// operation was repeated.
+///
+/// # Errors
+/// The output that differs, or a plan that is refused.
+pub fn sweeps_keep_results(module: &Module, inputs: &[Tensor]) -> Result<bool, String> {
+    let expected = reference(module, inputs)?;
+    let repeated = after("rematerialize{min-bytes=1}", module, Core::CortexM4)?;
+    computes(&repeated, inputs, &expected)?;
+    let planned = after("cascade,lower,pack-weights,plan-memory", &repeated, Core::CortexM4)?;
+    computes(&planned, inputs, &expected)?;
+    let count = |module: &Module| operations(&module.functions[0]).len();
+    Ok(count(&repeated) > count(module))
 }

@@ -4,6 +4,7 @@
 //! is written in between; every other value is a local constant. Loop-carried values are variables that are assigned at
 //! the end of the loop's body; where one assignment would spoil another, the new values are computed first.
 
+use super::arenas::Arenas;
 use super::expression::{Expression, Precedence};
 use super::names::Names;
 use super::rows::RowTables;
@@ -30,6 +31,7 @@ pub struct KernelPrinter<'p> {
     function: &'p Function,
     names: &'p Names,
     tables: &'p RowTables,
+    arenas: &'p Arenas,
     kernel: Op,
     values: HashMap<Value, Expression>,
     memories: BTreeMap<Value, String>,
@@ -43,11 +45,18 @@ pub struct KernelPrinter<'p> {
 
 impl<'p> KernelPrinter<'p> {
     /// A printer of `kernel`.
-    pub fn new(function: &'p Function, names: &'p Names, tables: &'p RowTables, kernel: Op) -> Self {
+    pub fn new(
+        function: &'p Function,
+        names: &'p Names,
+        tables: &'p RowTables,
+        arenas: &'p Arenas,
+        kernel: Op,
+    ) -> Self {
         Self {
             function,
             names,
             tables,
+            arenas,
             kernel,
             values: HashMap::new(),
             memories: BTreeMap::new(),
@@ -154,7 +163,7 @@ impl<'p> KernelPrinter<'p> {
         };
         let disjoint = self.buffers_are_disjoint(listed, writes, one_row);
         let restrict = if disjoint { "restrict " } else { "" };
-        let mut any_buffer = false;
+        let mut unused = self.arenas.touched(self.function, &[self.kernel]);
         for value in touched {
             let ty = element_type(self.memref(value).element);
             let Some(definition) = self.function.defining_op(value) else { continue };
@@ -163,10 +172,13 @@ impl<'p> KernelPrinter<'p> {
                     self.memories.insert(value, self.names.data(&data.value.name).to_owned());
                 }
                 Some(LoopOp::Buffer(buffer)) => {
-                    let start = match &buffer.place {
-                        // Its rows are found in a table that counts from there.
-                        Some(_) if buffer.scattered => "arena".to_owned(),
-                        place => format!("(arena + {})", place.as_ref().map_or(0, Place::start)),
+                    let Some(place) = &buffer.place else { continue };
+                    let arena = self.arenas.holding(place);
+                    unused.retain(|other| *other != arena);
+                    // Rows of a scattered buffer are found in a table that counts from the start of the arena.
+                    let start = match buffer.scattered {
+                        true => arena.pointer.clone(),
+                        false => format!("({} + {})", arena.pointer, place.start()),
                     };
                     let written = listed.iter().take(writes).any(|&other| other == value);
                     let (name, qualifier) =
@@ -177,13 +189,12 @@ impl<'p> KernelPrinter<'p> {
                     );
                     self.line(&line);
                     self.memories.insert(value, name);
-                    any_buffer = true;
                 }
                 _ => {}
             }
         }
-        if !any_buffer {
-            self.line("(void)arena;");
+        for arena in unused {
+            self.line(&format!("(void){};", arena.pointer));
         }
     }
 
@@ -201,7 +212,7 @@ impl<'p> KernelPrinter<'p> {
             })
             .collect();
         let apart = |&(i, a, at): &(usize, &Buffer, &Place), &(j, b, bt): &(usize, &Buffer, &Place)| {
-            let share = at.start() < bt.end() && bt.start() < at.end();
+            let share = at.region == bt.region && at.start() < bt.end() && bt.start() < at.end();
             let by_row = one_row && (a.scattered || b.scattered);
             !share || i >= writes || (by_row && !kernel.in_place.contains(&[i, j]))
         };
@@ -607,7 +618,7 @@ impl<'p> KernelPrinter<'p> {
         Expression::cast(signed, &shifted)
     }
 
-    /// Where a row of a scattered buffer begins, in elements from the start of the arena.
+    /// Where a row of a scattered buffer begins, in elements from the start of its arena.
     fn row_start(&mut self, memory: Option<Value>, row: &Expression) -> Expression {
         let table = memory.and_then(|memory| self.tables.get(memory));
         let Some((table, factor)) = table else { return Expression::literal("0") };
@@ -720,7 +731,8 @@ mod tests {
         let kernel = function.walk().into_iter().find(|&op| function.ops[op].kind.name() == "loop.kernel");
         let names = Names::new("dead", &module);
         let tables = RowTables::of(function);
-        let printer = KernelPrinter::new(function, &names, &tables, kernel.expect("the kernel"));
+        let arenas = Arenas::of(function, &names, &[]);
+        let printer = KernelPrinter::new(function, &names, &tables, &arenas, kernel.expect("the kernel"));
         let body = printer.print(true).expect("it prints").body;
         assert!(body.contains("out0[0] = ") && !body.contains("in0") && !body.contains("v0"), "{body}");
     }

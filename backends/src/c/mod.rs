@@ -4,6 +4,7 @@
 //! ACLE intrinsics or single instructions on Arm and through portable inline functions elsewhere, so that one file runs
 //! on the target and on a host.
 
+mod arenas;
 mod expression;
 mod header;
 mod kernel;
@@ -15,6 +16,7 @@ mod source;
 mod weights;
 
 use crate::{Artifact, Backend, EmitOptions};
+use arenas::Arenas;
 use mcunet_ir::verify::Verified;
 use mcunet_ir::{Diagnostic, Diagnostics, Stage};
 use names::Names;
@@ -35,15 +37,16 @@ impl Backend for C {
             return Err(Diagnostic::error("expected a module with a function, got an empty one").into());
         };
         let names = Names::new(&options.name, &module);
+        let arenas = Arenas::of(function, &names, &options.memories);
         let name = &names.prefix;
         let mut files = vec![
-            (format!("{name}.h"), header::header(function, &names).into_bytes()),
-            (format!("{name}.c"), source::source(function, &names)?.into_bytes()),
+            (format!("{name}.h"), header::header(function, &names, &arenas).into_bytes()),
+            (format!("{name}.c"), source::source(function, &names, &arenas)?.into_bytes()),
             (format!("{name}_weights.h"), weights::header(&module, &names).into_bytes()),
             (format!("{name}_weights.c"), weights::source(&module, &names)?.into_bytes()),
         ];
         if options.project {
-            files.extend(project::files(function, &names, options));
+            files.extend(project::files(function, &names, &arenas, options));
         }
         Ok(Artifact { files })
     }

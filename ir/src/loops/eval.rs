@@ -49,12 +49,12 @@ pub enum Trap {
         offset: usize,
     },
     /// A read of bytes that another buffer has overwritten, or that nobody has written.
-    #[error("buffer '{reader}' is read at byte {byte} of the arena, which {owner}")]
+    #[error("buffer '{reader}' is read at {byte}, which {owner}")]
     Clobbered {
         /// The buffer that is read.
         reader: String,
-        /// Byte of the arena.
-        byte: usize,
+        /// Which byte of which arena.
+        byte: String,
         /// Who holds the byte.
         owner: String,
     },

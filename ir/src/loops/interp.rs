@@ -1,14 +1,15 @@
 //! Runs lowered functions.
 //!
-//! Buffers without a place get memory of their own; once plan-memory gave them places they share one arena, as in the
-//! firmware. With [`Options::shadow`], every byte of the arena remembers which row of which buffer it was written as, and
+//! Buffers without a place get memory of their own; once plan-memory gave them places they share the arenas of their
+//! regions, as in the firmware. Here these lie one after the other in one array, whose bytes are meant where nothing else is
+//! said. With [`Options::shadow`], every byte of the arena remembers which row of which buffer it was written as, and
 //! reading a byte that belongs to another buffer, or to a row that the kernel does not say it needs, stops the run, as does
 //! writing another row than the one that is made. A plan is wrong exactly if some run stops so, and which bytes a kernel
 //! touches does not depend on the data.
 
 use super::LoopOp;
 use super::eval::{Trap, Word, evaluate};
-use super::ops::{Kernel, Role};
+use super::ops::{Buffer, Kernel, Role};
 use super::program::{Program, Step};
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, OpKind, Value};
@@ -16,6 +17,7 @@ use crate::tensor::{Data, Tensor};
 use crate::types::Scalar;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -167,7 +169,10 @@ struct Machine<'m> {
     received: &'m [Tensor],
     registers: Vec<Word>,
     memories: Vec<Memory>,
+    /// Arenas of the regions, one after the other, and memory of buffers without a place.
     arena: Vec<u8>,
+    /// Names of the regions and where their arenas begin.
+    regions: Vec<(Arc<str>, usize)>,
     /// Number of the memory that wrote each byte of the arena last; empty without shadow checks.
     owners: Vec<u32>,
     /// The row as part of which it was written, where only one was.
@@ -182,10 +187,11 @@ impl<'m> Machine<'m> {
             registers: vec![Word::I1(false); function.values.len()],
             memories: Vec::new(),
             arena: Vec::new(),
+            regions: Vec::new(),
             owners: Vec::new(),
             written_rows: Vec::new(),
         };
-        let mut arena_bytes = 0usize;
+        let mut arena_bytes = machine.lay_out_regions();
         for &op in &function.blocks[function.body].ops {
             machine.declare(module, op, &mut arena_bytes)?;
         }
@@ -195,6 +201,42 @@ impl<'m> Machine<'m> {
             machine.written_rows = vec![0; arena_bytes];
         }
         Ok(machine)
+    }
+
+    /// Lays the regions' arenas out; returns where the last one ends.
+    fn lay_out_regions(&mut self) -> usize {
+        let mut ends: Vec<(Arc<str>, usize)> = Vec::new();
+        for &op in &self.function.blocks[self.function.body].ops {
+            let OpKind::Loop(LoopOp::Buffer(Buffer { place: Some(place), .. })) = &self.function.ops[op].kind
+            else {
+                continue;
+            };
+            match ends.iter_mut().find(|(region, _)| *region == place.region) {
+                Some((_, end)) => *end = place.end().max(*end),
+                None => ends.push((place.region.clone(), place.end())),
+            }
+        }
+        let mut base = 0usize;
+        for (region, end) in ends {
+            self.regions.push((region, base));
+            base = base.saturating_add(end.saturating_add(7) / 8 * 8);
+        }
+        base
+    }
+
+    /// Where the arena of a region begins.
+    fn base_of(&self, region: &str) -> usize {
+        self.regions.iter().find(|(name, _)| **name == *region).map_or(0, |(_, base)| *base)
+    }
+
+    /// A byte of the arenas, for messages: counted from the start of its region, which is named if there are several.
+    fn byte_name(&self, byte: usize) -> String {
+        match self.regions.iter().rfind(|(_, base)| *base <= byte) {
+            Some((region, base)) if self.regions.len() > 1 => {
+                format!("byte {} of the arena '{region}'", byte - base)
+            }
+            _ => format!("byte {byte} of the arena"),
+        }
     }
 
     fn declare(&mut self, module: &Module, op: Op, arena_bytes: &mut usize) -> Result<(), RunError> {
@@ -217,7 +259,10 @@ impl<'m> Machine<'m> {
                 let pieces = if buffer.scattered { buffer.rows } else { 1 };
                 let bytes = memref.size_bytes() / pieces.max(1);
                 let starts: Vec<usize> = match &buffer.place {
-                    Some(place) if place.offsets.len() == pieces => place.offsets.clone(),
+                    Some(place) if place.offsets.len() == pieces => {
+                        let base = self.base_of(&place.region);
+                        place.offsets.iter().map(|offset| base.saturating_add(*offset)).collect()
+                    }
                     _ => (0..pieces).map(|piece| next + piece * bytes).collect(),
                 };
                 let end = starts.iter().max().map_or(0, |start| start.saturating_add(bytes));
@@ -558,7 +603,7 @@ impl<'m> Machine<'m> {
             let row = self.written_rows[at];
             if self.owners[at] == number && row as usize != expected {
                 let owner = format!("holds its row {row}");
-                return Err(Trap::Clobbered { reader: self.memory_name(number), byte: at, owner });
+                return Err(self.clobbered(number, at, owner));
             }
         }
         match bytes.find(|&byte| self.owners[byte] != number) {
@@ -568,9 +613,13 @@ impl<'m> Machine<'m> {
                     UNWRITTEN => "nobody has written".to_owned(),
                     other => format!("buffer '{}' has overwritten", self.memory_name(other)),
                 };
-                Err(Trap::Clobbered { reader: self.memory_name(number), byte, owner })
+                Err(self.clobbered(number, byte, owner))
             }
         }
+    }
+
+    fn clobbered(&self, number: u32, byte: usize, owner: String) -> Trap {
+        Trap::Clobbered { reader: self.memory_name(number), byte: self.byte_name(byte), owner }
     }
 
     fn load(&self, number: u32, offset: i32) -> Result<Word, Trap> {

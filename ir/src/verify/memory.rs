@@ -3,7 +3,8 @@
 //!
 //! Rules, for every function of a planned module:
 //! - M1: every buffer has a place as long as its memory, a scattered one a place for each row; they are aligned to its
-//!   elements, and inside of the largest arena.
+//!   elements, and inside of the largest arena, which those of all regions together don't exceed. Offsets count from the
+//!   start of the region: bytes of two regions are never the same.
 //! - M2: a kernel lists every buffer that it touches, and lists as written those it writes.
 //! - M3: the declared life of a buffer covers its real one: from the first step that touches it (inputs: from the start) to
 //!   the last (outputs: to the end).
@@ -173,7 +174,24 @@ impl<'c> Checker<'c> {
             }
             placed.push(Placed { op, value, head, place });
         }
+        self.check_sum(&placed);
         placed
+    }
+
+    /// The arenas of all regions together are no larger than one may be.
+    fn check_sum(&mut self, buffers: &[Placed<'c>]) {
+        let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
+        for buffer in buffers {
+            let end = ends.entry(&*buffer.place.region).or_default();
+            *end = buffer.place.end().max(*end);
+        }
+        let (sum, count) = (ends.values().sum::<usize>(), ends.len());
+        if let (Some(last), true) = (buffers.last(), sum > MAX_ARENA_BYTES) {
+            let message = format!(
+                "expected the arenas of {count} regions to take at most {MAX_ARENA_BYTES} bytes together, got {sum}"
+            );
+            self.error(last.op, message);
+        }
     }
 
     /// M3.
@@ -253,7 +271,8 @@ impl<'c> Checker<'c> {
                         {
                             shared.insert((step.kernel, op));
                         } else {
-                            self.spoiled(op, step.kernel, step.row, &buffers[index], &buffers[partner]);
+                            let overlap = [&buffers[index], &buffers[partner]];
+                            self.spoiled(op, step.kernel, step.row, overlap, buffers);
                         }
                     }
                     arena.write(index, row);
@@ -290,8 +309,9 @@ impl<'c> Checker<'c> {
     ) {
         let (name, found) = (self.name(buffer.value), self.holds(found, buffers));
         let message = format!(
-            "expected kernel {kernel}, making its row {making}, to find row {row} of {name} in bytes {:?}, got {found}",
-            buffer.bytes_of(row)
+            "expected kernel {kernel}, making its row {making}, to find row {row} of {name} in bytes {:?}{}, got {found}",
+            buffer.bytes_of(row),
+            in_region(&buffer.place.region, buffers),
         );
         self.error(op, message);
     }
@@ -303,13 +323,22 @@ impl<'c> Checker<'c> {
         }
     }
 
-    fn spoiled(&mut self, op: Op, kernel: usize, row: usize, written: &Placed<'_>, read: &Placed<'_>) {
-        let (name, other) = (self.name(written.value), self.name(read.value));
+    fn spoiled(
+        &mut self,
+        op: Op,
+        kernel: usize,
+        row: usize,
+        overlap: [&Placed<'_>; 2],
+        buffers: &[Placed<'_>],
+    ) {
+        let [name, other] = overlap.map(|buffer| {
+            let place = buffer.place;
+            let (bytes, region) = (place.start()..place.end(), in_region(&place.region, buffers));
+            format!("{} (bytes {bytes:?}{region})", self.name(buffer.value))
+        });
         let message = format!(
-            "expected {name} (bytes {:?}) and {other} (bytes {:?}) to be disjoint where kernel {kernel} writes the one \
-             while it reads the other, got an overlap at its row {row}",
-            written.place.start()..written.place.end(),
-            read.place.start()..read.place.end(),
+            "expected {name} and {other} to be disjoint where kernel {kernel} writes the one while it reads the other, \
+             got an overlap at its row {row}"
         );
         self.error(op, message);
     }
@@ -334,6 +363,12 @@ impl<'c> Checker<'c> {
             Err(error) => self.errors.push(Diagnostic::warning(error.to_string())),
         }
     }
+}
+
+/// Says which region bytes are of, where there are several.
+fn in_region(region: &str, buffers: &[Placed<'_>]) -> String {
+    let several = buffers.iter().any(|buffer| *buffer.place.region != *region);
+    if several { format!(" of '{region}'") } else { String::new() }
 }
 
 /// Rows of a buffer that a step writes.

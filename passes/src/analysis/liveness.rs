@@ -148,13 +148,18 @@ impl Liveness {
     /// Bytes of all slots that live at each step, less what in-place pairs can save at it: no plan can be smaller than
     /// the greatest of these.
     pub fn least_bytes(&self) -> Vec<usize> {
+        self.least_bytes_of(|_| true)
+    }
+
+    /// [`Self::least_bytes`] of some buffers, given by their positions.
+    pub fn least_bytes_of(&self, counts: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut live = LiveBytes::none(self.program.steps.len());
-        for buffer in &self.buffers {
+        for (_, buffer) in self.buffers.iter().enumerate().filter(|&(index, _)| counts(index)) {
             for (slot, lives) in buffer.slots.iter().enumerate() {
                 lives.iter().for_each(|&life| live.add(life, buffer.bytes_of(slot)));
             }
         }
-        for pair in &self.in_place {
+        for pair in self.in_place.iter().filter(|pair| counts(pair.written) && counts(pair.read)) {
             self.count_savings(pair, &mut live);
         }
         live.by_step().take(self.program.steps.len().max(1)).collect()

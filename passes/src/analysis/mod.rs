@@ -3,3 +3,4 @@
 pub mod composition;
 pub mod liveness;
 pub mod macs;
+pub mod traffic;

@@ -258,7 +258,7 @@ fn sampled(
             let is_tile = tile != sizes || wanted[axis].len() == outputs[axis];
             let alike =
                 wanted[axis].clone().all(|output| same([output, made.start], [0, input.start], sizes, tile));
-            (is_tile && alike).then(|| Along { made, input, around: [0, 0] })
+            (is_tile && alike).then_some(Along { made, input, around: [0, 0] })
         })
     };
     match (along(0), along(1)) {

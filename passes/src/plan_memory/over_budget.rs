@@ -1,17 +1,50 @@
 //! What to say when a plan takes more memory than there is.
 
+use super::Regions;
+use super::planner::Plan;
 use crate::analysis::composition::{LiveBuffer, composition};
 use crate::analysis::liveness::Liveness;
-use crate::target::Target;
+use crate::target::{Memory, Target};
 use mcunet_ir::loops::ops::Role;
 use mcunet_ir::{Diagnostic, Function};
 
 /// Buffers that are listed one by one.
 const LISTED: usize = 6;
 
-/// The error for an arena of more than `budget` bytes: how small it can be as far as is known, the widest point and what
-/// lives there, and what would help.
-pub fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budget: u64) -> Diagnostic {
+/// How much memory a plan takes, and how much there is.
+pub struct Shortage {
+    message: String,
+    arena: usize,
+    budget: u64,
+}
+
+/// An arena of more than `budget` bytes.
+pub fn too_many(arena: usize, budget: u64) -> Shortage {
+    let over = (arena as u64).saturating_sub(budget);
+    let message = format!("expected an arena of at most {budget} bytes, got {arena}: {over} too many");
+    Shortage { message, arena, budget }
+}
+
+/// A plan that exceeds its regions.
+pub fn too_large(plan: &Plan, regions: &[Memory], how: Regions) -> Shortage {
+    let arena = plan.bytes.iter().sum();
+    if regions.len() == 1 || how == Regions::Single {
+        let largest = regions.iter().map(|region| region.bytes).max().unwrap_or(0);
+        return too_many(arena, largest);
+    }
+    let room: Vec<String> = regions.iter().map(|r| format!("{} bytes of '{}'", r.bytes, r.name)).collect();
+    let found: Vec<String> = plan.bytes.iter().map(ToString::to_string).collect();
+    let over = plan.over(regions).iter().fold(0u64, |sum, &over| sum.saturating_add(over));
+    let (room, found) = (room.join(" and "), found.join(" and "));
+    let message = format!("expected arenas of at most {room}, got {found}: {over} too many");
+    let budget = regions.iter().fold(0u64, |sum, region| sum.saturating_add(region.bytes));
+    Shortage { message, arena, budget }
+}
+
+/// The error for a plan that takes too much: how small it can be as far as is known, the widest point and what lives there,
+/// and what would help.
+pub fn over_budget(function: &Function, liveness: &Liveness, shortage: Shortage) -> Diagnostic {
+    let Shortage { message, arena, budget } = shortage;
     let step = liveness.peak_step();
     let bound = liveness.lower_bound_bytes();
     let at = liveness.program.steps.get(step);
@@ -20,12 +53,9 @@ pub fn over_budget(function: &Function, liveness: &Liveness, arena: usize, budge
         let kernel = liveness.program.kernels[at.kernel];
         (format!("row {} of layer {}, '{layer}'", at.row, at.kernel), function.ops[kernel].origin.clone())
     });
-    let mut diagnostic = Diagnostic::error(format!(
-        "expected an arena of at most {budget} bytes, got {arena}: {} too many",
-        arena as u64 - budget
-    ))
-    .at(origin)
-    .note(format!("the widest point is {place}: {bound} bytes live"));
+    let mut diagnostic = Diagnostic::error(message)
+        .at(origin)
+        .note(format!("the widest point is {place}: {bound} bytes live"));
     diagnostic = diagnostic.note(match arena - bound {
         0 => "no plan of these buffers in this order is smaller".to_owned(),
         above => format!(

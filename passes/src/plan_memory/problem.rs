@@ -23,7 +23,7 @@ pub struct Item {
 
 impl Item {
     /// First and last byte of a slot.
-    fn bytes_of(&self, slot: usize) -> (i64, i64) {
+    pub fn bytes_of(&self, slot: usize) -> (i64, i64) {
         let first = (slot * self.slot_bytes).min(self.bytes);
         let end = (first + self.slot_bytes).min(self.bytes);
         (first as i64, end as i64 - 1)
@@ -113,6 +113,39 @@ impl Problem {
             _ => false,
         };
         Self { clusters, ..Self::new(items, share) }
+    }
+
+    /// The problem of some clusters alone, in the order given.
+    pub fn restricted(&self, clusters: &[usize]) -> Self {
+        let mut index = vec![None; self.items.len()];
+        let mut kept = Vec::new();
+        for &item in clusters.iter().flat_map(|&cluster| &self.clusters[cluster]) {
+            index[item] = Some(kept.len());
+            kept.push(item);
+        }
+        let conflicts = |&item: &usize| {
+            let all = self.conflicts[item].iter();
+            all.filter_map(|conflict| {
+                Some(Conflict { with: index[conflict.with]?, distances: conflict.distances.clone() })
+            })
+        };
+        let live = |section: &Section| {
+            section.live.iter().filter_map(|&(item, bytes)| Some((index[item]?, bytes))).collect()
+        };
+        Self {
+            items: kept.iter().map(|&item| self.items[item].clone()).collect(),
+            clusters: clusters
+                .iter()
+                .map(|&cluster| self.clusters[cluster].iter().filter_map(|&item| index[item]).collect())
+                .collect(),
+            conflicts: kept.iter().map(|item| conflicts(item).collect()).collect(),
+            // Steps at which little is left give weak bounds, and savings may be overestimated, but both hold.
+            sections: self
+                .sections
+                .iter()
+                .map(|section| Section { live: live(section), savings: section.savings })
+                .collect(),
+        }
     }
 
     /// Whether pushing buffers down one after the other, lowest first, can reach a smallest placement: no buffer ever

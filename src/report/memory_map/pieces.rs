@@ -14,8 +14,9 @@ pub struct Piece {
     pub steps: Interval,
 }
 
-/// The pieces of a buffer, wherever its plan puts them; none if it is not planned.
-pub fn pieces(function: &Function, life: &BufferLife) -> Vec<Piece> {
+/// The pieces of a buffer, wherever its plan puts them, if the arena of its region begins at `base`; none if it is not
+/// planned.
+pub fn pieces(function: &Function, life: &BufferLife, base: usize) -> Vec<Piece> {
     let Some(place) = place(function, life) else { return Vec::new() };
     let mut pieces = Vec::new();
     for (slot, lives) in life.slots.iter().enumerate() {
@@ -24,7 +25,7 @@ pub fn pieces(function: &Function, life: &BufferLife) -> Vec<Piece> {
             false => Some(place.start() + slot * life.slot_bytes),
         };
         let Some(start) = start else { continue };
-        let bytes = start..start + life.bytes_of(slot);
+        let bytes = base + start..base + start + life.bytes_of(slot);
         pieces.extend(lives.iter().map(|&steps| Piece { bytes: bytes.clone(), steps }));
     }
     pieces
