@@ -7,7 +7,9 @@ use super::cut;
 use super::graph::Graph;
 use super::pull::{Pulled, Rows};
 use crate::analysis::liveness::{Interval, LiveBytes, merged};
+use crate::plan_memory::planner::load;
 use crate::plan_memory::problem::{Item, Problem};
+use crate::plan_memory::spread::{Load, Room, assign};
 use crate::plan_memory::{best_fit, improve};
 use std::ops::Range;
 
@@ -41,15 +43,45 @@ pub fn best_cuts(graph: &Graph, enough: usize) -> (Vec<usize>, usize) {
     best
 }
 
+/// The way of cutting whose buffers fit best into several memory regions, given fastest first: that of the least excess over
+/// them, and among those of the least arenas together. An arena that is small in one piece may not be spread easily: tensors
+/// that are each too large for the small regions must share the large one.
+pub fn best_cuts_for(graph: &Graph, rooms: &[Room]) -> Vec<usize> {
+    let ranked = cut::candidates(graph).into_iter().map(|ends| (spread_bytes(graph, &ends, rooms), ends));
+    // Of equal ones the first.
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, ends)| ends).unwrap_or_default()
+}
+
+/// Bytes by which arenas exceed their regions, and bytes of all of them, for a way of cutting.
+fn spread_bytes(graph: &Graph, ends: &[usize], rooms: &[Room]) -> (usize, usize) {
+    let lives = Lives::of(graph, ends);
+    let problem = Problem::of_buffers(lives.items(graph), |_, _| false);
+    // How often buffers are accessed is not known before lowering: their bytes stand for it.
+    let loads: Vec<Load> = problem
+        .clusters
+        .iter()
+        .map(|cluster| {
+            let items = cluster.iter().map(|&item| &problem.items[item]);
+            let bytes: usize = items.clone().map(|item| item.bytes).sum();
+            load(items, lives.steps, bytes as u64)
+        })
+        .collect();
+    let region = assign(&loads, rooms);
+    let arenas = rooms.iter().enumerate().map(|(index, room)| {
+        let clusters: Vec<usize> = (0..region.len()).filter(|&cluster| region[cluster] == index).collect();
+        let part = problem.restricted(&clusters);
+        let offsets = improve::solve(&part, best_fit::solve(&part), room.bytes, ROUGH);
+        part.height(&offsets)
+    });
+    let arenas: Vec<usize> = arenas.collect();
+    let excess = arenas.iter().zip(rooms).map(|(bytes, room)| bytes.saturating_sub(room.bytes)).sum();
+    (excess, arenas.iter().sum())
+}
+
 /// Bytes of the arena for a way of cutting. Tries up to `moves` orders of placing, and stops when
 /// `enough` bytes do.
 fn arena_bytes(graph: &Graph, ends: &[usize], enough: usize, moves: usize) -> usize {
-    let mut lives = Lives::new(graph);
-    let mut start = 0;
-    for &end in ends {
-        lives.run(graph, start..end);
-        start = end;
-    }
+    let lives = Lives::of(graph, ends);
     let items = lives.items(graph);
     let bound = lives.peak_bytes(graph).max(enough);
     let problem = Problem::of_buffers(items, |_, _| false);
@@ -67,6 +99,17 @@ struct Lives {
 }
 
 impl Lives {
+    /// Lives of a graph that is cut in runs.
+    fn of(graph: &Graph, ends: &[usize]) -> Self {
+        let mut lives = Self::new(graph);
+        let mut start = 0;
+        for &end in ends {
+            lives.run(graph, start..end);
+            start = end;
+        }
+        lives
+    }
+
     fn new(graph: &Graph) -> Self {
         let rows = graph.buffers.iter().map(|buffer| {
             let input = buffer.first.is_none();

@@ -19,6 +19,7 @@ pub mod pull;
 pub mod stream;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
+use crate::plan_memory::spread::Room;
 use graph::Graph;
 use mcunet_ir::diag::{Category, Origin};
 use mcunet_ir::module::OpKind;
@@ -85,8 +86,8 @@ impl Pass for Cascade {
                 changed = Changed::Yes;
             }
             let Some(graph) = Graph::of(function) else { continue };
-            let enough = cx.target.sram_bytes().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-            let ends = self.ends(&graph, enough)?;
+            let rooms: Vec<Room> = cx.target.sram_by_speed().into_iter().map(Room::of).collect();
+            let ends = self.ends(&graph, &rooms)?;
             cx.count("operations", graph.nodes.len() as u64);
             let mut start = 0;
             for end in ends {
@@ -104,13 +105,18 @@ impl Pass for Cascade {
 }
 
 impl Cascade {
-    /// Ends of the runs. A search looks harder if it finds no arena of `enough` bytes.
-    fn ends(&self, graph: &Graph, enough: usize) -> Result<Vec<usize>, Diagnostics> {
+    /// Ends of the runs. If it finds no arena that fits into the fastest of `rooms`, a search looks harder, or for arenas
+    /// that fit into all of them.
+    fn ends(&self, graph: &Graph, rooms: &[Room]) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
             Cuts::Search => {
                 let (ends, bytes) = estimate::best_cuts(graph, 0);
-                let harder = || estimate::best_cuts(graph, enough).0;
-                Ok(if bytes > enough && enough > 0 { harder() } else { ends })
+                Ok(match rooms {
+                    [] => ends,
+                    [fastest, ..] if bytes <= fastest.bytes => ends,
+                    [only] => estimate::best_cuts(graph, only.bytes).0,
+                    several => estimate::best_cuts_for(graph, several),
+                })
             }
             Cuts::Given(cuts) => {
                 let count = graph.nodes.len();

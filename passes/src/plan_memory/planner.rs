@@ -103,11 +103,7 @@ impl<'p> Planner<'p> {
 
     /// A plan of several regions, or `alone`, which has everything in one, if that exceeds them less or costs less.
     fn spread(&self, regions: &[Memory], alone: Plan, cx: &PassContext<'_>) -> Plan {
-        let room = |region: &Memory| Room {
-            bytes: usize::try_from(region.bytes).unwrap_or(usize::MAX),
-            access_cycles: region.access_cycles(),
-        };
-        let whole: Vec<Room> = regions.iter().map(room).collect();
+        let whole: Vec<Room> = regions.iter().map(Room::of).collect();
         let mut rooms = whole.clone();
         let rank = |plan: &Plan| {
             let missing: u64 = plan.over(regions).iter().sum();
@@ -251,7 +247,7 @@ fn items(align: usize, liveness: &Liveness, members: &[usize]) -> Vec<Item> {
 }
 
 /// The bytes of items that live at every step.
-fn load<'i>(items: impl Iterator<Item = &'i Item>, steps: usize, accesses: u64) -> Load {
+pub fn load<'i>(items: impl Iterator<Item = &'i Item>, steps: usize, accesses: u64) -> Load {
     let mut live = LiveBytes::none(steps);
     for item in items {
         for (slot, lives) in item.slots.iter().enumerate() {

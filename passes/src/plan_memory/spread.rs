@@ -9,6 +9,8 @@
 //! Source of the ratio: Toyoda, "A Simplified Algorithm for Obtaining Approximate Solutions to Zero-One Programming
 //! Problems", Management Science 21 (12), 1975, for one knapsack; here a buffer that leaves one enters another.
 
+use crate::target::Memory;
+
 /// What is to be assigned: a buffer, or several that stay together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Load {
@@ -27,6 +29,14 @@ pub struct Room {
     pub bytes: usize,
     /// What an access costs.
     pub access_cycles: u64,
+}
+
+impl Room {
+    /// A region as a whole.
+    pub fn of(region: &Memory) -> Self {
+        let bytes = usize::try_from(region.bytes).unwrap_or(usize::MAX);
+        Self { bytes, access_cycles: region.access_cycles() }
+    }
 }
 
 /// Changes after which improving ends; far more than any network needs.
