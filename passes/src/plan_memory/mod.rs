@@ -103,7 +103,7 @@ crate::declare_pass! {
         /// Let results overwrite operands where the kernel allows it.
         in_place: bool = true,
         /// Nodes that the exact search visits at most.
-        max_nodes: usize = 50_000,
+        max_nodes: usize = 20_000,
         /// Orders of placing that are tried at most, for 100 buffers; fewer for more.
         max_moves: usize = 6_000,
     } requires Lowered ensures Planned;
