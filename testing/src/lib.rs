@@ -10,6 +10,7 @@ pub mod compile;
 pub mod corpus;
 pub mod damage;
 pub mod graph;
+pub mod minimalloc;
 pub mod plan;
 pub mod properties;
 pub mod random;

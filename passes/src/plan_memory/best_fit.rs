@@ -40,7 +40,7 @@ pub fn solve(problem: &Problem) -> Offsets {
 pub fn place_in_order(problem: &Problem, order: &[usize]) -> Offsets {
     let (mut placed, mut taken) = (vec![None; problem.items.len()], Vec::new());
     for &i in order {
-        placed[i] = Some(problem.lowest_fit_with(&mut taken, i, &placed, 0));
+        placed[i] = Some(problem.lowest_fit(&mut taken, i, &placed, 0));
     }
     placed.into_iter().map(Option::unwrap_or_default).collect()
 }

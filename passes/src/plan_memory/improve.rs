@@ -79,7 +79,7 @@ impl<'p> Placing<'p> {
         }
         let bytes = |item: usize| self.problem.items[item].bytes;
         for &item in order[same..].iter().flat_map(|&cluster| &clusters[cluster]) {
-            let offset = self.problem.lowest_fit_with(&mut self.taken, item, &self.placed, 0);
+            let offset = self.problem.lowest_fit(&mut self.taken, item, &self.placed, 0);
             // No order that begins so can be kept.
             if offset + bytes(item) > limit {
                 return false;

@@ -4,7 +4,7 @@
 //! next step on, so that a result grows over the operand that it is made from. Rows of scattered buffers are placed one by
 //! one, wherever there is room while they are needed. Buffers of one size of which the one is overwritten element by
 //! element with the other are placed as one. Greedy orders give a first plan; where it is above the lower bound, trying
-//! other orders and branch and bound improve it. Where the target has several memory regions and the fastest is too small
+//! other orders and an exact search improve it. Where the target has several memory regions and the fastest is too small
 //! for all buffers, they are spread (see [`spread`]), and those of each region are placed by themselves. The plan is checked
 //! by `mcunet_ir::verify`, which shares no code with this pass.
 
@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub enum Solver {
     /// Greedy orders only.
     BestFit,
-    /// Greedy, then other orders, then branch and bound.
+    /// Greedy, then other orders, then an exact search.
     Exact,
 }
 
@@ -103,7 +103,7 @@ crate::declare_pass! {
         /// Let results overwrite operands where the kernel allows it.
         in_place: bool = true,
         /// Nodes that the exact search visits at most.
-        max_nodes: usize = 50_000,
+        max_nodes: usize = 20_000,
         /// Orders of placing that are tried at most, for 100 buffers; fewer for more.
         max_moves: usize = 6_000,
     } requires Lowered ensures Planned;

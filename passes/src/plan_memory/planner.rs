@@ -11,7 +11,7 @@ use crate::target::Memory;
 use mcunet_ir::Function;
 use std::collections::HashSet;
 
-/// Pieces up to which branch and bound has a chance.
+/// Pieces up to which the exact search has a chance.
 const MAX_EXACT_ITEMS: usize = 200;
 
 /// Assignments to regions that are tried, each with less room where the one before could not be placed.
