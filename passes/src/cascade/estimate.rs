@@ -17,7 +17,7 @@ use std::ops::Range;
 const MAX_SLOTS: usize = 256;
 
 /// Orders of placing that are tried for a rough estimate, for 100 buffers.
-const ROUGH: usize = 400;
+const ROUGH: usize = 2_000;
 
 /// And where a rough one is a little above what would be enough.
 const FINE: usize = 6_000;
