@@ -135,6 +135,14 @@ impl Run {
                 errors.push(Diagnostic::error(message).at(origin_of(function, value)));
             }
         }
+        for &op in self.ops.iter().filter(|&&op| !matches!(function.ops[op].kind, OpKind::Nn(_))) {
+            let data = &function.ops[op];
+            let name = data.kind.name();
+            let message =
+                format!("expected tensor operations to split, got '{name}', which runs row by row already");
+            let error = Diagnostic::error(message).at(data.origin.clone());
+            errors.push(error.help("run patch-split before cascade"));
+        }
         let inside: HashSet<Op> = self.ops.iter().copied().collect();
         for op in function.walk() {
             let data = &function.ops[op];

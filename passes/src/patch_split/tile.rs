@@ -92,29 +92,23 @@ pub fn tile_of(
         }
         NnOp::ResizeBilinear(op) => {
             let float = operands[0].storage().is_float();
-            let (corners, centers) = (op.align_corners, op.half_pixel_centers);
-            let same = |at: [usize; 2], from: [usize; 2], sizes: [usize; 2], tile: [usize; 2]| {
+            let tiles = sampled(input, outputs, wanted, |index, input, output| {
                 if float {
-                    let a = real_sample(at[0], sizes[0], sizes[1], corners, centers);
-                    let b = real_sample(at[0] - at[1], tile[0], tile[1], corners, centers);
-                    a.low == b.low + from[1] && a.high == b.high + from[1] && a.weight == b.weight
+                    let at = real_sample(index, input, output, op.align_corners, op.half_pixel_centers);
+                    ([at.low, at.high], at.weight.to_bits().into())
                 } else {
-                    let a = fixed_sample(at[0], sizes[0], sizes[1], corners, centers);
-                    let b = fixed_sample(at[0] - at[1], tile[0], tile[1], corners, centers);
-                    a.low == b.low + from[1] && a.high == b.high + from[1] && a.weight == b.weight
+                    let at = fixed_sample(index, input, output, op.align_corners, op.half_pixel_centers);
+                    ([at.low, at.high], at.weight.into())
                 }
-            };
-            let tiles = sampled(input, outputs, wanted, same)?;
+            })?;
             let size = [0, 1].map(|axis| tiles[axis].made.len() as u32);
             first(tiles, n::ResizeBilinear { size, ..op.clone() }.into())
         }
         NnOp::ResizeNearest(op) => {
-            let (corners, centers) = (op.align_corners, op.half_pixel_centers);
-            let same = |at: [usize; 2], from: [usize; 2], sizes: [usize; 2], tile: [usize; 2]| {
-                nearest(at[0], sizes[0], sizes[1], corners, centers)
-                    == nearest(at[0] - at[1], tile[0], tile[1], corners, centers) + from[1]
-            };
-            let tiles = sampled(input, outputs, wanted, same)?;
+            let tiles = sampled(input, outputs, wanted, |index, input, output| {
+                let at = nearest(index, input, output, op.align_corners, op.half_pixel_centers);
+                ([at; 2], 0)
+            })?;
             let size = [0, 1].map(|axis| tiles[axis].made.len() as u32);
             first(tiles, n::ResizeNearest { size, ..op.clone() }.into())
         }
@@ -237,28 +231,31 @@ fn padded(low: usize, input: usize, wanted: &Range<usize>) -> Along {
 }
 
 /// Tiles of an interpolation. Where inputs and outputs have a common divisor, samples repeat that often, so that a tile of whole
-/// periods, perhaps with one more at each end, samples alike; that is checked for every output. `same` gets an output and
-/// the tile's first, the input 0 and the tile's first, and the sizes (inputs, outputs) of the whole and of the tile.
+/// periods, perhaps with one more at each end, samples alike; that is checked for every output. `sample` gives, for an output
+/// and the numbers of inputs and outputs, the positions that are read, and a weight.
 fn sampled(
     input: [usize; 2],
     outputs: [usize; 2],
     wanted: &Region,
-    same: impl Fn([usize; 2], [usize; 2], [usize; 2], [usize; 2]) -> bool,
+    sample: impl Fn(usize, usize, usize) -> ([usize; 2], i64),
 ) -> Result<[Along; 2], String> {
     let along = |axis: usize| {
-        let sizes = [input[axis], outputs[axis]];
-        let periods = gcd(sizes[0], sizes[1]);
-        let [of_input, of_output] = sizes.map(|size| size / periods);
-        let (first, end) = (wanted[axis].start / of_output, wanted[axis].end.div_ceil(of_output));
-        [0, 1, periods].into_iter().find_map(|halo| {
+        let (inputs, outputs, wanted) = (input[axis], outputs[axis], wanted[axis].clone());
+        let periods = gcd(inputs, outputs);
+        // A tile would be all of it.
+        if periods == 1 && wanted.len() < outputs {
+            return None;
+        }
+        let (of_input, of_output) = (inputs / periods, outputs / periods);
+        let (first, end) = (wanted.start / of_output, wanted.end.div_ceil(of_output));
+        [0, 1].into_iter().find_map(|halo| {
             let (first, end) = (first.saturating_sub(halo), (end + halo).min(periods));
             let (made, input) = (first * of_output..end * of_output, first * of_input..end * of_input);
-            let tile = [input.len(), made.len()];
-            // All of it is no tile.
-            let is_tile = tile != sizes || wanted[axis].len() == outputs[axis];
-            let alike =
-                wanted[axis].clone().all(|output| same([output, made.start], [0, input.start], sizes, tile));
-            (is_tile && alike).then_some(Along { made, input, around: [0, 0] })
+            let alike = wanted.clone().all(|output| {
+                let (at, weight) = sample(output - made.start, input.len(), made.len());
+                (at.map(|at| at + input.start), weight) == sample(output, inputs, outputs)
+            });
+            alike.then_some(Along { made, input, around: [0, 0] })
         })
     };
     match (along(0), along(1)) {
