@@ -144,6 +144,19 @@ fn sweeps_keep_results() {
 }
 
 #[test]
+fn given_sweeps_keep_results() {
+    let again = std::cell::Cell::new(0);
+    for_seeds(150, |seed| {
+        let (module, inputs) = random_module(seed);
+        let done = properties::given_sweeps_keep_results(&module, &inputs, &mut Random::seeded(seed))
+            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
+        again.set(again.get() + usize::from(done));
+        Ok(())
+    });
+    assert!(again.get() > 60, "expected dozens of graphs with tensors made again, got {}", again.get());
+}
+
+#[test]
 fn spreading_keeps_results() {
     let (spread, in_three) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     for_seeds(150, |seed| {

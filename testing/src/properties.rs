@@ -7,7 +7,7 @@ use crate::compile::{LEVELS, after, after_for};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
 use mcunet_ir::verify::verify;
-use mcunet_ir::{Module, Tensor};
+use mcunet_ir::{Module, Op, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
@@ -17,6 +17,7 @@ use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
 use mcunet_passes::schedule::dag::Dag;
 use mcunet_passes::schedule::{Schedule, best_order};
 use mcunet_passes::target::{Core, Memory, Target};
+use std::collections::{BTreeSet, HashMap};
 
 /// The text of a module with everything that is needed to repeat a failure.
 pub fn text(module: &Module) -> String {
@@ -275,4 +276,35 @@ pub fn sweeps_keep_results(module: &Module, inputs: &[Tensor]) -> Result<bool, S
     computes(&planned, inputs, &expected)?;
     let count = |module: &Module| operations(&module.functions[0]).len();
     Ok(count(&repeated) > count(module))
+}
+
+/// With random tensors made again for random readers of them, as they are and in cascades, graphs compute the same. Returns whether any
+/// was.
+///
+/// # Errors
+/// The output that differs.
+pub fn given_sweeps_keep_results(
+    module: &Module,
+    inputs: &[Tensor],
+    random: &mut Random<'_>,
+) -> Result<bool, String> {
+    let expected = reference(module, inputs)?;
+    let function = &module.functions[0];
+    let numbers: HashMap<Op, usize> = operations(function).into_iter().zip(0..).collect();
+    let reads = numbers.iter().flat_map(|(&reader, &number)| {
+        let makers = function.ops[reader].operands.iter().filter_map(|&value| function.defining_op(value));
+        makers.filter_map(|maker| numbers.get(&maker)).map(move |&made| (made, number))
+    });
+    let reads: BTreeSet<(usize, usize)> = reads.collect();
+    let chosen = reads.into_iter().filter(|_| random.one_in(2));
+    let chosen: Vec<(usize, usize)> = chosen.collect();
+    let values: Vec<String> =
+        chosen.iter().map(|(made, reader)| format!("{made}@{reader}x{}", random.size(1, 3))).collect();
+    let pass = format!("rematerialize{{values={}}}", values.join(":"));
+    let at = |error: String| format!("{pass}: {error}");
+    let again = after(&pass, module, Core::CortexM4).map_err(at)?;
+    computes(&again, inputs, &expected).map_err(at)?;
+    let planned = after("cascade,lower,pack-weights,plan-memory", &again, Core::CortexM4).map_err(at)?;
+    computes(&planned, inputs, &expected).map_err(at)?;
+    Ok(!values.is_empty())
 }

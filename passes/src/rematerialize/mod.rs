@@ -6,10 +6,13 @@
 //! that are small; in the first sweep its rows only live until the mean has seen them, in the second until they are scaled.
 //!
 //! A reader is late if something else that it reads was made from the tensor through one that has no rows, so that no row
-//! can reach the reader before all have been made.
+//! can reach the reader before all have been made. Which tensors are made again for which readers can also be [`given`].
+
+pub mod given;
 
 use crate::analysis::macs;
 use crate::pass::{Changed, Pass, PassContext};
+use given::Values;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::rows::image_rows;
@@ -23,22 +26,25 @@ crate::declare_pass! {
     /// Repeats operations whose large result would have to be kept until all of it was seen.
     ///
     /// Takes less memory and more multiply-accumulates, which `--stats` tells. Before `cascade`, which lets the rows of both
-    /// sweeps stream. By default nothing is repeated.
+    /// sweeps stream. By default nothing is repeated. Fails if an operation does not read what is to be made again for it.
     pub Rematerialize = "rematerialize" {
         /// Size in bytes from which on tensors are made again; 0 for none.
         min_bytes: usize = 0,
+        /// Tensors to make again whatever their size, each for one reader; operations are counted from 0 without constants
+        /// and reshapes, before anything is repeated.
+        values: Values = Values::default(),
     } requires Imported ensures Imported;
 }
 
 impl Pass for Rematerialize {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
-        if self.min_bytes == 0 {
-            return Ok(Changed::No);
-        }
         let mut changed = false;
         for function in &mut module.functions {
             let before = macs::of_function(function);
-            let repeated = apply(function, self.min_bytes);
+            let mut repeated = given::apply(function, &self.values.0)?;
+            if self.min_bytes > 0 {
+                repeated += apply(function, self.min_bytes);
+            }
             if repeated > 0 {
                 cx.count("operations repeated", repeated as u64);
                 cx.count("macs before", before);
