@@ -27,6 +27,22 @@ fn check(least: u64, property: impl Fn(&Module, &[Tensor]) -> Result<(), String>
     });
 }
 
+/// Checks a property for at least so many graphs, and counts of how many each of some things is true.
+fn tally<const N: usize>(
+    least: u64,
+    property: impl Fn(&Module, &[Tensor], &mut Random<'_>) -> Result<[bool; N], String>,
+) -> [usize; N] {
+    let counts = [const { std::cell::Cell::new(0) }; N];
+    for_seeds(least, |seed| {
+        let (module, inputs) = random_module(seed);
+        let found = property(&module, &inputs, &mut Random::seeded(seed))
+            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
+        counts.iter().zip(found).for_each(|(count, found)| count.set(count.get() + usize::from(found)));
+        Ok(())
+    });
+    counts.map(|count| count.get())
+}
+
 #[test]
 fn generated_graphs_verify() {
     check(3000, |module, _| properties::verifies(module));
@@ -101,73 +117,45 @@ fn lowering_keeps_results() {
 
 #[test]
 fn cascades_keep_results() {
-    for_seeds(150, |seed| {
-        let (module, inputs) = random_module(seed);
-        properties::cascades_keep_results(&module, &inputs, &mut Random::seeded(seed))
-            .map_err(|error| format!("{error}\n{}", properties::text(&module)))
+    let [] = tally(150, |module, inputs, random| {
+        properties::cascades_keep_results(module, inputs, random).map(|()| [])
     });
 }
 
 #[test]
 fn streaming_keeps_results() {
-    let streamed = std::cell::Cell::new(0);
-    check(150, |module, inputs| {
-        let any = properties::streaming_keeps_results(module, inputs)?;
-        streamed.set(streamed.get() + usize::from(any));
-        Ok(())
-    });
-    assert!(streamed.get() > 30, "expected dozens of graphs to be streamed, got {}", streamed.get());
+    let [streamed] =
+        tally(150, |module, inputs, _| Ok([properties::streaming_keeps_results(module, inputs)?]));
+    assert!(streamed > 30, "expected dozens of graphs to be streamed, got {streamed}");
 }
 
 #[test]
 fn splits_keep_results() {
-    let split = std::cell::Cell::new(0);
-    for_seeds(400, |seed| {
-        let (module, inputs) = random_module(seed);
-        let done = properties::splits_keep_results(&module, &inputs, &mut Random::seeded(seed))
-            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
-        split.set(split.get() + usize::from(done));
-        Ok(())
-    });
-    assert!(split.get() > 40, "expected dozens of graphs to be split, got {}", split.get());
+    let [split] =
+        tally(400, |module, inputs, random| Ok([properties::splits_keep_results(module, inputs, random)?]));
+    assert!(split > 40, "expected dozens of graphs to be split, got {split}");
 }
 
 #[test]
 fn sweeps_keep_results() {
-    let repeated = std::cell::Cell::new(0);
-    check(400, |module, inputs| {
-        let any = properties::sweeps_keep_results(module, inputs)?;
-        repeated.set(repeated.get() + usize::from(any));
-        Ok(())
-    });
-    assert!(repeated.get() > 0, "expected graphs with late readers, got none");
+    let [repeated] = tally(400, |module, inputs, _| Ok([properties::sweeps_keep_results(module, inputs)?]));
+    assert!(repeated > 0, "expected graphs with late readers, got none");
 }
 
 #[test]
 fn given_sweeps_keep_results() {
-    let again = std::cell::Cell::new(0);
-    for_seeds(150, |seed| {
-        let (module, inputs) = random_module(seed);
-        let done = properties::given_sweeps_keep_results(&module, &inputs, &mut Random::seeded(seed))
-            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
-        again.set(again.get() + usize::from(done));
-        Ok(())
+    let [again] = tally(150, |module, inputs, random| {
+        Ok([properties::given_sweeps_keep_results(module, inputs, random)?])
     });
-    assert!(again.get() > 60, "expected dozens of graphs with tensors made again, got {}", again.get());
+    assert!(again > 60, "expected dozens of graphs with tensors made again, got {again}");
 }
 
 #[test]
 fn spreading_keeps_results() {
-    let (spread, in_three) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    for_seeds(150, |seed| {
-        let (module, inputs) = random_module(seed);
-        let regions = properties::spreading_keeps_results(&module, &inputs, &mut Random::seeded(seed))
-            .map_err(|error| format!("{error}\n{}", properties::text(&module)))?;
-        spread.set(spread.get() + usize::from(regions > 1));
-        in_three.set(in_three.get() + usize::from(regions > 2));
-        Ok(())
+    let [spread, in_three] = tally(150, |module, inputs, random| {
+        let regions = properties::spreading_keeps_results(module, inputs, random)?;
+        Ok([regions > 1, regions > 2])
     });
-    let (spread, in_three) = (spread.get(), in_three.get());
     assert!(spread > 50 && in_three > 5, "{spread} graphs are in several regions, {in_three} in three");
 }
 

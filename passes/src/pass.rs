@@ -187,6 +187,37 @@ plain_options! {
     usize => "a non-negative integer",
 }
 
+/// Lets an option be one of a few words: `option_words! { Solver { BestFit = "best-fit", Exact = "exact" } }`.
+#[macro_export]
+macro_rules! option_words {
+    ($ty:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $crate::pass::OptionValue for $ty {
+            fn description() -> String {
+                $crate::pass::one_of(&[$($word),+])
+            }
+            fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($word => Some($ty::$variant),)+
+                    _ => None,
+                }
+            }
+            fn print(&self) -> String {
+                match self {
+                    $($ty::$variant => $word.to_owned(),)+
+                }
+            }
+        }
+    };
+}
+
+/// Words as a choice: `a, b or c`.
+pub fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 /// Reads one option for `declare_pass!`, recording an error instead of failing at the first.
 pub fn read_option<T: OptionValue>(
     options: &[(String, String)],

@@ -10,6 +10,7 @@ use mcunet_ir::types::{Element, TensorType};
 use mcunet_ir::{Origin, Type};
 use mcunet_passes::analysis::composition;
 use mcunet_passes::analysis::liveness::Liveness;
+use mcunet_passes::analysis::macs::{of_function, of_op};
 use mcunet_passes::manager::{Observer, PassRun};
 use mcunet_passes::pass::ConfiguredPass;
 use serde::Serialize;
@@ -73,13 +74,12 @@ pub fn layers(module: &Module, kernels_only: bool) -> Vec<Layer> {
 
 /// Multiply-accumulates of a tensor function.
 pub fn macs(module: &Module) -> u64 {
-    layers(module, false).iter().map(|layer| layer.macs).sum()
+    module.functions.first().map_or(0, of_function)
 }
 
 fn layer(function: &Function, op: Op, index: usize) -> Layer {
     let data = &function.ops[op];
     let tensor = |&value: &mcunet_ir::Value| function.ty(value).as_tensor();
-    let operands: Vec<&TensorType> = data.operands.iter().filter_map(tensor).collect();
     let results: Vec<&TensorType> = data.results.iter().filter_map(tensor).collect();
     let is_constant = |&value: &mcunet_ir::Value| {
         function
@@ -89,10 +89,6 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
     let constants = data.operands.iter().filter(|&value| is_constant(value)).filter_map(tensor);
     let weight_bytes = constants.map(TensorType::size_bytes).sum();
     let activations = data.operands.iter().filter(|&value| !is_constant(value)).filter_map(tensor);
-    let macs = match &data.kind {
-        OpKind::Nn(kind) => kind.semantics().macs(&operands, &results),
-        _ => 0,
-    };
     Layer {
         index,
         origin: origin(&data.origin),
@@ -100,7 +96,7 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
         inputs: activations.clone().map(|ty| ty.shape.0.clone()).collect(),
         outputs: results.iter().map(|ty| ty.shape.0.clone()).collect(),
         element: results.first().map(|ty| element(ty)).unwrap_or_default(),
-        macs,
+        macs: of_op(function, op),
         buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
             + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
         weight_bytes,

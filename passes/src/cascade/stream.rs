@@ -7,7 +7,6 @@
 //! Refused, with the reason: inputs without several rows, those that an operation needs at once (they would have to be
 //! whole anyway), and those that are returned as they are. An input that is only seen in another shape is received in that.
 
-use crate::pass::OptionValue;
 use mcunet_ir::diag::{Category, Origin};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
@@ -27,22 +26,7 @@ pub enum Streaming {
     Again,
 }
 
-impl OptionValue for Streaming {
-    fn description() -> String {
-        "no, once or again".to_owned()
-    }
-    fn parse(text: &str) -> Option<Self> {
-        [Streaming::No, Streaming::Once, Streaming::Again].into_iter().find(|value| value.print() == text)
-    }
-    fn print(&self) -> String {
-        match self {
-            Streaming::No => "no",
-            Streaming::Once => "once",
-            Streaming::Again => "again",
-        }
-        .to_owned()
-    }
-}
+crate::option_words! { Streaming { No = "no", Once = "once", Again = "again" } }
 
 /// Lets the inputs of a function be received that can be; how many these are.
 ///

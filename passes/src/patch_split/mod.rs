@@ -83,21 +83,7 @@ pub enum Goal {
     Sram,
 }
 
-impl OptionValue for Goal {
-    fn description() -> String {
-        "fit or sram".to_owned()
-    }
-    fn parse(text: &str) -> Option<Self> {
-        [Goal::Fit, Goal::Sram].into_iter().find(|goal| goal.print() == text)
-    }
-    fn print(&self) -> String {
-        match self {
-            Goal::Fit => "fit",
-            Goal::Sram => "sram",
-        }
-        .to_owned()
-    }
-}
+crate::option_words! { Goal { Fit = "fit", Sram = "sram" } }
 
 crate::declare_pass! {
     /// Computes runs of operations tile by tile.
@@ -125,25 +111,23 @@ impl Pass for PatchSplit {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
         let Some(function) = module.functions.first_mut() else { return Ok(Changed::No) };
         let before = macs::of_function(function);
-        let tiles = match &self.layers {
-            Layers::Given(range) if range.is_empty() || self.tiles == Tiles([1, 1]) => 0,
+        match &self.layers {
+            Layers::Given(range) if range.is_empty() || self.tiles == Tiles([1, 1]) => {
+                return Ok(Changed::No);
+            }
             Layers::Given(range) => {
                 check_range(function, range)?;
                 split::split(function, range.clone(), self.tiles.0)?;
-                self.tiles.0.iter().product::<usize>()
+                cx.count("tiles", self.tiles.0.iter().product::<usize>() as u64);
             }
             Layers::Search => {
                 let Some(way) = self.search(function, cx) else { return Ok(Changed::No) };
                 cx.count("operations repeated", apply(function, &way)? as u64);
-                way.splits.iter().map(|strips| strips.columns).sum::<usize>().max(1)
+                cx.count("tiles", way.splits.iter().map(|strips| strips.columns as u64).sum());
             }
-        };
-        if tiles == 0 {
-            return Ok(Changed::No);
         }
         cx.count("macs before", before);
         cx.count("macs after", macs::of_function(function));
-        cx.count("tiles", tiles as u64);
         Ok(Changed::Yes)
     }
 }

@@ -18,7 +18,7 @@ pub mod problem;
 pub mod spread;
 
 use crate::analysis::liveness::Liveness;
-use crate::pass::{Changed, OptionValue, Pass, PassContext};
+use crate::pass::{Changed, Pass, PassContext};
 use crate::target::{Memory, Target};
 use mcunet_ir::diag::Category;
 use mcunet_ir::loops::LoopOp;
@@ -40,24 +40,7 @@ pub enum Solver {
     Exact,
 }
 
-impl OptionValue for Solver {
-    fn description() -> String {
-        "best-fit or exact".to_owned()
-    }
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "best-fit" => Some(Solver::BestFit),
-            "exact" => Some(Solver::Exact),
-            _ => None,
-        }
-    }
-    fn print(&self) -> String {
-        match self {
-            Solver::BestFit => "best-fit".to_owned(),
-            Solver::Exact => "exact".to_owned(),
-        }
-    }
-}
+crate::option_words! { Solver { BestFit = "best-fit", Exact = "exact" } }
 
 /// How many memory regions to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,24 +51,7 @@ pub enum Regions {
     Single,
 }
 
-impl OptionValue for Regions {
-    fn description() -> String {
-        "spread or single".to_owned()
-    }
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "spread" => Some(Regions::Spread),
-            "single" => Some(Regions::Single),
-            _ => None,
-        }
-    }
-    fn print(&self) -> String {
-        match self {
-            Regions::Spread => "spread".to_owned(),
-            Regions::Single => "single".to_owned(),
-        }
-    }
-}
+crate::option_words! { Regions { Spread = "spread", Single = "single" } }
 
 crate::declare_pass! {
     /// Gives every buffer a byte range of the arena.

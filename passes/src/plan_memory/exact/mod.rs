@@ -23,6 +23,8 @@
 //! Luby, Sinclair and Zuckerman, "Optimal speedup of Las Vegas algorithms", 1993 (lengths of slices); Boussemart et al.,
 //! "Boosting systematic search by weighting constraints", 2004, and Haralick and Elliott, 1980 (fewest candidates first).
 
+#[cfg(test)]
+mod exhaustive_tests;
 mod model;
 mod orders;
 mod search;
