@@ -6,6 +6,7 @@ use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Compiles a trained neural network to firmware source for a microcontroller.
 ///
@@ -206,6 +207,10 @@ pub struct PipelineArgs {
     /// fits, and else as little as possible; `sram` makes the arena as small as can be.
     #[arg(long, conflicts_with = "pass_pipeline", value_enum, default_value = "cycles", value_name = "GOAL")]
     pub goal: GoalArg,
+    /// Seconds to search for a smaller arena, all of which are used unless one is proved to be the smallest. Without, the
+    /// search ends by itself, after a few seconds, and results are the same on every machine.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub search_time: Option<Duration>,
 }
 
 /// Arguments of the default command.
@@ -296,6 +301,9 @@ pub struct OptArgs {
     /// If a pass fails, write the module as it was before that pass, with the command that repeats the failure.
     #[arg(long, value_name = "FILE")]
     pub reproducer: Option<PathBuf>,
+    /// Type of a model's inputs and outputs.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
     #[command(flatten)]
     pub target: TargetArgs,
 }
@@ -424,6 +432,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return Err(format!("expected a size above 0, got '{text}'"));
     }
     if bytes.fract() == 0.0 && bytes < 2f64.powi(53) { Ok(bytes as u64) } else { Err(error()) }
+}
+
+/// Reads a time in seconds, above 0.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let error = || format!("expected seconds above 0, such as 10 or 0.5, got '{text}'");
+    seconds.filter(|time| !time.is_zero()).ok_or_else(error)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod observe;
 mod report;
 mod session;
 mod tensors;
+mod watch;
 
 use clap::Parser;
 use mcunet_ir::diag::Category;

@@ -13,6 +13,7 @@ use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::pipeline::{Choices, Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
+use mcunet_passes::watch::Watch;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -231,8 +232,9 @@ pub fn optimize(
     pipeline: &Pipeline,
     target: &Target,
     observer: &mut dyn Observer,
+    watch: &dyn Watch,
 ) -> Result<(), Failure> {
-    let cx = PassContext::new(target);
+    let cx = PassContext::new(target).watched_by(watch);
     Ok(manager::run(pipeline, module, &cx, true, observer)?)
 }
 

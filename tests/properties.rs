@@ -151,6 +151,13 @@ fn given_sweeps_keep_results() {
 }
 
 #[test]
+fn ended_searches_keep_results() {
+    let [] = tally(150, |module, inputs, random| {
+        properties::ended_searches_keep_results(module, inputs, random).map(|()| [])
+    });
+}
+
+#[test]
 fn spreading_keeps_results() {
     let [spread, in_three] = tally(150, |module, inputs, random| {
         let regions = properties::spreading_keeps_results(module, inputs, random)?;

@@ -4,6 +4,7 @@
 
 use mcunet_passes::plan_memory::best_fit;
 use mcunet_passes::plan_memory::exact::{self, Fit, lower_bound};
+use mcunet_passes::watch::Unwatched;
 use mcunet_testing::minimalloc::{Instance, instances};
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ fn row(instance: &Instance, max_nodes: usize) -> bool {
     let (problem, capacity) = (&instance.problem, instance.capacity);
     let (greedy, bound) = (problem.height(&best_fit::solve(problem)), lower_bound(problem));
     let start = Instant::now();
-    let (fit, nodes) = exact::fit(problem, capacity, max_nodes);
+    let (fit, nodes) = exact::fit(problem, capacity, max_nodes, &Unwatched);
     let seconds = start.elapsed().as_secs_f64();
     let (height, proven) = match &fit {
         Fit::Found(offsets) => {

@@ -19,6 +19,7 @@ pub mod rematerialize;
 pub mod rewrite;
 pub mod schedule;
 pub mod target;
+pub mod watch;
 
 /// Names the macros of this crate rely on.
 pub mod ir {

@@ -105,7 +105,9 @@ pub fn run_with(
     for (index, pass) in pipeline.passes.iter().enumerate().take(limit) {
         let pass = pass.as_ref();
         let before = options.reproduce.then(|| module.clone());
-        run_pass(index, pass, module, cx, options, observer).map_err(|diagnostics| RunFailure {
+        cx.watch.pass(index, pipeline.passes.len().min(limit), pass.head().name);
+        let cx = cx.before(&pipeline.passes[index + 1..]);
+        run_pass(index, pass, module, &cx, options, observer).map_err(|diagnostics| RunFailure {
             diagnostics,
             reproducer: before.map(|module| Reproducer { module, pass: pass.to_string() }),
         })?;

@@ -14,6 +14,7 @@
 //! idea: verification, dumps, timing and diffs belong to the [`crate::manager`].
 
 use crate::target::Target;
+use crate::watch::{Unwatched, Watch};
 use mcunet_ir::{Diagnostics, Module, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,13 +39,42 @@ impl From<bool> for Changed {
 pub struct PassContext<'a> {
     /// The device that is compiled for.
     pub target: &'a Target,
+    /// Is told how far searches are, and ends them.
+    pub watch: &'a dyn Watch,
+    rest: &'a [Box<dyn ConfiguredPass>],
     statistics: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl<'a> PassContext<'a> {
-    /// A context without statistics.
+    /// A context without statistics, in which searches are left alone.
     pub fn new(target: &'a Target) -> Self {
-        Self { target, statistics: RefCell::default() }
+        Self { target, watch: &Unwatched, rest: &[], statistics: RefCell::default() }
+    }
+
+    /// Lets searches be watched.
+    #[must_use]
+    pub fn watched_by(self, watch: &'a dyn Watch) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// The context of a pass that others follow.
+    pub(crate) fn before<'b>(&'b self, rest: &'b [Box<dyn ConfiguredPass>]) -> PassContext<'b>
+    where
+        'a: 'b,
+    {
+        PassContext { target: self.target, watch: self.watch, rest, statistics: RefCell::default() }
+    }
+
+    /// What the rest of the pipeline makes of a module for a target: the measure of what the running pass could do.
+    ///
+    /// # Errors
+    /// Those of the passes; of [`mcunet_ir::diag::Category::Budget`] if the module does not fit the target.
+    pub fn ahead(&self, mut module: Module, target: &Target) -> Result<Module, Diagnostics> {
+        for (index, pass) in self.rest.iter().enumerate() {
+            let cx = PassContext { target, ..self.before(&self.rest[index + 1..]) };
+            pass.run(&mut module, &cx)?;
+        }
+        Ok(module)
     }
 
     /// Adds to a statistic of the running pass, shown by `--stats`.

@@ -4,22 +4,32 @@ use crate::cli::{IoTypeArg, LevelArg, ModelArgs, PipelineArgs, StreamArg};
 use crate::report::Alternative;
 use crate::report::layers::{LayerObserver, macs};
 use crate::session::{self, ModelFile};
+use crate::watch::{Beside, Watcher};
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
+
+/// What all compilations of a command have in common.
+pub struct Setup<'a> {
+    /// The model.
+    pub file: ModelFile,
+    /// The device.
+    pub target: Target,
+    /// Watches the searches.
+    pub watcher: &'a Watcher,
+}
 
 /// Options that give an arena of less than `arena` bytes, with what they cost: each by itself, and several together if
 /// that gives less than each of them.
 pub fn below(
     arena: usize,
-    file: &ModelFile,
+    setup: &Setup<'_>,
     model: &ModelArgs,
     pipeline: &PipelineArgs,
-    target: &Target,
 ) -> Vec<Alternative> {
     let mut found: Vec<Alternative> = Vec::new();
     for Variant { options, model, pipeline } in variants(model, pipeline) {
         let least = found.iter().map(|other| other.arena_bytes).min().filter(|_| options.len() > 1);
-        let tried = measure(options.join(" "), file, &model, &pipeline, target);
+        let tried = measure(options.join(" "), setup, &model, &pipeline);
         found.extend(tried.filter(|tried| tried.arena_bytes < least.unwrap_or(arena)));
     }
     found
@@ -28,16 +38,16 @@ pub fn below(
 /// The arena with given options if memory were unlimited; `None` if the model can't be compiled with them.
 pub fn measure(
     options: String,
-    file: &ModelFile,
+    setup: &Setup<'_>,
     model: &ModelArgs,
     pipeline: &PipelineArgs,
-    target: &Target,
 ) -> Option<Alternative> {
-    let target = Target { sram: Vec::new(), ..target.clone() };
-    let mut module = file.import(model).ok()?;
+    let target = Target { sram: Vec::new(), ..setup.target.clone() };
+    let mut module = setup.file.import(model).ok()?;
     let imported_macs = macs(&module);
     let mut observer = LayerObserver::default();
-    session::optimize(&mut module, &session::pipeline(pipeline).ok()?, &target, &mut observer).ok()?;
+    let pipeline = session::pipeline(pipeline).ok()?;
+    session::optimize(&mut module, &pipeline, &target, &mut observer, &Beside(setup.watcher)).ok()?;
     let macs: u64 = observer.layers.iter().map(|layer| layer.macs).sum();
     let arena_bytes = MemorySummary::of(module.functions.first()?).arena_bytes;
     Some(Alternative { options, arena_bytes, mac_factor: Alternative::mac_factor(macs, imported_macs) })

@@ -1,10 +1,10 @@
 //! Budgets that are not met: by how much, through what, and which options would help.
 
-use super::alternatives;
+use super::alternatives::{self, Setup};
 use crate::cli::{ModelArgs, PipelineArgs};
 use crate::report::layers::{self, Layer};
 use crate::report::{Alternative, weight_bytes};
-use crate::session::{Failure, ModelFile};
+use crate::session::Failure;
 use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Module};
 use mcunet_passes::target::Target;
@@ -13,20 +13,14 @@ use mcunet_passes::target::Target;
 const NAMED: usize = 4;
 
 /// Adds to a failure the options with which the arena is smaller, if it was too large.
-pub fn advise(
-    failure: Failure,
-    file: &ModelFile,
-    model: &ModelArgs,
-    pipeline: &PipelineArgs,
-    target: &Target,
-) -> Failure {
-    let Some(budget) = target.sram_bytes().filter(|_| failure.category() == Category::Budget) else {
+pub fn advise(failure: Failure, setup: &Setup<'_>, model: &ModelArgs, pipeline: &PipelineArgs) -> Failure {
+    let Some(budget) = setup.target.sram_bytes().filter(|_| failure.category() == Category::Budget) else {
         return failure;
     };
-    let as_given = alternatives::measure(String::new(), file, model, pipeline, target);
+    let as_given = alternatives::measure(String::new(), setup, model, pipeline);
     let too_large = as_given.filter(|given| given.arena_bytes as u64 > budget);
     let smaller = too_large
-        .map(|given| alternatives::below(given.arena_bytes, file, model, pipeline, target))
+        .map(|given| alternatives::below(given.arena_bytes, setup, model, pipeline))
         .unwrap_or_default();
     failure.advise(smaller.iter().map(|alternative| advice(alternative, budget)).collect())
 }

@@ -9,6 +9,7 @@ use crate::cli::{CheckArgs, CheckOn};
 use crate::files;
 use crate::session::{self, Failure, usage};
 use crate::tensors::given_inputs;
+use crate::watch::Watcher;
 use mcunet_ir::{Diagnostic, Module, Tensor};
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,9 @@ pub fn run(args: &CheckArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let samples = samples(args, &imported)?;
     let count = samples.len();
     let vectors = golden(&imported, samples)?;
-    let compiled = compile(imported, &pipeline, &target)?;
+    let watcher = Watcher::new(args.pipeline.search_time, io.color);
+    let compiled = compile(imported, &pipeline, &target, &watcher)?;
+    drop(watcher);
     let temporary = tempfile::tempdir()
         .map_err(|error| files::io_error("create", Path::new("a temporary folder"), &error))?;
     let folder = args.keep.as_deref().unwrap_or(temporary.path());

@@ -1,6 +1,7 @@
 //! The default command: a model in, firmware source out.
 
-use super::{alternatives, budget, pareto};
+use super::alternatives::{self, Setup};
+use super::{budget, pareto};
 use crate::Io;
 use crate::cli::{CompileArgs, Emit, ReportFormat};
 use crate::files;
@@ -8,6 +9,7 @@ use crate::report::layers::{LayerObserver, macs};
 use crate::report::{Report, html, memory_map};
 use crate::session::{self, Failure, ModelFile, usage};
 use crate::tensors::{RandomTensors, port_type};
+use crate::watch::Watcher;
 use mcunet_backends::c::C;
 use mcunet_backends::{Backend, EmitOptions, GoldenVector};
 use mcunet_ir::diag::Category;
@@ -17,6 +19,7 @@ use mcunet_ir::verify::verify;
 use mcunet_ir::{Diagnostic, Module, Tensor};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::Target;
+use mcunet_passes::watch::Watch;
 use std::path::{Path, PathBuf};
 
 /// Random test vectors in a generated project.
@@ -44,19 +47,23 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let imported = file.import(&args.model_args)?;
     let name = imported.name.to_string();
     let place = place(args, &name)?;
-    let front = if args.pareto { Some(pareto::front(&file, args, &target, io)?) } else { None };
+    let watcher = Watcher::new(args.pipeline.search_time, io.color);
+    let setup = Setup { file, target, watcher: &watcher };
+    let front = if args.pareto { Some(pareto::front(&setup, args)?) } else { None };
     if let Some(front) = &front {
-        super::print(io, &front.table())?;
+        watcher.aside(|| super::print(io, &front.table()))?;
     }
-    let mut compiled = compile(imported, &pipeline, &target)
-        .map_err(|failure| budget::advise(failure, &file, &args.model_args, &args.pipeline, &target))?;
+    let mut compiled = compile(imported, &pipeline, &setup.target, &watcher)
+        .map_err(|failure| budget::advise(failure, &setup, &args.model_args, &args.pipeline))?;
     if !args.report.is_empty() {
         let report = &mut compiled.report;
         report.alternatives =
-            alternatives::below(report.arena_bytes, &file, &args.model_args, &args.pipeline, &target);
+            alternatives::below(report.arena_bytes, &setup, &args.model_args, &args.pipeline);
     }
+    watcher.clear();
+    let target = &setup.target;
     compiled.report.alternatives.extend(front.iter().flat_map(pareto::Front::alternatives));
-    let mut outputs = outputs(args, &compiled, &target)?;
+    let mut outputs = outputs(args, &compiled, target)?;
     if let Some(front) = front {
         outputs.push((format!("{}_pareto.svg", session::file_stem(&name)), front.plot(&name)?.into_bytes()));
     }
@@ -68,6 +75,9 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
         }
     }
     super::progress(io, &format!("{name} for {}: {}", target.name, compiled.report.summary()));
+    if watcher.has_ended_a_search() {
+        super::progress(io, "the search ended with --search-time; more time may find a smaller arena\n");
+    }
     Ok(())
 }
 
@@ -76,11 +86,12 @@ pub fn compile(
     imported: Module,
     pipeline: &mcunet_passes::pipeline::Pipeline,
     target: &Target,
+    watch: &dyn Watch,
 ) -> Result<Compiled, Failure> {
     check_interface(&imported)?;
     let mut module = imported.clone();
     let mut observer = LayerObserver::default();
-    let optimized = session::optimize(&mut module, pipeline, target, &mut observer);
+    let optimized = session::optimize(&mut module, pipeline, target, &mut observer, watch);
     if let Err(failure) = optimized {
         // A network may be too large in two ways; one message at a time would be a nuisance.
         let too_large = failure.category() == Category::Budget;

@@ -1,7 +1,7 @@
 //! `mcunetc opt`: our mlir-opt.
 
 use crate::Io;
-use crate::cli::{IoTypeArg, OptArgs};
+use crate::cli::OptArgs;
 use crate::files;
 use crate::observe::Dumper;
 use crate::session::{self, Failure};
@@ -69,7 +69,7 @@ fn optimize(
     target: &Target,
     log: &mut String,
 ) -> Result<String, Failure> {
-    let mut module = import(text, file, &ImportOptions { io_type: IoTypeArg::Model.into() })?;
+    let mut module = import(text, file, &ImportOptions { io_type: args.io_type.into() })?;
     mcunet_ir::verify::verify(&module)?;
     let options = PrintOptions {
         generic: args.print_generic,

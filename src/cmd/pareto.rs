@@ -3,11 +3,11 @@
 //! Every way of splitting that the search cannot rule out is compiled, so the figures are those of programs, not
 //! estimates.
 
-use super::alternatives;
-use crate::Io;
+use super::alternatives::{self, Setup};
 use crate::cli::CompileArgs;
 use crate::report::Alternative;
-use crate::session::{self, Failure, ModelFile};
+use crate::session::{self, Failure};
+use crate::watch::Beside;
 use mcunet_ir::Diagnostic;
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::Silent;
@@ -15,7 +15,7 @@ use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::registry::Registry;
-use mcunet_passes::target::Target;
+use mcunet_passes::watch::Watch;
 use plotters::prelude::*;
 
 /// Width and height of the plot in pixels.
@@ -36,35 +36,36 @@ struct Point {
 ///
 /// # Errors
 /// If the model can't be compiled, or the level runs layer by layer.
-pub fn front(
-    file: &ModelFile,
-    args: &CompileArgs,
-    target: &Target,
-    io: &mut Io<'_>,
-) -> Result<Front, Failure> {
+pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
-    let mut module = file.import(&args.model_args)?;
+    let mut module = setup.file.import(&args.model_args)?;
     let before = Level::from(args.pipeline.level).before_splitting();
     let before = Pipeline::parse(&before, &Registry::builtin())?;
-    session::optimize(&mut module, &before, target, &mut Silent)?;
-    let found = module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();
+    let watch = Beside(setup.watcher);
+    session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;
+    let found =
+        module.functions.first().map(|function| ways(function, streaming, &watch)).unwrap_or_default();
     // A split that adds nothing may still gain nothing, so the network as it is comes first.
     let split = found.into_iter().filter(|way| !way.is_plain());
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
-        super::progress(io, &format!("way {} of {} ...\n", index + 1, ways.len()));
+        setup.watcher.stage(format!("way {} of {} ", index + 1, ways.len()));
         let pipeline = session::pipeline_with(&args.pipeline, Some(way))?;
         let mut tried = args.pipeline.clone();
         tried.pass_pipeline = Some(pipeline);
-        let found = alternatives::measure(String::new(), file, &args.model_args, &tried, target);
+        let found = alternatives::measure(String::new(), setup, &args.model_args, &tried);
         let Some(mut found) = found else { continue };
         found.options = format!("--sram={}", found.arena_bytes);
         if points.last().is_none_or(|last| found.arena_bytes < last.found.arena_bytes) {
             let passes = if way.is_plain() { "none".to_owned() } else { way.to_string() };
             points.push(Point { found, passes });
         }
+        if watch.is_over() {
+            break;
+        }
     }
+    setup.watcher.stage(String::new());
     Ok(Front { points })
 }
 

@@ -5,6 +5,7 @@ use crate::cli::{ExecutorArg, RunArgs};
 use crate::files;
 use crate::session::{self, Failure, usage};
 use crate::tensors::{RandomTensors, given_inputs, port_type, to_npy};
+use crate::watch::Watcher;
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::module::Port;
 use mcunet_ir::text::print_tensor;
@@ -18,7 +19,8 @@ pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let inputs = inputs(args, &module)?;
     if args.executor == ExecutorArg::Lowered {
         let (target, pipeline) = (session::target(&args.target)?, session::pipeline(&args.pipeline)?);
-        session::optimize(&mut module, &pipeline, &target, &mut Silent)?;
+        let watcher = Watcher::new(args.pipeline.search_time, io.color);
+        session::optimize(&mut module, &pipeline, &target, &mut Silent, &watcher)?;
     }
     let outputs =
         Interpreter::new(&module).run(&inputs).map_err(|error| Diagnostic::error(error.to_string()))?;

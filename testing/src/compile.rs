@@ -10,6 +10,7 @@ use mcunet_passes::pass::PassContext;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Target};
+use mcunet_passes::watch::{Unwatched, Watch};
 use std::path::Path;
 
 /// All levels.
@@ -28,9 +29,22 @@ pub fn after(pipeline: &str, module: &Module, core: Core) -> Result<Module, Stri
 /// # Errors
 /// What the passes say.
 pub fn after_for(pipeline: &str, module: &Module, target: &Target) -> Result<Module, String> {
+    after_watched(pipeline, module, target, &Unwatched)
+}
+
+/// [`after_for`], with searches that are watched.
+///
+/// # Errors
+/// What the passes say.
+pub fn after_watched(
+    pipeline: &str,
+    module: &Module,
+    target: &Target,
+    watch: &dyn Watch,
+) -> Result<Module, String> {
     let pipeline = Pipeline::parse(pipeline, &Registry::builtin()).map_err(|errors| errors.to_string())?;
     let mut module = module.clone();
-    run(&pipeline, &mut module, &PassContext::new(target), true, &mut Silent)
+    run(&pipeline, &mut module, &PassContext::new(target).watched_by(watch), true, &mut Silent)
         .map_err(|errors| errors.to_string())?;
     Ok(module)
 }

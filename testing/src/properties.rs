@@ -3,7 +3,7 @@
 
 use crate::Random;
 use crate::compare::differences;
-use crate::compile::{LEVELS, after, after_for};
+use crate::compile::{LEVELS, after, after_for, after_watched};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
 use mcunet_ir::verify::verify;
@@ -11,12 +11,14 @@ use mcunet_ir::{Module, Op, Tensor};
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::patch_split::Goal;
 use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
 use mcunet_passes::schedule::dag::Dag;
 use mcunet_passes::schedule::{Schedule, best_order};
 use mcunet_passes::target::{Core, Memory, Target};
+use mcunet_passes::watch::{Unwatched, Watch};
 use std::collections::{BTreeSet, HashMap};
 
 /// The text of a module with everything that is needed to repeat a failure.
@@ -137,7 +139,7 @@ pub fn schedule_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), 
     computes(&ordered, inputs, &expected)?;
     let dag = |module: &Module| Graph::of(&module.functions[0]).map(|graph| Dag::of(&graph));
     let (Some(before), Some(after)) = (dag(module), dag(&ordered)) else { return Ok(()) };
-    let found = best_order(&before, Schedule::default().max_states);
+    let found = best_order(&before, Schedule::default().max_states, &Unwatched);
     let peak = after.peak_bytes(&(0..after.count()).collect::<Vec<_>>());
     if peak == found.peak { Ok(()) } else { Err(format!("expected a peak of {}, got {peak}", found.peak)) }
 }
@@ -186,6 +188,38 @@ pub fn spreading_keeps_results(
     round_trips(&planned)?;
     computes(&planned, inputs, &reference(module, inputs)?)?;
     Ok(region_bytes(&planned.functions[0]).len())
+}
+
+/// Ended after so many questions whether it is over; patient until then.
+#[derive(Debug)]
+struct EndsAfter(std::cell::Cell<usize>);
+
+impl Watch for EndsAfter {
+    fn is_over(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() == 0
+    }
+
+    fn is_patient(&self) -> bool {
+        true
+    }
+}
+
+/// Wherever its searches are ended, a pipeline ends with a module that computes what the reference does.
+///
+/// # Errors
+/// What the passes say, or the output that differs.
+pub fn ended_searches_keep_results(
+    module: &Module,
+    inputs: &[Tensor],
+    random: &mut Random<'_>,
+) -> Result<(), String> {
+    let target = Target::bare(Core::CortexM4);
+    let choices = Choices { goal: [Goal::Fit, Goal::Sram][random.below(2)], ..Choices::default() };
+    let pipeline = Level::O2.pipeline_with(&choices).unwrap_or_default();
+    let watch = EndsAfter(std::cell::Cell::new(1 << random.below(12)));
+    let ended = after_watched(&pipeline, module, &target, &watch)?;
+    computes(&ended, inputs, &reference(module, inputs)?)
 }
 
 /// Cut at random, even where that is not best, cascades compute the same: as tensor operations on windows, and lowered and

@@ -11,23 +11,33 @@ use crate::plan_memory::planner::load;
 use crate::plan_memory::problem::{Item, Problem};
 use crate::plan_memory::spread::{Load, Room, assign};
 use crate::plan_memory::{best_fit, improve};
+use crate::watch::Watch;
 use std::ops::Range;
 
 /// Rows that are looked at one by one; those of higher tensors are taken together.
 const MAX_SLOTS: usize = 256;
 
-/// Orders of placing that are tried for a rough estimate, for 100 buffers.
-const ROUGH: usize = 2_000;
+/// How many orders of placing are tried for an estimate, for 100 buffers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// To compare ways of running a network, whose peaks differ.
+    Quick = 400,
+    /// To choose among cuts of equal peaks.
+    Usual = 2_000,
+}
 
-/// And where a rough one is a little above what would be enough.
+/// And where an estimate is a little above what would be enough.
 const FINE: usize = 6_000;
+
+/// Seed of the orders.
+const SEED: u64 = 0x5eed;
 
 /// The best way of cutting a graph into cascades, given by the ends of runs, and bytes of its arena, scratch memory aside.
 /// `enough` bytes need not be improved; 0 asks for the least.
-pub fn best_cuts(graph: &Graph, enough: usize) -> (Vec<usize>, usize) {
+pub fn best_cuts(graph: &Graph, enough: usize, effort: Effort, watch: &dyn Watch) -> (Vec<usize>, usize) {
     let mut best = (Vec::new(), usize::MAX);
     for ends in cut::candidates(graph) {
-        let bytes = arena_bytes(graph, &ends, enough, ROUGH);
+        let bytes = arena_bytes(graph, &ends, enough, effort as usize, watch);
         // Of equal ones the first, which has the shortest runs.
         if bytes < best.1 {
             best = (ends, bytes);
@@ -37,8 +47,8 @@ pub fn best_cuts(graph: &Graph, enough: usize) -> (Vec<usize>, usize) {
         }
     }
     let is_near = best.1 - best.1 / 12 <= enough;
-    if is_near {
-        best.1 = arena_bytes(graph, &best.0, enough, FINE);
+    if is_near && effort == Effort::Usual {
+        best.1 = arena_bytes(graph, &best.0, enough, FINE, watch);
     }
     best
 }
@@ -46,14 +56,15 @@ pub fn best_cuts(graph: &Graph, enough: usize) -> (Vec<usize>, usize) {
 /// The way of cutting whose buffers fit best into several memory regions, given fastest first: that of the least excess over
 /// them, and among those of the least arenas together. An arena that is small in one piece may not be spread easily: tensors
 /// that are each too large for the small regions must share the large one.
-pub fn best_cuts_for(graph: &Graph, rooms: &[Room]) -> Vec<usize> {
-    let ranked = cut::candidates(graph).into_iter().map(|ends| (spread_bytes(graph, &ends, rooms), ends));
+pub fn best_cuts_for(graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Vec<usize> {
+    let ranked =
+        cut::candidates(graph).into_iter().map(|ends| (spread_bytes(graph, &ends, rooms, watch), ends));
     // Of equal ones the first.
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, ends)| ends).unwrap_or_default()
 }
 
 /// Bytes by which arenas exceed their regions, and bytes of all of them, for a way of cutting.
-fn spread_bytes(graph: &Graph, ends: &[usize], rooms: &[Room]) -> (usize, usize) {
+fn spread_bytes(graph: &Graph, ends: &[usize], rooms: &[Room], watch: &dyn Watch) -> (usize, usize) {
     let lives = Lives::of(graph, ends);
     let problem = Problem::of_buffers(lives.items(graph), |_, _| false);
     // How often buffers are accessed is not known before lowering: their bytes stand for it.
@@ -70,7 +81,8 @@ fn spread_bytes(graph: &Graph, ends: &[usize], rooms: &[Room]) -> (usize, usize)
     let arenas = rooms.iter().enumerate().map(|(index, room)| {
         let clusters: Vec<usize> = (0..region.len()).filter(|&cluster| region[cluster] == index).collect();
         let part = problem.restricted(&clusters);
-        let offsets = improve::solve(&part, best_fit::solve(&part), room.bytes, ROUGH);
+        let offsets =
+            improve::solve(&part, best_fit::solve(&part), room.bytes, Effort::Usual as usize, SEED, watch);
         part.height(&offsets)
     });
     let arenas: Vec<usize> = arenas.collect();
@@ -80,12 +92,12 @@ fn spread_bytes(graph: &Graph, ends: &[usize], rooms: &[Room]) -> (usize, usize)
 
 /// Bytes of the arena for a way of cutting. Tries up to `moves` orders of placing, and stops when
 /// `enough` bytes do.
-fn arena_bytes(graph: &Graph, ends: &[usize], enough: usize, moves: usize) -> usize {
+fn arena_bytes(graph: &Graph, ends: &[usize], enough: usize, moves: usize, watch: &dyn Watch) -> usize {
     let lives = Lives::of(graph, ends);
     let items = lives.items(graph);
     let bound = lives.peak_bytes(graph).max(enough);
     let problem = Problem::of_buffers(items, |_, _| false);
-    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, moves);
+    let offsets = improve::solve(&problem, best_fit::solve(&problem), bound, moves, SEED, watch);
     problem.height(&offsets)
 }
 

@@ -20,6 +20,8 @@ pub mod stream;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::spread::Room;
+use crate::watch::Watch;
+use estimate::Effort;
 use graph::Graph;
 use mcunet_ir::diag::{Category, Origin};
 use mcunet_ir::module::OpKind;
@@ -87,7 +89,7 @@ impl Pass for Cascade {
             }
             let Some(graph) = Graph::of(function) else { continue };
             let rooms: Vec<Room> = cx.target.sram_by_speed().into_iter().map(Room::of).collect();
-            let ends = self.ends(&graph, &rooms)?;
+            let ends = self.ends(&graph, &rooms, cx.watch)?;
             cx.count("operations", graph.nodes.len() as u64);
             let mut start = 0;
             for end in ends {
@@ -107,15 +109,15 @@ impl Pass for Cascade {
 impl Cascade {
     /// Ends of the runs. If it finds no arena that fits into the fastest of `rooms`, a search looks harder, or for arenas
     /// that fit into all of them.
-    fn ends(&self, graph: &Graph, rooms: &[Room]) -> Result<Vec<usize>, Diagnostics> {
+    fn ends(&self, graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
             Cuts::Search => {
-                let (ends, bytes) = estimate::best_cuts(graph, 0);
+                let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, watch);
                 Ok(match rooms {
                     [] => ends,
                     [fastest, ..] if bytes <= fastest.bytes => ends,
-                    [only] => estimate::best_cuts(graph, only.bytes).0,
-                    several => estimate::best_cuts_for(graph, several),
+                    [only] => estimate::best_cuts(graph, only.bytes, Effort::Usual, watch).0,
+                    several => estimate::best_cuts_for(graph, several, watch),
                 })
             }
             Cuts::Given(cuts) => {

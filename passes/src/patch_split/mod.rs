@@ -15,18 +15,33 @@ pub mod split;
 pub mod tile;
 
 use crate::analysis::macs;
-use crate::cascade::estimate;
+use crate::cascade::estimate::{self, Effort};
 use crate::cascade::graph::Graph;
 use crate::cascade::stream::{Streaming, receive_inputs};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
+use crate::plan_memory::region_bytes;
 use crate::rematerialize;
+use crate::target::Target;
+use crate::watch::Watch;
 use mcunet_ir::diag::Category;
-use mcunet_ir::{Diagnostic, Diagnostics, Function, Module};
+use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
 use space::Way;
 use std::ops::Range;
 
-/// Smallest ways that are placed if none promises to fit.
+/// Ways that are placed at least, the smallest of those that can't fit if there are too few that may.
 const MAX_SMALLEST: usize = 6;
+
+/// Of these, ways whose programs are made to find the smallest.
+const MAX_MEASURED: usize = 3;
+
+/// The part of a budget by which an estimate may be too high: a longer search finds a smaller arena.
+const LITTLE: usize = 12;
+
+/// And by which it may be too low: kernels may need scratch memory.
+const MUCH: usize = 4;
+
+/// The part of a way's peak by which its arena may be smaller, since rows of strips are rounded up to words.
+const ERROR_OF_PEAKS: usize = 32;
 
 /// Which operations are split.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,22 +124,24 @@ crate::declare_pass! {
 
 impl Pass for PatchSplit {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
-        let Some(function) = module.functions.first_mut() else { return Ok(Changed::No) };
+        let Some(function) = module.functions.first() else { return Ok(Changed::No) };
         let before = macs::of_function(function);
-        match &self.layers {
-            Layers::Given(range) if range.is_empty() || self.tiles == Tiles([1, 1]) => {
-                return Ok(Changed::No);
-            }
-            Layers::Given(range) => {
+        let way = match &self.layers {
+            Layers::Given(_) => None,
+            Layers::Search => self.search(module, cx),
+        };
+        let Some(function) = module.functions.first_mut() else { return Ok(Changed::No) };
+        match (&self.layers, way) {
+            (Layers::Given(range), _) if !range.is_empty() && self.tiles != Tiles([1, 1]) => {
                 check_range(function, range)?;
                 split::split(function, range.clone(), self.tiles.0)?;
                 cx.count("tiles", self.tiles.0.iter().product::<usize>() as u64);
             }
-            Layers::Search => {
-                let Some(way) = self.search(function, cx) else { return Ok(Changed::No) };
+            (Layers::Search, Some(way)) => {
                 cx.count("operations repeated", apply(function, &way)? as u64);
                 cx.count("tiles", way.splits.iter().map(|strips| strips.columns as u64).sum());
             }
+            _ => return Ok(Changed::No),
         }
         cx.count("macs before", before);
         cx.count("macs after", macs::of_function(function));
@@ -132,48 +149,117 @@ impl Pass for PatchSplit {
     }
 }
 
+/// A way, and bytes of its arena as far as can be told.
+type Estimated<'w> = (usize, &'w Way);
+
 impl PatchSplit {
     /// The way that serves the goal best; `None` if it is the network as it is.
-    fn search(&self, function: &Function, cx: &PassContext<'_>) -> Option<Way> {
+    fn search(&self, module: &Module, cx: &PassContext<'_>) -> Option<Way> {
+        let function = module.functions.first()?;
         let budget = match self.goal {
             Goal::Fit => usize::try_from(cx.target.sram_bytes()?).unwrap_or(usize::MAX),
             Goal::Sram => 0,
         };
-        let plain = self.arena_bytes(function, &Way::default(), budget)?;
-        if plain <= budget {
+        let plain = Way::default();
+        let plain = (self.estimate(function, &plain, budget, Effort::Usual, cx.watch)?, &plain);
+        if self.fits(module, plain, budget, cx) {
             return None;
         }
-        let ways = ways(function, self.stream_input);
+        let ways = ways(function, self.stream_input, cx.watch);
         // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing fits.
-        let smallest = ways.len().saturating_sub(MAX_SMALLEST);
-        let worthwhile =
-            ways.iter().enumerate().filter(|(i, way)| way.peak_bytes <= budget || *i >= smallest);
-        let mut best: Option<(usize, &Way)> = None;
-        for (_, way) in worthwhile.filter(|(_, way)| !way.is_plain()) {
-            let Some(bytes) = self.arena_bytes(function, way, budget) else { continue };
-            if bytes <= budget {
-                return Some(way.clone());
+        let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) = ways
+            .iter()
+            .filter(|way| !way.is_plain())
+            .partition(|way| way.peak_bytes <= budget + budget / ERROR_OF_PEAKS);
+        let smallest = too_large.iter().rev().take(MAX_SMALLEST.saturating_sub(may_fit.len()));
+        let candidates: Vec<&Way> = may_fit.iter().chain(smallest).copied().collect();
+        let mut others: Vec<Estimated<'_>> = Vec::new();
+        for (index, way) in candidates.iter().enumerate() {
+            cx.watch.progress(index, candidates.len());
+            let Some(bytes) = self.estimate(function, way, budget, Effort::Quick, cx.watch) else { continue };
+            if self.fits(module, (bytes, way), budget, cx) {
+                return Some((*way).clone());
             }
-            if best.is_none_or(|(least, _)| bytes < least) {
-                best = Some((bytes, way));
+            others.push((bytes, way));
+            if cx.watch.is_over() {
+                break;
             }
         }
-        best.filter(|&(bytes, _)| bytes < plain).map(|(_, way)| way.clone())
+        others.retain(|&(bytes, _)| bytes < plain.0);
+        others.sort_by_key(|&(bytes, _)| bytes);
+        // Estimates are near enough to tell the first few, whose programs tell the best.
+        let measured =
+            others.iter().take(MAX_MEASURED).map(|&other| (self.measure(module, other, cx), other.1));
+        measured.min_by_key(|&(bytes, _)| bytes).map(|(_, way)| way.clone())
     }
 
     /// Bytes of the arena if a function runs in a way, as far as can be told before lowering; `None` if it has cascades
     /// already. `enough` bytes need not be improved.
-    fn arena_bytes(&self, function: &Function, way: &Way, enough: usize) -> Option<usize> {
+    fn estimate(
+        &self,
+        function: &Function,
+        way: &Way,
+        enough: usize,
+        effort: Effort,
+        watch: &dyn Watch,
+    ) -> Option<usize> {
         let mut function = function.clone();
         apply(&mut function, way).ok()?;
         let graph = Graph::of(&received(&function, self.stream_input)?)?;
-        Some(estimate::best_cuts(&graph, enough).1)
+        Some(estimate::best_cuts(&graph, enough, effort, watch).1)
+    }
+
+    /// Whether the program that the rest of the pipeline makes of a way fits the target. If the pipeline doesn't go as far as
+    /// to place its buffers, the estimate decides.
+    fn fits(
+        &self,
+        module: &Module,
+        (bytes, way): Estimated<'_>,
+        budget: usize,
+        cx: &PassContext<'_>,
+    ) -> bool {
+        // Far from it, programs need not be made.
+        let (most, least) = (budget + budget / LITTLE, budget - budget / MUCH);
+        let several = cx.target.sram.len() > 1;
+        if bytes > most || self.goal == Goal::Sram || (bytes <= least && !several) {
+            return bytes <= least;
+        }
+        match program(module, way, cx.target, cx) {
+            Some(Ok(_)) => true,
+            Some(Err(_)) => false,
+            None => bytes <= budget,
+        }
+    }
+
+    /// Bytes of the arena of a way's program, or if the pipeline doesn't go so far the estimate.
+    fn measure(&self, module: &Module, (bytes, way): Estimated<'_>, cx: &PassContext<'_>) -> usize {
+        let unlimited = Target { sram: Vec::new(), ..cx.target.clone() };
+        let planned = program(module, way, &unlimited, cx).and_then(Result::ok);
+        let arena = |planned: Module| planned.functions.first().map(|f| region_bytes(f).into_values().sum());
+        planned.and_then(arena).unwrap_or(bytes)
+    }
+}
+
+/// What the rest of the pipeline makes of a way; `None` if it doesn't place buffers.
+fn program(
+    module: &Module,
+    way: &Way,
+    target: &Target,
+    cx: &PassContext<'_>,
+) -> Option<Result<Module, Diagnostics>> {
+    let mut module = module.clone();
+    apply(module.functions.first_mut()?, way).ok()?;
+    cx.count("programs made to compare", 1);
+    match cx.ahead(module, target) {
+        Ok(planned) if planned.stage == Stage::Planned => Some(Ok(planned)),
+        Ok(_) => None,
+        Err(errors) => Some(Err(errors)),
     }
 }
 
 /// The ways of running a canonicalized function that no other beats in both bytes and multiply-accumulates: see
 /// [`space::front`]. None if its inputs can't be received as they are to be.
-pub fn ways(function: &Function, streaming: Streaming) -> Vec<Way> {
+pub fn ways(function: &Function, streaming: Streaming, watch: &dyn Watch) -> Vec<Way> {
     let mut sizes: Vec<usize> = rematerialize::candidates(function).iter().map(|found| found.bytes).collect();
     sizes.sort_unstable();
     sizes.dedup();
@@ -192,7 +278,8 @@ pub fn ways(function: &Function, streaming: Streaming) -> Vec<Way> {
             rematerialize::apply(&mut swept, again_from);
         }
         let added = macs::of_function(&swept) - plain;
-        let found = received(&swept, streaming).map(|function| space::front(&function)).unwrap_or_default();
+        let found =
+            received(&swept, streaming).map(|function| space::front(&function, watch)).unwrap_or_default();
         ways.extend(found.into_iter().map(|way| Way {
             again_from,
             added_macs: way.added_macs + added,

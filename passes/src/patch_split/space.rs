@@ -16,6 +16,7 @@ use crate::analysis::macs;
 use crate::cascade::cut;
 use crate::cascade::graph::Graph;
 use crate::cascade::pull::Pulled;
+use crate::watch::Watch;
 use mcunet_ir::{Function, Op, Value};
 use std::ops::Range;
 
@@ -60,7 +61,7 @@ pub struct Way {
 
 /// The ways of running a function that no other beats in both bytes and multiply-accumulates, from the fewest of the latter
 /// on. Inputs that are received row by row are told by `tile.receive`; they are received again for each strip.
-pub fn front(function: &Function) -> Vec<Way> {
+pub fn front(function: &Function, watch: &dyn Watch) -> Vec<Way> {
     let Some(graph) = Graph::of(function) else { return Vec::new() };
     let plain = cut::peaks(&graph);
     let strips = StripRuns::new(function, &graph);
@@ -72,7 +73,9 @@ pub fn front(function: &Function) -> Vec<Way> {
         for (length, &peak) in plain[start].iter().enumerate() {
             ways[start + length + 1].extend(here.iter().map(|way| way.and(peak, 0, None)));
         }
-        for (end, columns, peak, added) in strips.from(start) {
+        watch.progress(start, count);
+        let splits = if watch.is_over() { Vec::new() } else { strips.from(start) };
+        for (end, columns, peak, added) in splits {
             let layers = strips.number(start)..strips.number(end);
             let more =
                 here.iter().map(|way| way.and(peak, added, Some(Strips { layers: layers.clone(), columns })));

@@ -6,6 +6,7 @@
 //! that a plan is the same on every machine.
 
 use super::problem::{Offsets, Problem};
+use crate::watch::Watch;
 use std::cmp::Reverse;
 
 /// Work per order of placing for which `moves` is meant: about 100 buffers, all in use at once.
@@ -13,7 +14,15 @@ const UNIT_OF_WORK: usize = 10_000;
 
 /// Improves on `start` until `lower_bound` is met or `moves` orders were tried, if there are 100 buffers. Placing takes time
 /// that grows with the number of pairs in use together, so with fewer of them more orders are tried, and with more fewer.
-pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, moves: usize) -> Offsets {
+/// Another `seed` tries other orders.
+pub fn solve(
+    problem: &Problem,
+    start: Offsets,
+    lower_bound: usize,
+    moves: usize,
+    seed: u64,
+    watch: &dyn Watch,
+) -> Offsets {
     let count = problem.clusters.len();
     let work: usize = problem.conflicts.iter().map(Vec::len).sum();
     let moves = moves.saturating_mul(UNIT_OF_WORK) / work.max(900);
@@ -29,12 +38,12 @@ pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, moves: usize
             order = candidate;
         }
     }
-    let mut random = fastrand::Rng::with_seed(0x5eed);
+    let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..moves {
         if placing.height < best_height {
             (best_height, best) = (placing.height, placing.offsets.clone());
         }
-        if best_height <= lower_bound {
+        if best_height <= lower_bound || watch.is_over() {
             break;
         }
         let mut next = order.clone();

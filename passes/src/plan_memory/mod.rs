@@ -85,7 +85,7 @@ impl Pass for PlanMemory {
         let mut errors = Diagnostics::default();
         for function in &mut module.functions {
             let liveness = self.liveness(function);
-            let planner = Planner::new(self, function, &liveness);
+            let planner = Planner::new(self, function, &liveness, cx.watch);
             let plan = planner.plan(&regions, cx);
             assign(function, &liveness, &planner, &plan, &regions);
             let arena = plan.bytes.iter().sum::<usize>();

@@ -1,13 +1,15 @@
 //! Plans one function: finds the regions of its buffers, and their places in them.
 
+use super::exact::{self, Solution};
 use super::groups::Groups;
 use super::problem::{Item, Offsets, Problem};
 use super::spread::{Load, Room, assign, cycles};
-use super::{PlanMemory, Regions, Solver, best_fit, exact, improve};
+use super::{PlanMemory, Regions, Solver, best_fit, improve};
 use crate::analysis::liveness::{LiveBytes, Liveness, merged};
 use crate::analysis::traffic::{Traffic, traffic};
 use crate::pass::PassContext;
 use crate::target::Memory;
+use crate::watch::Watch;
 use mcunet_ir::Function;
 use std::collections::HashSet;
 
@@ -22,6 +24,9 @@ const MAX_RETURNS: usize = 24;
 
 /// Share of the search that is spent on each of these tries.
 const EFFORT_OF_TRIES: usize = 4;
+
+/// Seed of the orders that are tried.
+const SEED: u64 = 0x5eed;
 
 /// Where the buffers lie, by groups.
 #[derive(Clone, Debug)]
@@ -53,6 +58,7 @@ impl Plan {
 pub struct Planner<'p> {
     pass: &'p PlanMemory,
     liveness: &'p Liveness,
+    watch: &'p dyn Watch,
     /// Buffers that are placed as one.
     pub groups: Groups,
     problem: Problem,
@@ -61,7 +67,12 @@ pub struct Planner<'p> {
 
 impl<'p> Planner<'p> {
     /// Buffers of a lowered function.
-    pub fn new(pass: &'p PlanMemory, function: &Function, liveness: &'p Liveness) -> Self {
+    pub fn new(
+        pass: &'p PlanMemory,
+        function: &Function,
+        liveness: &'p Liveness,
+        watch: &'p dyn Watch,
+    ) -> Self {
         let groups = Groups::of(liveness);
         let buffers = groups.members.iter().map(|members| items(pass.align, liveness, members)).collect();
         let pairs = liveness.in_place.iter();
@@ -78,7 +89,7 @@ impl<'p> Planner<'p> {
             load(items, liveness.program.steps.len(), members.iter().map(accesses).sum())
         });
         let loads = loads.collect();
-        Self { pass, liveness, groups, problem, loads }
+        Self { pass, liveness, watch, groups, problem, loads }
     }
 
     /// The best plan that was found; it may exceed its regions. They are sorted, fastest first.
@@ -211,10 +222,7 @@ impl<'p> Planner<'p> {
                 groups.iter().for_each(|&group| kept[group] = true);
                 let least = self.liveness.least_bytes_of(|buffer| kept[self.groups.of_buffer[buffer]]);
                 let enough = least.into_iter().max().unwrap_or(0).max(goal);
-                let better = improve::solve(&problem, start, enough, self.pass.max_moves / effort);
-                let nodes =
-                    if problem.items.len() > MAX_EXACT_ITEMS { 0 } else { self.pass.max_nodes / effort };
-                let solution = exact::solve(&problem, better, enough, nodes);
+                let solution = self.search(&problem, start, enough, effort);
                 if let Some(cx) = cx {
                     cx.count("plans proved optimal", u64::from(solution.optimal));
                 }
@@ -224,6 +232,30 @@ impl<'p> Planner<'p> {
         let bytes = problem.height(&offsets);
         let of = |cluster: &Vec<usize>| cluster.iter().map(|&item| offsets[item]).collect();
         (problem.clusters.iter().map(of).collect(), bytes)
+    }
+
+    /// Improves on `start`, in turns of trying other orders and searching exactly: one, unless the watch is patient.
+    fn search(&self, problem: &Problem, start: Offsets, enough: usize, effort: usize) -> Solution {
+        let nodes = if problem.items.len() > MAX_EXACT_ITEMS { 0 } else { self.pass.max_nodes / effort };
+        let moves = self.pass.max_moves / effort;
+        let mut solution = Solution { offsets: start, optimal: false, nodes: 0 };
+        for turn in 0.. {
+            let more = |usual: usize| usual.saturating_mul(1 << turn.min(32));
+            self.watch.progress(turn, turn + 1);
+            let better = improve::solve(
+                problem,
+                solution.offsets,
+                enough,
+                more(moves),
+                SEED + turn as u64,
+                self.watch,
+            );
+            solution = exact::solve(problem, better, enough, more(nodes), self.watch);
+            if solution.optimal || !self.watch.is_patient() || self.watch.is_over() {
+                break;
+            }
+        }
+        solution
     }
 }
 

@@ -228,6 +228,7 @@ mod tests {
     use super::super::exact::{self, Fit};
     use super::super::{best_fit, improve};
     use super::*;
+    use crate::watch::Unwatched;
 
     /// A small deterministic generator, so that a failure repeats.
     struct Random(u64);
@@ -341,18 +342,18 @@ mod tests {
             let greedy = best_fit::solve(&problem);
             assert!(is_valid(&problem, &greedy, share), "round {round}: {problem:?} {greedy:?}");
             let limit = problem.height(&greedy);
-            let better = improve::solve(&problem, greedy, 0, 200);
+            let better = improve::solve(&problem, greedy, 0, 200, 1, &Unwatched);
             assert!(is_valid(&problem, &better, share), "round {round}: {problem:?} {better:?}");
             assert!(problem.height(&better) <= limit);
-            let solution = exact::solve(&problem, better, 0, usize::MAX);
+            let solution = exact::solve(&problem, better, 0, usize::MAX, &Unwatched);
             assert!(is_valid(&problem, &solution.offsets, share), "round {round}: {problem:?} {solution:?}");
             assert!(solution.optimal);
             let least = brute_force(&problem, &mut Vec::new(), limit, &share);
             assert_eq!(problem.height(&solution.offsets), least, "round {round}: {problem:?} {solution:?}");
             assert!(exact::lower_bound(&problem) <= least, "round {round}: {problem:?}");
-            let (below, _) = exact::fit(&problem, least - 1, usize::MAX);
+            let (below, _) = exact::fit(&problem, least - 1, usize::MAX, &Unwatched);
             assert_eq!(below, Fit::Impossible, "round {round}: {problem:?}");
-            let (Fit::Found(offsets), _) = exact::fit(&problem, least, usize::MAX) else {
+            let (Fit::Found(offsets), _) = exact::fit(&problem, least, usize::MAX, &Unwatched) else {
                 panic!("round {round}: expected a placement within {least}: {problem:?}")
             };
             assert!(

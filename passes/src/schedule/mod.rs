@@ -22,6 +22,7 @@ mod tests;
 
 use crate::cascade::graph::Graph;
 use crate::pass::{Changed, Pass, PassContext};
+use crate::watch::Watch;
 use dag::{Dag, Run};
 use mcunet_ir::define::Trait;
 use mcunet_ir::{Diagnostics, Function, Module, Op};
@@ -59,7 +60,7 @@ impl Pass for Schedule {
         let mut changed = Changed::No;
         for function in &mut module.functions {
             let Some(graph) = Graph::of(function) else { continue };
-            let found = best_order(&Dag::of(&graph), self.max_states);
+            let found = best_order(&Dag::of(&graph), self.max_states, cx.watch);
             cx.count("peak bytes before", found.peak_before as u64);
             cx.count("peak bytes after", found.peak as u64);
             cx.count("lower bound bytes", found.bound as u64);
@@ -76,11 +77,11 @@ impl Pass for Schedule {
 
 /// The order of the least peak that is found with up to `max_states` states for each run of operations that can't be mixed
 /// with others: the one at hand, if there is no better one.
-pub fn best_order(dag: &Dag, max_states: usize) -> Ordered {
+pub fn best_order(dag: &Dag, max_states: usize, watch: &dyn Watch) -> Ordered {
     let first = dag.first_bytes();
     let mut all = Ordered { order: Vec::new(), peak_before: first, peak: first, bound: first };
     for run in dag.runs() {
-        let found = best_order_of_run(&dag.part(&run), max_states);
+        let found = best_order_of_run(&dag.part(&run), max_states, watch);
         all.order.extend(found.order.iter().map(|op| op + run.start));
         all.peak_before = all.peak_before.max(found.peak_before);
         all.peak = all.peak.max(found.peak);
@@ -89,12 +90,12 @@ pub fn best_order(dag: &Dag, max_states: usize) -> Ordered {
     all
 }
 
-fn best_order_of_run(dag: &Dag, max_states: usize) -> Ordered {
+fn best_order_of_run(dag: &Dag, max_states: usize, watch: &dyn Watch) -> Ordered {
     let order: Vec<usize> = (0..dag.count()).collect();
     let peak_before = dag.peak_bytes(&order);
     let segments = segments::segments(dag);
     let search = Search::new(&segments, dag.first_bytes(), peak_before, dag.unavoidable_bytes());
-    let found = search.run(max_states);
+    let found = search.run(max_states, watch);
     let (order, peak) = match found.order {
         Some(better) => {
             let better: Vec<usize> =

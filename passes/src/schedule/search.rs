@@ -16,6 +16,7 @@
 
 use super::segments::{Segment, State};
 use super::set::Set;
+use crate::watch::Watch;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -60,24 +61,29 @@ impl<'s> Search<'s> {
         Self { segments, peak: peak as i64, reached: vec![start], looked_at: 0 }
     }
 
-    /// Looks at about `limit` states one by one, and if these are not all, at about as many of the others.
-    pub fn run(mut self, limit: usize) -> Found {
+    /// Looks at about `limit` states one by one, and if these are not all, at about as many of the others; fewer
+    /// if it is over before.
+    pub fn run(mut self, limit: usize, watch: &dyn Watch) -> Found {
         if self.reached[0].peak >= self.peak {
             return Found { order: None, bound: self.peak as usize };
         }
-        match self.exact(limit) {
+        match self.exact(limit, watch) {
             Ok(found) => found,
             Err(bound) => {
                 self.reached.truncate(1);
                 let count = self.segments.len().max(1);
-                let width = if count > MAX_BEAM_SEGMENTS { 0 } else { (limit / (count * count)).max(1) };
+                let width = if count > MAX_BEAM_SEGMENTS || watch.is_over() {
+                    0
+                } else {
+                    (limit / (count * count)).max(1)
+                };
                 Found { order: self.beam(width), bound: bound as usize }
             }
         }
     }
 
     /// The best order, or a bound if there are more states than the limit.
-    fn exact(&mut self, limit: usize) -> Result<Found, i64> {
+    fn exact(&mut self, limit: usize, watch: &dyn Watch) -> Result<Found, i64> {
         // Least peak first; of equal ones the state that is nearest to the end, then the oldest.
         let mut open = BinaryHeap::from([(Reverse(self.reached[0].peak), 0, Reverse(0))]);
         let mut known: HashMap<Set, usize> = HashMap::new();
@@ -88,7 +94,7 @@ impl<'s> Search<'s> {
             if self.reached[from].state.count == self.segments.len() {
                 return Ok(Found { order: Some(self.order(from)), bound: peak as usize });
             }
-            if self.looked_at >= limit {
+            if self.looked_at >= limit || watch.is_over() {
                 return Err(peak);
             }
             for next in self.following(from) {

@@ -2,6 +2,7 @@
 
 use super::dag::{Buffer, Dag};
 use super::{Ordered, best_order};
+use crate::watch::Unwatched;
 use fastrand::Rng;
 
 /// A graph of operations with one result each, some of which overwrite an operand that nobody else reads.
@@ -83,11 +84,11 @@ fn the_search_finds_the_least_peak_of_all_orders() {
         let count = random.usize(1..9);
         let dag = random_dag(&mut random, count);
         let least = brute_force(&dag, &mut Vec::new());
-        let found = best_order(&dag, usize::MAX);
+        let found = best_order(&dag, usize::MAX, &Unwatched);
         check_order(&dag, &found);
         assert_eq!((found.peak, found.bound), (least, least), "round {round}: {dag:?}");
         improved += usize::from(found.peak < found.peak_before);
-        let cut_short = best_order(&dag, 2);
+        let cut_short = best_order(&dag, 2, &Unwatched);
         check_order(&dag, &cut_short);
         assert!(cut_short.bound <= least && least <= cut_short.peak, "round {round}: {cut_short:?} {dag:?}");
         bounded += usize::from(cut_short.bound < cut_short.peak);
@@ -104,12 +105,12 @@ fn an_order_that_cannot_be_better_stays() {
     for round in 0..1000 {
         let dag = random_dag(&mut random, 7);
         let runs = dag.runs();
-        let found = best_order(&dag, usize::MAX);
+        let found = best_order(&dag, usize::MAX, &Unwatched);
         if runs.len() == 1 && found.peak == found.peak_before {
             assert!(found.order.is_sorted(), "round {round}: {found:?} {dag:?}");
         }
         // What was ordered stays as it is.
-        let again = best_order(&renumbered(&dag, &found.order), usize::MAX);
+        let again = best_order(&renumbered(&dag, &found.order), usize::MAX, &Unwatched);
         assert!(again.order.is_sorted(), "round {round}: {again:?} {dag:?}");
     }
 }
@@ -161,7 +162,7 @@ fn parallel_chains(branches: usize, length: usize) -> Dag {
 #[test]
 fn chains_cost_few_states() {
     let dag = parallel_chains(6, 20);
-    let found = best_order(&dag, 20_000);
+    let found = best_order(&dag, 20_000, &Unwatched);
     check_order(&dag, &found);
     assert!(found.bound == found.peak && found.peak < found.peak_before, "{found:?}");
 }

@@ -4,6 +4,7 @@ use super::{Fit, fit, solve};
 use crate::analysis::liveness::Interval;
 use crate::plan_memory::best_fit;
 use crate::plan_memory::problem::{Item, Problem};
+use crate::watch::Unwatched;
 use fastrand::Rng;
 
 /// A buffer of one slot.
@@ -75,14 +76,16 @@ fn check(problem: &Problem) -> bool {
     let mut least = greedy;
     least_height(problem, &mut Vec::new(), 0, &mut least);
 
-    let solution = solve(problem, start, 0, 1 << 20);
+    let solution = solve(problem, start, 0, 1 << 20, &Unwatched);
     assert!(is_valid(problem, &solution.offsets), "{problem:?} {solution:?}");
     assert_eq!(problem.height(&solution.offsets), least, "{problem:?} {solution:?}");
     assert!(solution.optimal, "{problem:?} {solution:?}");
 
-    let (Fit::Found(offsets), _) = fit(problem, least, 1 << 20) else { panic!("{problem:?} fits {least}") };
+    let (Fit::Found(offsets), _) = fit(problem, least, 1 << 20, &Unwatched) else {
+        panic!("{problem:?} fits {least}")
+    };
     assert!(is_valid(problem, &offsets) && problem.height(&offsets) <= least, "{problem:?} {offsets:?}");
-    assert_eq!(fit(problem, least - 1, 1 << 20).0, Fit::Impossible, "{problem:?}");
+    assert_eq!(fit(problem, least - 1, 1 << 20, &Unwatched).0, Fit::Impossible, "{problem:?}");
     least < greedy
 }
 
@@ -105,7 +108,7 @@ fn a_buffer_may_lie_under_the_slots_that_remain_of_another() {
     // The first's lower slot is gone when the second comes.
     let late = Item { bytes: 8, align: 4, slot_bytes: 4, slots: vec![vec![[0, 1]], vec![[0, 5]]] };
     let problem = Problem::new(vec![late, a_box(4, 4, [2, 5])], |_, _| false);
-    let solution = solve(&problem, vec![0, 8], 0, 1000);
+    let solution = solve(&problem, vec![0, 8], 0, 1000, &Unwatched);
     assert_eq!(problem.height(&solution.offsets), 8);
     assert!(solution.optimal);
 }

@@ -33,6 +33,7 @@ mod state;
 mod tests;
 
 use super::problem::{Offsets, Problem};
+use crate::watch::Watch;
 use model::Model;
 use search::{Memo, Outcome, Search};
 
@@ -54,15 +55,21 @@ pub enum Fit {
     Found(Offsets),
     /// There is none.
     Impossible,
-    /// The limit of nodes was reached.
+    /// The limit of nodes was reached, or the search is over.
     Unknown,
 }
 
 /// An attempt at one height may use this part of all nodes; where it fails, heights between are easier.
 const ATTEMPTS: usize = 8;
 
-/// Improves on `start` until `lower_bound` is met, no placement can be smaller or `max_nodes` were visited.
-pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, max_nodes: usize) -> Solution {
+/// Improves on `start` until `lower_bound` is met, no placement can be smaller, `max_nodes` were visited or it is over.
+pub fn solve(
+    problem: &Problem,
+    start: Offsets,
+    lower_bound: usize,
+    max_nodes: usize,
+    watch: &dyn Watch,
+) -> Solution {
     let (mut best_height, mut best) = (problem.height(&start), start);
     let solution = |best, optimal, nodes| Solution { offsets: best, optimal, nodes };
     if best_height <= lower_bound || max_nodes == 0 {
@@ -73,8 +80,8 @@ pub fn solve(problem: &Problem, start: Offsets, lower_bound: usize, max_nodes: u
     let mut low = lower_bound.max(model.lower_bound()).next_multiple_of(unit);
     let (mut nodes, mut slice) = (0, max_nodes.div_ceil(ATTEMPTS));
     let mut target = low;
-    while low < best_height && nodes < max_nodes {
-        let (fit, visited) = fit_model(&model, target, slice.min(max_nodes - nodes));
+    while low < best_height && nodes < max_nodes && !watch.is_over() {
+        let (fit, visited) = fit_model(&model, target, slice.min(max_nodes - nodes), watch);
         nodes += visited;
         match fit {
             Fit::Found(offsets) => {
@@ -103,11 +110,11 @@ pub fn lower_bound(problem: &Problem) -> usize {
 }
 
 /// Looks for a placement of at most `capacity` bytes, visiting at most `max_nodes` nodes. Returns how many it visited, too.
-pub fn fit(problem: &Problem, capacity: usize, max_nodes: usize) -> (Fit, usize) {
-    fit_model(&Model::new(problem), capacity, max_nodes)
+pub fn fit(problem: &Problem, capacity: usize, max_nodes: usize, watch: &dyn Watch) -> (Fit, usize) {
+    fit_model(&Model::new(problem), capacity, max_nodes, watch)
 }
 
-fn fit_model(model: &Model, capacity: usize, max_nodes: usize) -> (Fit, usize) {
+fn fit_model(model: &Model, capacity: usize, max_nodes: usize, watch: &dyn Watch) -> (Fit, usize) {
     let (mut memo, mut nodes) = (Memo::default(), 0);
     for run in 0.. {
         let slice = orders::slice(run, model.items()).min(max_nodes - nodes);
@@ -117,7 +124,7 @@ fn fit_model(model: &Model, capacity: usize, max_nodes: usize) -> (Fit, usize) {
         match outcome {
             Outcome::Found(offsets) => return (Fit::Found(offsets), nodes),
             Outcome::Failed => return (Fit::Impossible, nodes),
-            Outcome::OutOfNodes if nodes >= max_nodes => break,
+            Outcome::OutOfNodes if nodes >= max_nodes || watch.is_over() => break,
             Outcome::OutOfNodes => {}
         }
     }

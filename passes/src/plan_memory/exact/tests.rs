@@ -1,6 +1,7 @@
 use super::*;
 use crate::plan_memory::best_fit;
 use crate::plan_memory::problem::Item;
+use crate::watch::Unwatched;
 
 fn a_box(bytes: usize, align: usize, life: [usize; 2]) -> Item {
     Item { bytes, align, slot_bytes: bytes, slots: vec![vec![life]] }
@@ -39,10 +40,10 @@ fn boxes_without_a_gap_are_put_together_again() {
     let mut random = fastrand::Rng::with_seed(3);
     for round in 0..50 {
         let problem = cut_rectangle(&mut random, 24);
-        let (found, _) = fit(&problem, 64, 100_000);
+        let (found, _) = fit(&problem, 64, 100_000, &Unwatched);
         let Fit::Found(offsets) = found else { panic!("round {round}: {found:?}") };
         assert_eq!(problem.height(&offsets), 64, "round {round}");
-        assert_eq!(fit(&problem, 63, 100_000).0, Fit::Impossible, "round {round}");
+        assert_eq!(fit(&problem, 63, 100_000, &Unwatched).0, Fit::Impossible, "round {round}");
     }
 }
 
@@ -50,13 +51,15 @@ fn boxes_without_a_gap_are_put_together_again() {
 fn offsets_are_aligned_and_that_costs_what_it_must() {
     // Three of 3 bytes at once: at 0, 4 and 8.
     let problem = boxes(vec![a_box(3, 4, [0, 1]); 3]);
-    assert_eq!(fit(&problem, 10, usize::MAX).0, Fit::Impossible);
-    let (Fit::Found(mut offsets), _) = fit(&problem, 11, usize::MAX) else { panic!("expected a placement") };
+    assert_eq!(fit(&problem, 10, usize::MAX, &Unwatched).0, Fit::Impossible);
+    let (Fit::Found(mut offsets), _) = fit(&problem, 11, usize::MAX, &Unwatched) else {
+        panic!("expected a placement")
+    };
     offsets.sort_unstable();
     assert_eq!(offsets, [0, 4, 8]);
     // Alignments of which neither divides the other.
     let problem = boxes(vec![a_box(12, 8, [0, 1]), a_box(8, 12, [0, 1])]);
-    let solution = solve(&problem, vec![24, 0], 0, usize::MAX);
+    let solution = solve(&problem, vec![24, 0], 0, usize::MAX, &Unwatched);
     assert!(solution.optimal && problem.height(&solution.offsets) == 20);
 }
 
@@ -73,8 +76,8 @@ fn what_fits_at_every_step_need_not_fit() {
         a_box(3, 1, [0, 1]),
     ]);
     assert_eq!(lower_bound(&problem), 5);
-    assert_eq!(fit(&problem, 5, usize::MAX).0, Fit::Impossible);
-    let solution = solve(&problem, best_fit::solve(&problem), 5, usize::MAX);
+    assert_eq!(fit(&problem, 5, usize::MAX, &Unwatched).0, Fit::Impossible);
+    let solution = solve(&problem, best_fit::solve(&problem), 5, usize::MAX, &Unwatched);
     assert!(solution.optimal);
     assert_eq!(problem.height(&solution.offsets), 6);
 }
@@ -86,10 +89,10 @@ fn the_limit_of_nodes_holds_and_results_repeat() {
         let problem = cut_rectangle(&mut random, 60);
         let start = best_fit::solve(&problem);
         for max_nodes in [0, 1, 10, 1000] {
-            let solution = solve(&problem, start.clone(), 0, max_nodes);
+            let solution = solve(&problem, start.clone(), 0, max_nodes, &Unwatched);
             assert!(solution.nodes <= max_nodes);
             assert!(problem.height(&solution.offsets) <= problem.height(&start));
-            assert_eq!(solution, solve(&problem, start.clone(), 0, max_nodes));
+            assert_eq!(solution, solve(&problem, start.clone(), 0, max_nodes, &Unwatched));
         }
     }
 }
@@ -97,8 +100,8 @@ fn the_limit_of_nodes_holds_and_results_repeat() {
 #[test]
 fn nothing_to_place_fits() {
     let problem = boxes(Vec::new());
-    assert_eq!(fit(&problem, 0, 10), (Fit::Found(Vec::new()), 0));
-    assert!(solve(&problem, Vec::new(), 0, 10).optimal);
+    assert_eq!(fit(&problem, 0, 10, &Unwatched), (Fit::Found(Vec::new()), 0));
+    assert!(solve(&problem, Vec::new(), 0, 10, &Unwatched).optimal);
 }
 
 #[test]
