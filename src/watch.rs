@@ -109,21 +109,3 @@ impl Watch for Watcher {
         self.limit.is_some()
     }
 }
-
-/// A watcher of searches beside the one that the time is meant for.
-#[derive(Debug)]
-pub struct Beside<'w>(pub &'w Watcher);
-
-impl Watch for Beside<'_> {
-    fn pass(&self, index: usize, count: usize, name: &str) {
-        self.0.pass(index, count, name);
-    }
-
-    fn progress(&self, done: usize, of: usize) {
-        self.0.progress(done, of);
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.is_over()
-    }
-}

@@ -14,7 +14,7 @@
 //! idea: verification, dumps, timing and diffs belong to the [`crate::manager`].
 
 use crate::target::Target;
-use crate::watch::{Unwatched, Watch};
+use crate::watch::{Impatient, Unwatched, Watch};
 use mcunet_ir::{Diagnostics, Module, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -70,8 +70,9 @@ impl<'a> PassContext<'a> {
     /// # Errors
     /// Those of the passes; of [`mcunet_ir::diag::Category::Budget`] if the module does not fit the target.
     pub fn ahead(&self, mut module: Module, target: &Target) -> Result<Module, Diagnostics> {
+        let watch = &Impatient(self.watch);
         for (index, pass) in self.rest.iter().enumerate() {
-            let cx = PassContext { target, ..self.before(&self.rest[index + 1..]) };
+            let cx = PassContext { target, watch, ..self.before(&self.rest[index + 1..]) };
             pass.run(&mut module, &cx)?;
         }
         Ok(module)

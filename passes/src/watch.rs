@@ -23,6 +23,20 @@ pub trait Watch: std::fmt::Debug {
     }
 }
 
+/// Watches searches beside the one that the time is meant for.
+#[derive(Clone, Copy, Debug)]
+pub struct Impatient<'w>(pub &'w dyn Watch);
+
+impl Watch for Impatient<'_> {
+    fn progress(&self, done: usize, of: usize) {
+        self.0.progress(done, of);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+}
+
 /// Searches are left alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Unwatched;

@@ -4,9 +4,10 @@ use crate::cli::{IoTypeArg, LevelArg, ModelArgs, PipelineArgs, StreamArg};
 use crate::report::Alternative;
 use crate::report::layers::{LayerObserver, macs};
 use crate::session::{self, ModelFile};
-use crate::watch::{Beside, Watcher};
+use crate::watch::Watcher;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
+use mcunet_passes::watch::Impatient;
 
 /// What all compilations of a command have in common.
 pub struct Setup<'a> {
@@ -47,7 +48,7 @@ pub fn measure(
     let imported_macs = macs(&module);
     let mut observer = LayerObserver::default();
     let pipeline = session::pipeline(pipeline).ok()?;
-    session::optimize(&mut module, &pipeline, &target, &mut observer, &Beside(setup.watcher)).ok()?;
+    session::optimize(&mut module, &pipeline, &target, &mut observer, &Impatient(setup.watcher)).ok()?;
     let macs: u64 = observer.layers.iter().map(|layer| layer.macs).sum();
     let arena_bytes = MemorySummary::of(module.functions.first()?).arena_bytes;
     Some(Alternative { options, arena_bytes, mac_factor: Alternative::mac_factor(macs, imported_macs) })

@@ -7,7 +7,6 @@ use super::alternatives::{self, Setup};
 use crate::cli::CompileArgs;
 use crate::report::Alternative;
 use crate::session::{self, Failure};
-use crate::watch::Beside;
 use mcunet_ir::Diagnostic;
 use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::Silent;
@@ -15,7 +14,7 @@ use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::registry::Registry;
-use mcunet_passes::watch::Watch;
+use mcunet_passes::watch::{Impatient, Watch};
 use plotters::prelude::*;
 
 /// Width and height of the plot in pixels.
@@ -41,7 +40,7 @@ pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let mut module = setup.file.import(&args.model_args)?;
     let before = Level::from(args.pipeline.level).before_splitting();
     let before = Pipeline::parse(&before, &Registry::builtin())?;
-    let watch = Beside(setup.watcher);
+    let watch = Impatient(setup.watcher);
     session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;
     let found =
         module.functions.first().map(|function| ways(function, streaming, &watch)).unwrap_or_default();

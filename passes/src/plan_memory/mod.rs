@@ -71,7 +71,7 @@ crate::declare_pass! {
         /// Nodes that the exact search visits at most.
         max_nodes: usize = 20_000,
         /// Orders of placing that are tried at most, for 100 buffers; fewer for more.
-        max_moves: usize = 6_000,
+        max_moves: usize = 16_000,
     } requires Lowered ensures Planned;
 }
 
