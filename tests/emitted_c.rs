@@ -2,9 +2,11 @@
 //! warning, under sanitizers, and on a simulated Cortex-M4.
 
 use mcunet_backends::GoldenVector;
+use mcunet_ir::loops::program::received;
 use mcunet_ir::module::Port;
 use mcunet_ir::{Module, Tensor};
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
 use mcunet_passes::target::{Core, Memory, Target};
@@ -126,6 +128,31 @@ fn models_in_two_memories_are_exact_in_c() {
             let module = import_model(model)?;
             let samples = golden(&model.join("io"), &module, 1)?;
             check(&module, samples)
+        };
+        check().map_err(|error: String| format!("{}: {error}", name(model)))
+    });
+}
+
+/// Made as small as can be: split into strips, each of which receives the input again. Few models, since the code of many
+/// strips takes long to compile.
+#[test]
+fn models_that_compute_again_are_exact_in_c() {
+    if !has_tool("gcc") {
+        return;
+    }
+    let Some(root) = models() else { return };
+    let choices = Choices { streaming: Streaming::Again, goal: Goal::Sram, ..Choices::default() };
+    let pipeline = Level::O2.pipeline_with(&choices).expect("it runs by rows");
+    let models = ["st-mnist-28", "mlperf-vww-int8", "te-vww"].map(|name| root.join(name));
+    assert_none_fail(&models, |model| {
+        let check = || {
+            let module = import_model(model)?;
+            let planned = after(&pipeline, &module, Core::CortexM4)?;
+            if received(&planned.functions[0]).len() < 2 {
+                return Err("expected an input that is received several times over".to_owned());
+            }
+            let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
+            make_test(folder.path(), "gcc", SANITIZE)
         };
         check().map_err(|error: String| format!("{}: {error}", name(model)))
     });

@@ -111,13 +111,16 @@ struct Memory {
     touched: Option<(Range<usize>, usize)>,
     /// The row that is made in this step, if not all are.
     made: Option<usize>,
+    /// Elements between two rows of a scattered buffer.
+    gap: usize,
 }
 
 impl Memory {
-    /// Distance of two rows' offsets in a scattered buffer. An element that does not exist lies between any two rows, so
-    /// that who steps from one row to the next without asking for its offset is found out.
+    /// Distance of two rows' offsets in a scattered buffer. Elements that don't exist lie between any two rows, another number
+    /// in each buffer, so that who steps from one row to the next without asking for its offset is found out, and who
+    /// takes that of a row of another buffer.
     fn pitch(&self) -> usize {
-        self.row_elements() + 1
+        self.row_elements() + self.gap
     }
 
     fn row_elements(&self) -> usize {
@@ -286,7 +289,8 @@ impl<'m> Machine<'m> {
             LoopOp::Buffer(buffer) => buffer.rows,
             _ => 1,
         };
-        self.memories.push(Memory { value, element, count, storage, rows, touched: None, made: None });
+        let gap = self.memories.len() + 1;
+        self.memories.push(Memory { value, element, count, storage, rows, touched: None, made: None, gap });
         Ok(())
     }
 

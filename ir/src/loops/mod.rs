@@ -53,6 +53,13 @@ pub fn copies_onto_itself(function: &Function, op: Op) -> bool {
         OpKind::Loop(LoopOp::Const(literal)) => Some(literal),
         _ => None,
     };
-    let same_offset = from == to || literal(*from).is_some_and(|from| Some(from) == literal(*to));
+    let row = |offset: Value, memory: Value| {
+        let data = &function.ops[function.defining_op(offset)?];
+        let is_row = matches!(data.kind, OpKind::Loop(LoopOp::Row(_))) && data.operands[0] == memory;
+        is_row.then(|| data.operands[1])
+    };
+    let same_offset = from == to
+        || literal(*from).is_some_and(|from| Some(from) == literal(*to))
+        || row(*from, *source).is_some_and(|from| Some(from) == row(*to, *target));
     same_place && same_offset
 }

@@ -72,7 +72,7 @@ pub fn over_budget(function: &Function, liveness: &Liveness, shortage: Shortage)
         diagnostic = diagnostic.note(format!("{} more hold {bytes} bytes there", rest.len()));
     }
     if bound as u64 <= budget {
-        let help = "the lower bound fits: with larger max-moves and max-nodes plan-memory searches longer";
+        let help = "the lower bound fits: --search-time=60 looks for a plan that does for a minute";
         diagnostic = diagnostic.help(help);
     }
     if has_image(liveness, function) {
