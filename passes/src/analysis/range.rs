@@ -228,7 +228,11 @@ fn of_constant(tensor: &Tensor) -> Option<Vec<Interval>> {
 }
 
 /// Intervals of an operation's results; `None` where there is no rule.
-fn of_kind(kind: &NnOp, operands: &[Operand<'_>], results: &[&TensorType]) -> Option<Vec<Option<Vec<Interval>>>> {
+fn of_kind(
+    kind: &NnOp,
+    operands: &[Operand<'_>],
+    results: &[&TensorType],
+) -> Option<Vec<Option<Vec<Interval>>>> {
     let one = |channels: Option<Vec<Interval>>| Some(vec![channels]);
     match kind {
         NnOp::Conv2d(op) => one(window::conv(op, operands, results[0])),

@@ -7,8 +7,8 @@
 //! back the classes of which a member has to stay, and repeats until nothing changes. Reads only grow and classes only
 //! come back, so that it ends; what is left out then is sound, since each class was checked against all reads that are left.
 
-use super::graph::{Channel, Graph};
 use super::filter::Filter;
+use super::graph::{Channel, Graph};
 use super::links::Structure;
 use mcunet_ir::module::Op;
 
@@ -51,7 +51,8 @@ impl Demand {
             let removed = |&&(_, first, count): &&(_, Channel, usize)| {
                 count > 0 && (first..first + count).all(|channel| demand.removed[channel])
             };
-            let empty: Vec<Channel> = graph.values.iter().filter(removed).map(|&(_, first, _)| first).collect();
+            let empty: Vec<Channel> =
+                graph.values.iter().filter(removed).map(|&(_, first, _)| first).collect();
             // The first of them alone: through links it may serve the others.
             let Some(&first) = empty.first() else { return demand };
             search.kept[graph.class(first)] = true;
@@ -141,7 +142,8 @@ impl Search<'_, '_> {
     fn read_dense(&self, op: Op, filter: &Filter<'_>, reads: &mut [Read]) {
         let data = &self.graph.function.ops[op];
         let input = data.operands[0];
-        let (Some(from), Some(to)) = (self.graph.channels(input), self.graph.channels(data.results[0])) else {
+        let (Some(from), Some(to)) = (self.graph.channels(input), self.graph.channels(data.results[0]))
+        else {
             return;
         };
         for (o, result) in to.enumerate() {

@@ -57,7 +57,13 @@ impl Edits {
 }
 
 /// Makes a constant the operand of an operation. It keeps the name of the one that it stands for.
-fn replace_constant(module: &mut Module, function: &mut Function, op: Op, operand: usize, tensor: Tensor) {
+pub fn replace_constant(
+    module: &mut Module,
+    function: &mut Function,
+    op: Op,
+    operand: usize,
+    tensor: Tensor,
+) {
     let old = function.ops[op].operands[operand];
     let resource = match function.defining_op(old).map(|op| &function.ops[op].kind) {
         Some(OpKind::Nn(NnOp::Const(constant))) => constant.value.name.to_string(),
@@ -75,9 +81,9 @@ fn replace_constant(module: &mut Module, function: &mut Function, op: Op, operan
     ops.insert(position, constant);
 }
 
-/// The edits that leave out what `demand` says.
-pub fn edits(graph: &Graph<'_>, constants: &HashMap<Value, Tensor>, demand: &Demand) -> Edits {
-    let editor = Editor { graph, constants, demand };
+/// The edits that leave out what `demand` says. If they `fold`, what constant channels contribute goes into biases.
+pub fn edits(graph: &Graph<'_>, constants: &HashMap<Value, Tensor>, demand: &Demand, fold: bool) -> Edits {
+    let editor = Editor { graph, constants, demand, fold };
     let types = graph.values.iter().filter_map(|&(value, ..)| {
         let (ty, kept) = (graph.ty(value)?, editor.kept(value)?);
         (kept.len() < channel_count(&ty.shape)).then(|| (value, narrowed(ty, kept.len())))
@@ -98,13 +104,20 @@ struct Editor<'g, 'a> {
     graph: &'g Graph<'a>,
     constants: &'g HashMap<Value, Tensor>,
     demand: &'g Demand,
+    fold: bool,
 }
 
 impl Editor<'_, '_> {
     /// Channels of a tensor that stay; `None` of constants.
     fn kept(&self, value: Value) -> Option<Vec<usize>> {
         let channels = self.graph.channels(value)?;
-        Some(channels.enumerate().filter(|&(_, channel)| !self.demand.removed[channel]).map(|(i, _)| i).collect())
+        Some(
+            channels
+                .enumerate()
+                .filter(|&(_, channel)| !self.demand.removed[channel])
+                .map(|(i, _)| i)
+                .collect(),
+        )
     }
 
     fn edit(&self, node: &Node<'_>) -> Option<Edit> {
@@ -126,11 +139,12 @@ impl Editor<'_, '_> {
         };
         let rows = self.kept(data.results[0])?;
         let columns = |o: usize| -> Vec<usize> {
-            let column = |&column: &usize| filter.layout == Layout::Depthwise || is_kept(filter.channel(o, column));
+            let column =
+                |&column: &usize| filter.layout == Layout::Depthwise || is_kept(filter.channel(o, column));
             (0..filter.columns).filter(column).collect()
         };
         let loud = |o: usize| (0..filter.columns).any(|column| filter.reads(o, column));
-        let silenced = |o: usize| filter.silent[o].filter(|_| loud(o));
+        let silenced = |o: usize| filter.silent[o].filter(|_| self.fold && loud(o));
         let narrow = rows.len() < filter.outputs || columns(0).len() < filter.columns;
         if !narrow && !rows.iter().any(|&o| silenced(o).is_some()) {
             return None;
@@ -165,14 +179,19 @@ impl Editor<'_, '_> {
         }
         let ty = TensorType { shape, element: picked(&old_filter.element, axis, &rows) };
         let bias_ty = old_bias.with_shape([rows.len()]);
-        let constants =
-            vec![(1, Tensor::new(ty, weights).ok()?), (2, Tensor::new(bias_ty, bias).ok()?)];
+        let constants = vec![(1, Tensor::new(ty, weights).ok()?), (2, Tensor::new(bias_ty, bias).ok()?)];
         Some(Edit { op, kind: None, constants })
     }
 
     /// The bias of an output with what the columns that go contribute.
-    fn folded_bias(&self, input: Value, filter: &Filter<'_>, o: usize, is_kept: &impl Fn(usize) -> bool) -> i32 {
-        if filter.layout == Layout::Depthwise {
+    fn folded_bias(
+        &self,
+        input: Value,
+        filter: &Filter<'_>,
+        o: usize,
+        is_kept: &impl Fn(usize) -> bool,
+    ) -> i32 {
+        if filter.layout == Layout::Depthwise || !self.fold {
             return filter.bias[o];
         }
         let mut bias = i64::from(filter.bias[o]);
@@ -198,7 +217,8 @@ impl Editor<'_, '_> {
             let Some(tensor) = self.constants.get(value) else { continue };
             let mut links = links.iter().filter(|link| link.operand == operand);
             if links.clone().any(goes) {
-                let gone: Vec<usize> = links.clone().filter(|link| goes(link)).map(|link| link.channel).collect();
+                let gone: Vec<usize> =
+                    links.clone().filter(|link| goes(link)).map(|link| link.channel).collect();
                 constants.push((operand, without(tensor, &gone)?));
             }
             links.next();

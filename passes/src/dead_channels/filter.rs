@@ -4,11 +4,12 @@ use crate::analysis::range::window::{
     Accumulators, Inside, Taps, conv_accumulators, depthwise_accumulators, linear_accumulators,
 };
 use crate::analysis::range::{Operand, Ranges};
-use mcunet_ir::fixed_point::requantize;
+use mcunet_ir::fixed_point::{QuantizedMultiplier, requantize};
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::window::Windows;
 use mcunet_ir::{Tensor, TensorType};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// What a weight's place in its filter is.
@@ -38,9 +39,13 @@ pub struct Filter<'a> {
     /// Zero point of the weights: 0 but for linear layers.
     pub weight_zero: i8,
     /// The weights.
-    pub weights: &'a [i8],
+    pub weights: Cow<'a, [i8]>,
+    /// Least and greatest weight that the filter's type can store.
+    pub weight_range: (i64, i64),
     /// One per output channel.
     pub bias: &'a [i32],
+    /// One per output channel, from accumulators to the result.
+    pub multipliers: Vec<QuantizedMultiplier>,
     /// For output channels that are constant, the bias with which they are what they are without any weights.
     pub silent: Vec<Option<i32>>,
     /// For each output and column: whether a weight counts at some pixel; and one at a tap that meets padding at others.
@@ -48,7 +53,8 @@ pub struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// The filter of an operation; `None` if it has none, or one that isn't constant, int8 and of one group.
+    /// The filter of an operation on a tensor that is no constant; `None` if it has none, or one that isn't constant, int8
+    /// and of one group.
     pub fn of(
         function: &'a Function,
         op: Op,
@@ -59,6 +65,10 @@ impl<'a> Filter<'a> {
         let OpKind::Nn(kind) = &data.kind else { return None };
         let tensor = |value: &Value| function.ty(*value).as_tensor();
         let [input, filter, bias] = data.operands[..] else { return None };
+        // Constant folding is another pass's duty; here inputs have channels.
+        if constants.contains_key(&input) {
+            return None;
+        }
         let operand = |value: Value| {
             let (channels, data) = (ranges.channels(value), constants.get(&value));
             Some(Operand { ty: tensor(&value)?, channels, data })
@@ -96,7 +106,9 @@ impl<'a> Filter<'a> {
             channels,
             input_zero: zero_point(operands[0].ty).into(),
             weight_zero,
-            weights: operands[1].data?.i8s().ok()?,
+            weights: operands[1].data?.i8s().ok()?.into(),
+            weight_range: operands[1].ty.quant().map_or((-128, 127), |quant| (quant.min, quant.max)),
+            multipliers: accumulators.rescale.multipliers.clone(),
             bias: operands[2].data?.i32s().ok()?,
             silent: Vec::new(),
             counts: Vec::new(),
@@ -126,6 +138,14 @@ impl<'a> Filter<'a> {
             Layout::Dense => column % self.channels,
             Layout::Depthwise => output * self.channels / self.outputs,
         }
+    }
+
+    /// All weights of an output.
+    pub fn row(&self, output: usize) -> Vec<i8> {
+        let taps = 0..self.taps.count();
+        taps.flat_map(|tap| (0..self.columns).map(move |column| (tap, column)))
+            .map(|(tap, column)| self.weights[self.at(output, tap, column)])
+            .collect()
     }
 
     /// Whether an output's column has a weight that counts at some pixel.
@@ -167,9 +187,8 @@ fn silent(accumulators: &Accumulators, channel: usize, constant: Option<i64>) ->
     let constant = constant?;
     let rescale = &accumulators.rescale;
     let multiplier = *rescale.multipliers.get(channel)?;
-    let gives = |bias: &i32| {
-        i64::from(requantize(*bias, multiplier, rescale.zero_point, rescale.limits)) == constant
-    };
+    let gives =
+        |bias: &i32| i64::from(requantize(*bias, multiplier, rescale.zero_point, rescale.limits)) == constant;
     let sums = accumulators.sums.get(channel)?.iter();
     sums.filter_map(|sum| i32::try_from(sum.min).ok()).chain([0]).find(gives)
 }

@@ -58,6 +58,10 @@ pub fn structure<'a>(
     let results: Option<Vec<&TensorType>> = data.results.iter().map(tensor).collect();
     let (Some(operands), Some(results)) = (operands, results) else { return Structure::Opaque };
     let is_constant: Vec<bool> = data.operands.iter().map(|value| constants.contains_key(value)).collect();
+    // Constant folding is another pass's duty; here something has channels that go with those of the results.
+    if is_constant.iter().all(|&constant| constant) {
+        return Structure::Opaque;
+    }
     let ty = Types { operands, results, is_constant };
     if ty.has_channels() { ty.links(kind).unwrap_or(Structure::Opaque) } else { Structure::Opaque }
 }
@@ -102,7 +106,8 @@ impl Types<'_> {
                 whole(self.same(0, 0)?)
             }
             NnOp::Reshape(_) => {
-                let (from, to) = (channel_count(&self.operands[0].shape), channel_count(&self.results[0].shape));
+                let (from, to) =
+                    (channel_count(&self.operands[0].shape), channel_count(&self.results[0].shape));
                 if from == 0 || to % from != 0 {
                     return None;
                 }
@@ -179,14 +184,14 @@ impl Types<'_> {
             }
         }
         // Something must be left to link the result with, or nothing but constants decides its shape.
-        let linked_value = linked.iter().zip(&self.is_constant).any(|(&linked, &constant)| linked && !constant);
+        let linked_value =
+            linked.iter().zip(&self.is_constant).any(|(&linked, &constant)| linked && !constant);
         linked_value.then_some(Structure::Linked(all, linked))
     }
 }
 
 /// `count` neighbours with as many neighbours.
 fn links(operand: usize, channel: usize, result: usize, result_channel: usize, count: usize) -> Vec<Link> {
-    let link =
-        |i| Link { operand, channel: channel + i, result, result_channel: result_channel + i };
+    let link = |i| Link { operand, channel: channel + i, result, result_channel: result_channel + i };
     (0..count).map(link).collect()
 }

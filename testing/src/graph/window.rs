@@ -1,11 +1,13 @@
 //! Convolutions, linear layers and pools.
 
 use super::{FLOAT, Graph};
-use mcunet_ir::Value;
+
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::F32;
+use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
+use mcunet_ir::{Tensor, Value};
 
 /// A window along one dimension.
 struct Side {
@@ -73,9 +75,48 @@ impl Graph<'_, '_> {
             (self.random.float(filter, 1.0), self.random.float(&[channels], 1.0))
         } else {
             let reach = self.random.pick(&[0, 1000, 100_000]);
-            (self.random.filter(filter, axis, (0.001, 0.05)), self.random.int32(channels, reach))
+            let (mut filter, mut bias) =
+                (self.random.filter(filter, axis, (0.001, 0.05)), self.random.int32(channels, reach));
+            if self.random.flag() {
+                self.idle(&mut filter, &mut bias, axis);
+            }
+            (filter, bias)
         };
         [self.constant(filter), self.constant(bias)]
+    }
+
+    /// Makes some output channels constant or alike, and clears inputs and taps, as training with regularization does.
+    fn idle(&mut self, filter: &mut Tensor, bias: &mut Tensor, axis: usize) {
+        let mut random = self.random.fork();
+        let strides = filter.ty.shape.strides();
+        let dims = filter.ty.shape.0.clone();
+        let (Data::I8(weights), Data::I32(bias)) = (&mut filter.data, &mut bias.data) else { return };
+        // An index along each dimension but the outputs that has no weights, now and then: inputs and taps.
+        for other in (0..dims.len()).filter(|&other| other != axis) {
+            let cleared = random.one_in(2).then(|| random.below(dims[other]));
+            for (i, weight) in weights.iter_mut().enumerate() {
+                if Some(i / strides[other] % dims[other]) == cleared {
+                    *weight = 0;
+                }
+            }
+        }
+        let outputs = dims[axis];
+        for output in 0..outputs {
+            let of = |i: usize| i / strides[axis] % outputs == output;
+            match random.range(0, 7) {
+                // Beyond what the clamp lets through.
+                0 | 1 => bias[output] = random.pick(&[-(1 << 26), 1 << 26]),
+                2 => {
+                    weights.iter_mut().enumerate().filter(|(i, _)| of(*i)).for_each(|(_, weight)| *weight = 0)
+                }
+                3 if output > 0 => {
+                    let back = strides[axis];
+                    (0..weights.len()).filter(|&i| of(i)).for_each(|i| weights[i] = weights[i - back]);
+                    bias[output] = bias[output - 1];
+                }
+                _ => {}
+            }
+        }
     }
 
     fn convolution(&mut self) -> Option<Value> {

@@ -37,7 +37,8 @@ pub(super) fn of_kind(
             return Some(pieces.collect());
         }
         NnOp::Unpack(op) if op.axis == last => {
-            let piece = |(&interval, ty): (&Interval, &&TensorType)| Some(vec![interval; channel_count(&ty.shape)]);
+            let piece =
+                |(&interval, ty): (&Interval, &&TensorType)| Some(vec![interval; channel_count(&ty.shape)]);
             return Some(channels.iter().zip(results).map(piece).collect());
         }
         NnOp::Unpack(_) => return Some(results.iter().map(|_| same()).collect()),

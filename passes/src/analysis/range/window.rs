@@ -179,7 +179,11 @@ fn dot(inputs: &[Interval], weights: &[i64], weight_zero: i64) -> Interval {
 }
 
 /// Accumulators of an int8 convolution with constant filter and bias.
-pub(crate) fn conv_accumulators(op: &Conv2d, operands: &[Operand<'_>], result: &TensorType) -> Option<Accumulators> {
+pub(crate) fn conv_accumulators(
+    op: &Conv2d,
+    operands: &[Operand<'_>],
+    result: &TensorType,
+) -> Option<Accumulators> {
     if !is_int8(operands, result) {
         return None;
     }
@@ -305,7 +309,11 @@ pub(super) fn average_pool(
 }
 
 /// The greatest number of an interval lies in it; that of nothing is the least there is.
-pub(super) fn max_pool(op: &MaxPool2d, operands: &[Operand<'_>], result: &TensorType) -> Option<Vec<Interval>> {
+pub(super) fn max_pool(
+    op: &MaxPool2d,
+    operands: &[Operand<'_>],
+    result: &TensorType,
+) -> Option<Vec<Interval>> {
     let operand = operands.first()?;
     let taps = pool_taps(operand, op.kernel, op.stride, op.pad)?;
     let limits = integer_limits(op.clamp, result.storage());
