@@ -42,6 +42,11 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// How many channels are left out.
+    pub fn removed_count(&self) -> u64 {
+        self.removed.iter().filter(|&&removed| removed).count() as u64
+    }
+
     /// Finds what can be left out of a function so that every tensor keeps a channel.
     pub fn of(graph: &Graph<'_>, reasons: Reasons) -> Self {
         let mut search = Search { graph, reasons, kept: vec![false; graph.count()] };

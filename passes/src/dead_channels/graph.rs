@@ -103,6 +103,14 @@ impl<'a> Graph<'a> {
         self.class.len()
     }
 
+    /// How many channels are constant.
+    pub fn constant_count(&self) -> u64 {
+        let of_value = |&(value, _, count): &(Value, Channel, usize)| {
+            (0..count).filter(|&index| self.ranges.constant(value, index).is_some()).count() as u64
+        };
+        self.values.iter().map(of_value).sum()
+    }
+
     /// The class of a channel, named by its least member.
     pub fn class(&self, channel: Channel) -> Channel {
         self.class[channel]

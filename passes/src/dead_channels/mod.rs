@@ -42,7 +42,8 @@ use edit::Edits;
 use graph::Graph;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::{Diagnostics, Function, Module};
+use mcunet_ir::{Diagnostics, Function, Module, Tensor, Value};
+use std::collections::HashMap;
 use twins::Twins;
 
 crate::declare_pass! {
@@ -77,11 +78,11 @@ impl Pass for EliminateDeadChannels {
         let mut changed = false;
         for function in &mut functions {
             cx.count("macs before", macs::of_function(function));
-            cx.count("convolution weights before", filter_elements(function));
-            let mut run = Run { pass: self, module, function, cx };
+            cx.count("weights before", filter_elements(function));
+            let mut run = Run { pass: self, module, function, cx, facts: None };
             changed |= run.until_nothing_changes();
             cx.count("macs after", macs::of_function(function));
-            cx.count("convolution weights after", filter_elements(function));
+            cx.count("weights after", filter_elements(function));
         }
         module.functions = functions;
         if changed {
@@ -91,15 +92,15 @@ impl Pass for EliminateDeadChannels {
     }
 }
 
-/// Elements of the filters of all convolutions.
+/// Elements of the filters of all convolutions and linear layers.
 fn filter_elements(function: &Function) -> u64 {
     let elements = |op: mcunet_ir::Op| {
         let data = &function.ops[op];
-        let is_convolution = matches!(
+        let has_filter = matches!(
             &data.kind,
             OpKind::Nn(NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::TransposeConv2d(_))
         );
-        let filter = data.operands.get(1).filter(|_| is_convolution)?;
+        let filter = data.operands.get(1).filter(|_| has_filter)?;
         function.ty(*filter).as_tensor().map(|ty| ty.elements() as u64)
     };
     function.walk().into_iter().filter_map(elements).sum()
@@ -111,6 +112,14 @@ struct Run<'r, 'c> {
     module: &'r mut Module,
     function: &'r mut Function,
     cx: &'r PassContext<'c>,
+    /// Of the function as it is now, if they are known.
+    facts: Option<Facts>,
+}
+
+/// Constants and ranges of a function.
+struct Facts {
+    constants: HashMap<Value, Tensor>,
+    ranges: Ranges,
 }
 
 impl Run<'_, '_> {
@@ -128,6 +137,7 @@ impl Run<'_, '_> {
                 let before = macs::of_function(self.function);
                 if step(self, round == 0) {
                     again = true;
+                    self.facts = None;
                     remove_dead_ops(self.function);
                     self.cx.count(saved, before.saturating_sub(macs::of_function(self.function)));
                 }
@@ -140,70 +150,75 @@ impl Run<'_, '_> {
         changed
     }
 
+    fn facts(&mut self) -> Facts {
+        self.facts.take().unwrap_or_else(|| Facts {
+            constants: constants(self.module, self.function),
+            ranges: Ranges::of(self.module, self.function),
+        })
+    }
+
     fn constant_tensors(&mut self, _first: bool) -> bool {
         if !self.pass.constant {
             return false;
         }
-        let ranges = Ranges::of(self.module, self.function);
-        let count = whole::replace(self.module, self.function, &ranges, self.pass.max_constant_bytes);
+        let facts = self.facts();
+        let count = whole::replace(self.module, self.function, &facts.ranges, self.pass.max_constant_bytes);
         self.cx.count("constant tensors", count);
+        self.facts = Some(facts);
         count > 0
     }
 
     fn dead_channels(&mut self, first: bool) -> bool {
-        let constants = constants(self.module, self.function);
-        let ranges = Ranges::of(self.module, self.function);
-        let graph = Graph::of(self.function, &constants, &ranges, self.pass.constant);
+        let facts = self.facts();
+        let graph = Graph::of(self.function, &facts.constants, &facts.ranges, self.pass.constant);
         let reasons = Reasons { constant: self.pass.constant, unread: self.pass.unread };
         let demand = Demand::of(&graph, reasons);
         if first {
             self.cx.count("channels", graph.count() as u64);
         }
-        let removed = count(demand.removed.iter().map(|&removed| removed));
-        let edits = edit::edits(&graph, &constants, &demand, true);
-        self.cx.count("channels removed", removed);
-        self.apply(edits)
+        self.cx.count("channels removed", demand.removed_count());
+        let edits = edit::edits(&graph, &facts.constants, &demand, true);
+        if edits.is_empty() {
+            self.cx.count("constant channels that stay", graph.constant_count());
+        }
+        self.apply(edits, facts)
     }
 
     fn equal_channels(&mut self, first: bool) -> bool {
         if !self.pass.equal {
             return false;
         }
-        let constants = constants(self.module, self.function);
-        let ranges = Ranges::of(self.module, self.function);
-        let mut graph = Graph::of(self.function, &constants, &ranges, false);
-        let twins = Twins::of(&graph, &constants);
+        let facts = self.facts();
+        let mut graph = Graph::of(self.function, &facts.constants, &facts.ranges, false);
+        let twins = Twins::of(&graph, &facts.constants);
         let demand = twins.merge(&mut graph);
-        let edits = edit::edits(&graph, &constants, &demand, false);
+        let edits = edit::edits(&graph, &facts.constants, &demand, false);
         if first {
             self.cx.count("outputs with equal weights", twins.equal_weights as u64);
             self.cx.count("channels equal to others", twins.count() as u64);
         }
-        self.cx.count("equal channels merged", count(demand.removed.iter().copied()));
-        self.apply(edits)
+        self.cx.count("equal channels merged", demand.removed_count());
+        self.apply(edits, facts)
     }
 
     fn zero_taps(&mut self, first: bool) -> bool {
         if !self.pass.zero_taps {
             return false;
         }
-        let constants = constants(self.module, self.function);
-        let ranges = Ranges::of(self.module, self.function);
-        let cuts = taps::cuts(&Graph::of(self.function, &constants, &ranges, false));
+        let facts = self.facts();
+        let cuts = taps::cuts(&Graph::of(self.function, &facts.constants, &facts.ranges, false));
         if first {
             self.cx.count("zero rows and columns of filters", cuts.found as u64);
         }
         self.cx.count("zero rows and columns cut off", cuts.cut as u64);
-        self.apply(Edits { ops: cuts.edits, types: Vec::new() })
+        self.apply(Edits { ops: cuts.edits, types: Vec::new() }, facts)
     }
 
-    fn apply(&mut self, edits: Edits) -> bool {
+    /// Makes edits, if there are any; else what is known of the function stays true.
+    fn apply(&mut self, edits: Edits, facts: Facts) -> bool {
         let changes = !edits.is_empty();
         edits.apply(self.module, self.function);
+        self.facts = Some(facts).filter(|_| !changes);
         changes
     }
-}
-
-fn count(flags: impl Iterator<Item = bool>) -> u64 {
-    flags.filter(|&flag| flag).count() as u64
 }
