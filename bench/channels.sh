@@ -19,7 +19,7 @@ memory() {
     shift
     rm -rf "$work/out"
     if "$mcunetc" "$models/$model/model.tflite" --io-type=int8 --name model --report=json -o "$work/out" "$@" 2>"$work/log"; then
-        sed -n 's/^  "\(arena\|weight\)_bytes": \([0-9]*\),$/\2/p' "$work/out/model_report.json" | tr '\n' ' '
+        sed -n 's/^  "\(arena\|weight\)_bytes": \([0-9]*\),$/\2/p' "$work/out/model_report.json" | paste -s -d ' '
     else
         echo "- -"
     fi
