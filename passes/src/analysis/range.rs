@@ -24,6 +24,9 @@ use mcunet_ir::types::{Scalar, Shape};
 use mcunet_ir::{Tensor, TensorType};
 use std::collections::HashMap;
 
+/// Tensors of more channels are not looked at: nothing is known of them.
+pub const MAX_CHANNELS: usize = 1 << 17;
+
 /// Integers from `min` to `max`, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interval {
@@ -123,7 +126,7 @@ fn is_monotone(accumulators: Interval, multiplier: QuantizedMultiplier, zero_poi
 /// An operand as rules see it.
 pub(crate) struct Operand<'a> {
     pub(crate) ty: &'a TensorType,
-    /// One interval per channel; `None` for floats.
+    /// One interval per channel; `None` where nothing is known.
     pub(crate) channels: Option<&'a [Interval]>,
     /// The elements of a constant.
     pub(crate) data: Option<&'a Tensor>,
@@ -160,7 +163,8 @@ impl Ranges {
         ranges
     }
 
-    /// One interval per index along the last dimension (one for a scalar) of an integer tensor; `None` for floats.
+    /// One interval per index along the last dimension (one for a scalar) of an integer tensor; `None` for floats, and of more
+    /// than [`MAX_CHANNELS`].
     pub fn channels(&self, value: Value) -> Option<&[Interval]> {
         self.channels.get(&value).map(Vec::as_slice)
     }
@@ -174,6 +178,9 @@ impl Ranges {
         let Some(ty) = function.ty(value).as_tensor() else { return };
         let Some(all) = Interval::of_storage(ty.storage()) else { return };
         let count = channel_count(&ty.shape);
+        if count > MAX_CHANNELS {
+            return;
+        }
         let channels = channels.filter(|channels| channels.len() == count);
         self.channels.insert(value, channels.unwrap_or_else(|| vec![all; count]));
     }

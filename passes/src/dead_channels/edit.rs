@@ -12,7 +12,7 @@ use mcunet_ir::quant::Granularity;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Element;
 use mcunet_ir::{Tensor, TensorType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A change of one operation.
 #[derive(Debug)]
@@ -211,17 +211,20 @@ impl Editor<'_, '_> {
         let OpKind::Nn(kind) = &data.kind else { return None };
         let results: Vec<Vec<usize>> =
             data.results.iter().map(|&result| self.kept(result)).collect::<Option<_>>()?;
-        let goes = |link: &Link| !results[link.result].contains(&link.result_channel);
+        let first: Vec<usize> = data
+            .results
+            .iter()
+            .map(|&result| Some(self.graph.channels(result)?.start))
+            .collect::<Option<_>>()?;
+        let goes = |link: &&Link| self.demand.removed[first[link.result] + link.result_channel];
         let mut constants = Vec::new();
         for (operand, value) in data.operands.iter().enumerate() {
             let Some(tensor) = self.constants.get(value) else { continue };
-            let mut links = links.iter().filter(|link| link.operand == operand);
-            if links.clone().any(goes) {
-                let gone: Vec<usize> =
-                    links.clone().filter(|link| goes(link)).map(|link| link.channel).collect();
+            let gone = links.iter().filter(|link| link.operand == operand).filter(goes);
+            let gone: HashSet<usize> = gone.map(|link| link.channel).collect();
+            if !gone.is_empty() {
                 constants.push((operand, without(tensor, &gone)?));
             }
-            links.next();
         }
         let kind = Some(self.adapted(kind, op, &results)?).filter(|adapted| adapted != kind);
         (kind.is_some() || !constants.is_empty()).then_some(Edit { op, kind, constants })
@@ -278,7 +281,7 @@ fn picked(element: &Element, axis: usize, kept: &[usize]) -> Element {
 }
 
 /// A tensor without some of its channels.
-fn without(tensor: &Tensor, gone: &[usize]) -> Option<Tensor> {
+fn without(tensor: &Tensor, gone: &HashSet<usize>) -> Option<Tensor> {
     let count = channel_count(&tensor.ty.shape);
     let kept: Vec<usize> = (0..count).filter(|channel| !gone.contains(channel)).collect();
     let rows = tensor.data.len().checked_div(count)?;

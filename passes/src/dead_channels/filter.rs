@@ -3,7 +3,7 @@
 use crate::analysis::range::window::{
     Accumulators, Inside, Taps, conv_accumulators, depthwise_accumulators, linear_accumulators,
 };
-use crate::analysis::range::{Operand, Ranges};
+use crate::analysis::range::{MAX_CHANNELS, Operand, Ranges};
 use mcunet_ir::fixed_point::{QuantizedMultiplier, requantize};
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::nn::NnOp;
@@ -95,6 +95,9 @@ impl<'a> Filter<'a> {
             }
             _ => return None,
         };
+        if outputs.max(channels) > MAX_CHANNELS {
+            return None;
+        }
         let zero_point = |ty: &TensorType| ty.affine().map_or(0, |affine| affine.zero_point);
         let weight_zero =
             if let NnOp::FullyConnected(_) = kind { zero_point(operands[1].ty) as i8 } else { 0 };

@@ -2,7 +2,8 @@
 
 use super::filter::Filter;
 use super::links::{Link, Structure, structure};
-use crate::analysis::range::{Ranges, channel_count};
+use crate::analysis::macs;
+use crate::analysis::range::{MAX_CHANNELS, Ranges, channel_count};
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::{Tensor, TensorType};
@@ -29,7 +30,7 @@ pub struct Graph<'a> {
     pub ranges: &'a Ranges,
     /// Its operations in order, constants aside.
     pub nodes: Vec<Node<'a>>,
-    /// Tensors that have channels, with the number of the first one and how many there are.
+    /// Tensors that have channels, not too many, with the number of the first one and how many there are.
     pub values: Vec<(Value, Channel, usize)>,
     first: HashMap<Value, (Channel, usize)>,
     /// The least channel of each channel's class: of those that only go together.
@@ -75,6 +76,9 @@ impl<'a> Graph<'a> {
     fn add(&mut self, value: Value) {
         let Some(ty) = self.function.ty(value).as_tensor() else { return };
         let (first, count) = (self.class.len(), channel_count(&ty.shape));
+        if count > MAX_CHANNELS {
+            return;
+        }
         self.class.extend(first..first + count);
         self.first.insert(value, (first, count));
         self.values.push((value, first, count));
@@ -111,12 +115,24 @@ impl<'a> Graph<'a> {
         self.values.iter().map(of_value).sum()
     }
 
+    /// Multiply-accumulates that make constant channels.
+    pub fn idle_macs(&self) -> u64 {
+        let of_node = |node: &Node<'_>| match &node.structure {
+            Structure::Dense(filter) | Structure::Depthwise(filter, _) => {
+                let silent = filter.silent.iter().flatten().count() as u64;
+                macs::of_op(self.function, node.op) / (filter.outputs as u64).max(1) * silent
+            }
+            _ => 0,
+        };
+        self.nodes.iter().map(of_node).sum()
+    }
+
     /// The class of a channel, named by its least member.
     pub fn class(&self, channel: Channel) -> Channel {
         self.class[channel]
     }
 
-    /// The channels of a tensor; `None` for constants.
+    /// The channels of a tensor; `None` for constants, and where there are too many.
     pub fn channels(&self, value: Value) -> Option<std::ops::Range<Channel>> {
         self.first.get(&value).map(|&(first, count)| first..first + count)
     }

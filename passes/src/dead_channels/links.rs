@@ -1,7 +1,7 @@
 //! Which channels of an operation's operands and results are one: where one can't be left out without the other.
 
 use super::filter::{Filter, Layout};
-use crate::analysis::range::channel_count;
+use crate::analysis::range::{MAX_CHANNELS, channel_count};
 use mcunet_ir::define::Trait;
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::nn::NnOp;
@@ -73,11 +73,12 @@ struct Types<'t> {
 }
 
 impl Types<'_> {
-    /// Whether all results and the first operand have a last dimension, with one quantization for all of it.
+    /// Whether all results and the first operand have a last dimension, not too long, with one quantization for all of it.
     fn has_channels(&self) -> bool {
         let per_tensor = |ty: &&TensorType| ty.quant().is_none_or(|quant| quant.affine().is_some());
         let all = self.operands.iter().chain(&self.results);
         all.clone().all(per_tensor)
+            && all.clone().all(|ty| channel_count(&ty.shape) <= MAX_CHANNELS)
             && self.results.iter().chain(self.operands.first()).all(|ty| ty.shape.rank() > 0)
     }
 

@@ -17,7 +17,7 @@
 //! nothing anywhere) or if no such tap has a weight. An output that is constant loses its weights and gets a bias that gives
 //! the constant; then its inputs are not read for it.
 //!
-//! Refused: channels of the function's inputs and outputs, and of what is read by operations that mix channels (softmax,
+//! Refused: functions that have cascades; channels of the function's inputs and outputs, and of what is read by operations that mix channels (softmax,
 //! grouped convolutions, float filters, reshapes that move elements to other channels). The cost is a few visits of every weight per round.
 //!
 //! Source: for the identities, Jacob et al., "Quantization and Training of Neural Networks for Efficient
@@ -54,7 +54,7 @@ crate::declare_pass! {
     /// zero, or only make channels that are left out. Both go with all that belongs to them: through depthwise convolutions,
     /// additions, concatenations, pools and other operations that keep channels apart. Equal channels are merged, and rows
     /// and columns of filters that are zero are cut off. `--stats` tells what was found and what it was worth. Channels of
-    /// inputs and outputs stay.
+    /// inputs and outputs stay, and functions with cascades are left alone.
     pub EliminateDeadChannels = "eliminate-dead-channels" {
         /// Leave channels out that are constant.
         constant: bool = true,
@@ -76,7 +76,9 @@ impl Pass for EliminateDeadChannels {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
         let mut functions = std::mem::take(&mut module.functions);
         let mut changed = false;
-        for function in &mut functions {
+        let has_regions =
+            |function: &Function| function.walk().into_iter().any(|op| !function.ops[op].regions.is_empty());
+        for function in functions.iter_mut().filter(|function| !has_regions(function)) {
             cx.count("macs before", macs::of_function(function));
             cx.count("weights before", filter_elements(function));
             let mut run = Run { pass: self, module, function, cx, facts: None };
@@ -98,7 +100,12 @@ fn filter_elements(function: &Function) -> u64 {
         let data = &function.ops[op];
         let has_filter = matches!(
             &data.kind,
-            OpKind::Nn(NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::TransposeConv2d(_))
+            OpKind::Nn(
+                NnOp::Conv2d(_)
+                    | NnOp::DepthwiseConv2d(_)
+                    | NnOp::TransposeConv2d(_)
+                    | NnOp::FullyConnected(_)
+            )
         );
         let filter = data.operands.get(1).filter(|_| has_filter)?;
         function.ty(*filter).as_tensor().map(|ty| ty.elements() as u64)
@@ -180,6 +187,7 @@ impl Run<'_, '_> {
         let edits = edit::edits(&graph, &facts.constants, &demand, true);
         if edits.is_empty() {
             self.cx.count("constant channels that stay", graph.constant_count());
+            self.cx.count("macs of constant channels that stay", graph.idle_macs());
         }
         self.apply(edits, facts)
     }
