@@ -113,6 +113,9 @@ fn filter_elements(function: &Function) -> u64 {
     function.walk().into_iter().filter_map(elements).sum()
 }
 
+/// A step of a round, told whether it is the first; returns whether it changed the function.
+type Step<R> = fn(&mut R, bool) -> bool;
+
 /// The pass at work on a function.
 struct Run<'r, 'c> {
     pass: &'r EliminateDeadChannels,
@@ -131,7 +134,7 @@ struct Facts {
 
 impl Run<'_, '_> {
     fn until_nothing_changes(&mut self) -> bool {
-        let steps: [(&'static str, fn(&mut Self, bool) -> bool); 4] = [
+        let steps: [(&'static str, Step<Self>); 4] = [
             ("macs saved by constant tensors", Self::constant_tensors),
             ("macs saved by constant and unread channels", Self::dead_channels),
             ("macs saved by equal channels", Self::equal_channels),
