@@ -6,11 +6,11 @@
 //!
 //! Method, repeated until nothing changes, since what is left out makes more channels constant or unread:
 //! 1. the interval of each channel for every input ([`crate::analysis::range`]);
-//! 2. tensors all of whose channels are constant are no longer made ([`whole`]);
-//! 3. channels that only go together form classes ([`graph`], [`links`]); a class goes if each member is unread, or constant
-//!    and foldable into the biases of its readers ([`demand`], [`edit`]);
-//! 4. equal channels are merged where the sums of their weights can be stored ([`twins`]);
-//! 5. outer rows and columns of filters that are zero are cut off ([`taps`]).
+//! 2. tensors all of whose channels are constant are no longer made (`whole`);
+//! 3. channels that only go together form classes (`graph`, `links`); a class goes if each member is unread, or constant
+//!    and foldable into the biases of its readers (`demand`, `edit`);
+//! 4. equal channels are merged where the sums of their weights can be stored (`twins`);
+//! 5. outer rows and columns of filters that are zero are cut off (`taps`).
 //!
 //! Exactness: accumulators wrap modulo 2^32, so that what a constant contributes can be added to the bias instead. A tap that
 //! meets padding at some pixels contributes nothing there; so a constant is folded only if it is the zero point (and contributes
