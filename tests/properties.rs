@@ -105,6 +105,27 @@ fn canonicalizing_keeps_results() {
     check(300, properties::canonicalize_keeps_results);
 }
 
+/// Several inputs for one module, some of them extreme.
+fn samples(module: &Module, inputs: &[Tensor], random: &mut Random<'_>) -> Vec<Vec<Tensor>> {
+    let more = (0..6).map(|_| graph::inputs(module, random));
+    std::iter::once(inputs.to_vec()).chain(more).collect()
+}
+
+#[test]
+fn ranges_hold() {
+    let [] = tally(1500, |module, inputs, random| {
+        properties::ranges_hold(module, &samples(module, inputs, random)).map(|()| [])
+    });
+}
+
+#[test]
+fn dead_channels_keep_results() {
+    let [eliminated] = tally(800, |module, inputs, random| {
+        Ok([properties::dead_channels_keep_results(module, &samples(module, inputs, random))?])
+    });
+    assert!(eliminated > 200, "expected hundreds of graphs to have dead channels, got {eliminated}");
+}
+
 #[test]
 fn scheduling_keeps_results() {
     check(300, properties::schedule_keeps_results);

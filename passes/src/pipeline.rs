@@ -2,6 +2,8 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `eliminate-dead-channels` next: every later decision depends on how many channels tensors have. After `canonicalize`, which
+//!   makes parameters constant and removes readers that never run.
 //! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
@@ -36,11 +38,12 @@ impl Level {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
             Level::O2 => {
-                "canonicalize,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory"
+                "canonicalize,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower,pack-weights,\
+                 plan-memory"
             }
             Level::Os => {
-                "canonicalize,schedule,patch-split{layers=search},cascade,lower{unroll=false},pack-weights,\
-                 plan-memory"
+                "canonicalize,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower{unroll=false},\
+                 pack-weights,plan-memory"
             }
         }
     }

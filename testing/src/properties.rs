@@ -7,7 +7,8 @@ use crate::compile::{LEVELS, after, after_for, after_watched};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
 use mcunet_ir::verify::verify;
-use mcunet_ir::{Module, Op, Tensor};
+use mcunet_ir::{Module, Op, Tensor, Value};
+use mcunet_passes::analysis::range::Ranges;
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
@@ -82,7 +83,8 @@ pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<boo
     let Some(planned) = streamed(module)? else { return Ok(false) };
     let expected = reference(module, inputs)?;
     computes(&planned, inputs, &expected)?;
-    let cascades = after("canonicalize,cascade{stream-input=once}", module, Core::CortexM4)?;
+    let cascades =
+        after("canonicalize,eliminate-dead-channels,cascade{stream-input=once}", module, Core::CortexM4)?;
     round_trips(&cascades)?;
     computes(&cascades, inputs, &expected)?;
     Ok(true)
@@ -110,6 +112,53 @@ pub fn canonicalize_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<
     let expected = reference(module, inputs)?;
     let canonical = after("canonicalize", module, Core::CortexM4)?;
     computes(&canonical, inputs, &expected)
+}
+
+/// Whatever the inputs, every element of every tensor lies in the interval that the analysis has for its channel.
+///
+/// # Errors
+/// The tensor and the element that does not.
+pub fn ranges_hold(module: &Module, samples: &[Vec<Tensor>]) -> Result<(), String> {
+    let function = &module.functions[0];
+    let ranges = Ranges::of(module, function);
+    // The same function, which returns all that it computes.
+    let mut open = module.clone();
+    let values: Vec<Value> =
+        function.walk().iter().flat_map(|&op| function.ops[op].results.clone()).collect();
+    if let Some(end) = open.functions[0].terminator(function.body) {
+        open.functions[0].ops[end].operands = values.clone();
+    }
+    for inputs in samples {
+        for (value, tensor) in values.iter().zip(reference(&open, inputs)?) {
+            let (Some(channels), Some(items)) = (ranges.channels(*value), tensor.data.to_i64s()) else {
+                continue;
+            };
+            let outside = |&(i, item): &(usize, &i64)| !channels[i % channels.len()].contains(*item);
+            if let Some((i, item)) = items.iter().enumerate().find(outside) {
+                let op = function.defining_op(*value).map_or("argument", |op| function.ops[op].kind.name());
+                let interval = channels[i % channels.len()];
+                return Err(format!("element {i} of a result of {op} is {item}, beyond {interval:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Without channels that are constant or that nobody reads, modules compute the same from several inputs. Returns whether
+/// any channel was left out.
+///
+/// # Errors
+/// The output that differs.
+pub fn dead_channels_keep_results(module: &Module, samples: &[Vec<Tensor>]) -> Result<bool, String> {
+    let alive = after("eliminate-dead-channels", module, Core::CortexM4)?;
+    for inputs in samples {
+        computes(&alive, inputs, &reference(module, inputs)?)?;
+    }
+    let again = after("eliminate-dead-channels", &alive, Core::CortexM4)?;
+    if text(&again) != text(&alive) {
+        return Err(format!("a second run finds more:\n{}", text(&again)));
+    }
+    Ok(text(&alive) != text(module))
 }
 
 /// Planned modules of every level, for a core with and one without DSP, compute what the reference does; every read is

@@ -1,7 +1,8 @@
 //! Products of a run of inputs with several output channels: the inner loop of convolutions and linear layers.
 //!
 //! Two forms: *scalar* loads each input once for a group of channels; *paired* multiplies two 16-bit lanes at a time on
-//! cores with the DSP extension. The filter is packed for the form, so that both read it front to back.
+//! cores with the DSP extension. The filter is packed for the form, so that both read it front to back. *Split* is paired for
+//! as many inputs of a tap as make fours, and scalar for the rest, so that no number of channels is slow.
 
 use super::kernel::Kernel;
 use super::rows::to_i32;
@@ -19,6 +20,24 @@ pub enum Form {
     Scalar,
     /// Two at a time, in runs of a multiple of four inputs.
     Paired,
+    /// Two at a time but for the last one to three of each `depth` inputs, which are at least four.
+    Split {
+        /// Elements of a tap.
+        depth: usize,
+    },
+}
+
+impl Form {
+    /// The form for filters whose taps have `depth` elements of int8 each, on a core with the DSP extension. `has_runs` says
+    /// whether several taps may be read as one run; `data`, whether the filter's elements are at hand.
+    pub fn of_dsp(depth: usize, has_runs: bool, data: bool) -> Self {
+        match depth % 4 {
+            0 if has_runs => Form::Paired,
+            0 => Form::Scalar,
+            _ if depth > 4 && data => Form::Split { depth },
+            _ => Form::Scalar,
+        }
+    }
 }
 
 /// A filter of `rows` output channels of `columns` elements, packed, with its bias.
@@ -36,6 +55,18 @@ pub struct Filter {
     /// Whether sums may exceed 32 bits, so that they have to wrap.
     wrap: bool,
     float: bool,
+    /// What is left of each tap beside the fours, if there is anything.
+    rest: Option<Rest>,
+}
+
+/// The last one to three elements of each tap, packed as for the scalar form.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    weights: Value,
+    /// Elements of a tap.
+    depth: usize,
+    /// Elements of all taps of an output channel.
+    columns: usize,
 }
 
 /// What a filter is made from.
@@ -62,11 +93,24 @@ impl Filter {
         let FilterSource { filter, bias, rows, columns, input_zero_point, foldable, data } = source;
         let float = filter.element.is_float();
         let folds = foldable && input_zero_point != 0;
+        let (mut fours, mut packed, mut rest) = (columns, filter.clone(), None);
+        if let (Form::Split { depth }, Some((elements, _))) = (form, data) {
+            let left = depth % 4;
+            fours = columns / depth * (depth - left);
+            let part = |first: usize, end: usize| {
+                elements.pick((0..elements.len()).filter(|i| (first..end).contains(&(i % depth))))
+            };
+            let columns = columns - fours;
+            let last = kernel.resource(&format!("{}_rest", filter.name), &part(depth - left, depth));
+            let weights = kernel.pack(vec![last], PackLayout::Interleave { rows, columns, block });
+            rest = Some(Rest { weights, depth: left, columns });
+            packed = kernel.resource(&format!("{}_fours", filter.name), &part(0, depth - left));
+        }
         let layout = match form {
             Form::Scalar => PackLayout::Interleave { rows, columns, block },
-            Form::Paired => PackLayout::Paired { rows, columns, block },
+            Form::Paired | Form::Split { .. } => PackLayout::Paired { rows, columns: fours, block },
         };
-        let weights = kernel.pack(vec![filter.clone()], layout);
+        let weights = kernel.pack(vec![packed], layout);
         let bias = if folds {
             let zero_point = input_zero_point.into();
             kernel.pack(vec![bias, filter], PackLayout::FoldedBias { columns, zero_point })
@@ -75,7 +119,7 @@ impl Filter {
         };
         let wrap = !float && !data.is_some_and(|(filter, bias)| fits(filter, bias, columns));
         let input_zero_point = if folds { 0 } else { input_zero_point };
-        Self { form, weights, bias, rows, columns, block, input_zero_point, wrap, float }
+        Self { form, weights, bias, rows, columns: fours, block, input_zero_point, wrap, float, rest }
     }
 
     /// Calls `body` for every group of output channels with the group's first channel, its offset in the packed
@@ -123,24 +167,64 @@ impl Filter {
         b.load(self.bias, channel)
     }
 
+    /// By how much [`Filter::run`]'s column grows from tap to tap of `depth` elements.
+    pub fn columns_per_tap(&self, depth: usize) -> usize {
+        if self.rest.is_some() { 1 } else { depth }
+    }
+
     /// Adds the products of `length` inputs from each of `inputs` on (one offset per pixel) with the filter from column
-    /// `column` of the group at `offset` on.
+    /// `column` of the group at `offset` on, whose first channel is `channel`. The split form runs over a tap at a time, and its
+    /// columns count taps.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
         b: &mut Builder<'_>,
         input: Value,
         inputs: &[Value],
+        channel: Value,
         offset: Value,
         column: Value,
         length: Value,
         channels: usize,
         accumulators: &[Value],
     ) -> Vec<Value> {
-        match self.form {
-            Form::Scalar => self.run_scalar(b, input, inputs, offset, column, length, channels, accumulators),
-            Form::Paired => self.run_paired(b, input, inputs, offset, column, length, channels, accumulators),
+        match (self.form, self.rest) {
+            (Form::Split { depth }, Some(rest)) => {
+                let fours = to_i32(depth - rest.depth);
+                let (first, length) = (b.mul_const(column, fours), b.i32(fours));
+                let sums = self.run_paired(b, input, inputs, offset, first, length, channels, accumulators);
+                let inputs: Vec<Value> = inputs.iter().map(|&start| b.add_const(start, fours)).collect();
+                self.run_rest(b, rest, input, &inputs, channel, column, channels, sums)
+            }
+            (Form::Paired, _) => {
+                self.run_paired(b, input, inputs, offset, column, length, channels, accumulators)
+            }
+            _ => self.run_scalar(b, input, inputs, offset, column, length, channels, accumulators),
         }
+    }
+
+    /// The last elements of tap `tap`, one by one.
+    #[allow(clippy::too_many_arguments)]
+    fn run_rest(
+        &self,
+        b: &mut Builder<'_>,
+        rest: Rest,
+        input: Value,
+        inputs: &[Value],
+        channel: Value,
+        tap: Value,
+        channels: usize,
+        mut sums: Vec<Value>,
+    ) -> Vec<Value> {
+        let group = b.mul_const(channel, to_i32(rest.columns));
+        let skipped = b.mul_const(tap, to_i32(rest.depth * channels));
+        let first = b.add(group, skipped);
+        for i in 0..rest.depth {
+            let (i, step) = (b.index(i), to_i32(i * channels));
+            let first = b.add_const(first, step);
+            sums = self.multiply(b, rest.weights, input, inputs, i, first, channels, &sums);
+        }
+        sums
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -162,18 +246,34 @@ impl Filter {
         b.for_loop(zero, length, 1, accumulators, |b, i, sums| {
             let step = b.mul_const(i, to_i32(channels));
             let first = b.add(weights_start, step);
-            let xs: Vec<Value> = inputs.iter().map(|&start| self.centered(b, input, start, i)).collect();
-            let mut next = sums.to_vec();
-            for c in 0..channels {
-                let at = b.add_const(first, to_i32(c));
-                let w = b.load(self.weights, at);
-                for (p, &x) in xs.iter().enumerate() {
-                    let product = b.mul(x, w);
-                    next[p * channels + c] = self.add(b, sums[p * channels + c], product);
-                }
-            }
-            next
+            self.multiply(b, self.weights, input, inputs, i, first, channels, sums)
         })
+    }
+
+    /// Adds the products of the `i`-th input of each pixel with neighbouring weights from `first` on, one per channel.
+    #[allow(clippy::too_many_arguments)]
+    fn multiply(
+        &self,
+        b: &mut Builder<'_>,
+        weights: Value,
+        input: Value,
+        inputs: &[Value],
+        i: Value,
+        first: Value,
+        channels: usize,
+        sums: &[Value],
+    ) -> Vec<Value> {
+        let xs: Vec<Value> = inputs.iter().map(|&start| self.centered(b, input, start, i)).collect();
+        let mut next = sums.to_vec();
+        for c in 0..channels {
+            let at = b.add_const(first, to_i32(c));
+            let w = b.load(weights, at);
+            for (p, &x) in xs.iter().enumerate() {
+                let product = b.mul(x, w);
+                next[p * channels + c] = self.add(b, sums[p * channels + c], product);
+            }
+        }
+        next
     }
 
     fn centered(&self, b: &mut Builder<'_>, input: Value, start: Value, i: Value) -> Value {

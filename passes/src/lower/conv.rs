@@ -45,11 +45,14 @@ impl LowerOp for Conv2d {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let conv = geometry(self, kernel)?;
         let float = kernel.result_type(0).storage() == Scalar::F32;
-        let depth_in_fours = conv.depth % 4 == 0;
-        let paired = kernel.features().dsp && !float && conv.has_runs() && depth_in_fours;
-        let form = if paired { Form::Paired } else { Form::Scalar };
         let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
         let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
+        let data = filter_data.is_some() && bias_data.is_some();
+        let form = if kernel.features().dsp && !float && conv.group == rows {
+            Form::of_dsp(conv.depth, conv.has_runs(), data)
+        } else {
+            Form::Scalar
+        };
         let source = FilterSource {
             filter: kernel.expect_constant(1, "filter")?,
             bias: kernel.expect_constant(2, "bias")?,
@@ -63,12 +66,12 @@ impl LowerOp for Conv2d {
             // A group's channels must not cross groups of the convolution.
             Form::Scalar if conv.group < rows => largest_block(conv.group),
             Form::Scalar => 4,
-            Form::Paired => 2,
+            Form::Paired | Form::Split { .. } => 2,
         };
         let filter = Filter::new(kernel, form, block, source);
         let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let pixels = if paired { 2 } else { 1 };
+        let pixels = if form == Form::Scalar { 1 } else { 2 };
         let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
         kernel.for_image_rows(|b, place| emitter.emit(b, place));
         Ok(())
@@ -244,14 +247,15 @@ impl Emitter {
                 Some(first) => b.add(row, first),
                 None => row,
             };
-            let row_column = b.mul_const(ky, to_i32(window_x.taps * depth));
+            let per_tap = self.filter.columns_per_tap(depth);
+            let row_column = b.mul_const(ky, to_i32(window_x.taps * per_tap));
             let pixel_step = to_i32(window_x.stride * ic);
             let inputs_at = |b: &mut Builder<'_>, position: Value| -> Vec<Value> {
                 let across = b.mul_const(position, to_i32(ic));
                 let first = b.add(row, across);
                 (0..count).map(|p| b.add_const(first, to_i32(p) * pixel_step)).collect()
             };
-            if self.conv.has_runs() {
+            if self.conv.has_runs() && per_tap == depth {
                 let position = b.add(x.start, x.first);
                 let inputs = inputs_at(b, position);
                 let skipped = b.mul_const(x.first, to_i32(depth));
@@ -262,6 +266,7 @@ impl Emitter {
                     b,
                     self.input.memory,
                     &inputs,
+                    channel,
                     offset,
                     column,
                     length,
@@ -273,10 +278,11 @@ impl Emitter {
                 let across = b.mul_const(kx, to_i32(window_x.dilation));
                 let position = b.add(x.start, across);
                 let inputs = inputs_at(b, position);
-                let skipped = b.mul_const(kx, to_i32(depth));
+                let skipped = b.mul_const(kx, to_i32(per_tap));
                 let column = b.add(row_column, skipped);
                 let length = b.index(depth);
-                self.filter.run(b, self.input.memory, &inputs, offset, column, length, channels, sums)
+                let memory = self.input.memory;
+                self.filter.run(b, memory, &inputs, channel, offset, column, length, channels, sums)
             })
         })
     }
@@ -359,7 +365,17 @@ impl LowerOp for TransposeConv2d {
                             let column = b.add(column, kx);
                             let column = b.mul_const(column, to_i32(ic));
                             let length = b.index(ic);
-                            filter.run(b, input.memory, &[at], offset, column, length, channels, sums)
+                            filter.run(
+                                b,
+                                input.memory,
+                                &[at],
+                                channel,
+                                offset,
+                                column,
+                                length,
+                                channels,
+                                sums,
+                            )
                         })
                     });
                     for (c, &sum) in sums.iter().enumerate() {

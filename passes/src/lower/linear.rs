@@ -22,11 +22,15 @@ impl LowerOp for FullyConnected {
         let rows = kernel.operand_type(0).elements().checked_div(inputs).unwrap_or(0);
         let float = kernel.result_type(0).storage() == Scalar::F32;
         let filter = centered_filter(kernel)?;
-        let paired = kernel.features().dsp && filter.element == Scalar::I8 && inputs % 4 == 0;
-        let form = if paired { Form::Paired } else { Form::Scalar };
         // A proof for the filter as stored does not hold for a centered one.
         let filter_data = kernel.constant_data(1).filter(|_| filter.element == Scalar::I8);
         let bias_data = kernel.constant_data(2);
+        let data = filter_data.is_some() && bias_data.is_some();
+        let form = if kernel.features().dsp && filter.element == Scalar::I8 {
+            Form::of_dsp(inputs, true, data)
+        } else {
+            Form::Scalar
+        };
         let source = FilterSource {
             filter,
             bias: kernel.expect_constant(2, "bias")?,
@@ -49,7 +53,7 @@ impl LowerOp for FullyConnected {
                     filter.start(b, channel, channels, 1)
                 };
                 let (column, length) = (b.i32(0), b.index(inputs));
-                let sums = filter.run(b, input, &[from], offset, column, length, channels, &start);
+                let sums = filter.run(b, input, &[from], channel, offset, column, length, channels, &start);
                 for (c, &sum) in sums.iter().enumerate() {
                     let at = b.add_const(channel, to_i32(c));
                     let stored = epilogue.apply(b, sum, at, &filter);

@@ -1,11 +1,14 @@
 //! Convolutions, linear layers and pools.
 
 use super::{FLOAT, Graph};
-use mcunet_ir::Value;
+use crate::Random;
+
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::F32;
+use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
+use mcunet_ir::{Tensor, Value};
 
 /// A window along one dimension.
 struct Side {
@@ -73,7 +76,14 @@ impl Graph<'_, '_> {
             (self.random.float(filter, 1.0), self.random.float(&[channels], 1.0))
         } else {
             let reach = self.random.pick(&[0, 1000, 100_000]);
-            (self.random.filter(filter, axis, (0.001, 0.05)), self.random.int32(channels, reach))
+            let (mut filter, mut bias) =
+                (self.random.filter(filter, axis, (0.001, 0.05)), self.random.int32(channels, reach));
+            // What happens to weights follows from them, and takes no choice from the rest of the graph.
+            let mut random = Random::seeded(fingerprint(&filter));
+            if random.flag() {
+                idle(&mut random, &mut filter, &mut bias, axis);
+            }
+            (filter, bias)
         };
         [self.constant(filter), self.constant(bias)]
     }
@@ -197,5 +207,41 @@ impl Graph<'_, '_> {
         // An infinity is for this pool alone.
         self.values.retain(|&value| value != padded);
         Some(padded)
+    }
+}
+
+/// A number that follows from a tensor's elements.
+fn fingerprint(tensor: &Tensor) -> u64 {
+    tensor.data.to_bytes().iter().fold(0, |sum: u64, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+/// Makes some output channels constant or alike, and clears inputs and taps, as training with regularization does.
+fn idle(random: &mut Random<'_>, filter: &mut Tensor, bias: &mut Tensor, axis: usize) {
+    let strides = filter.ty.shape.strides();
+    let dims = filter.ty.shape.0.clone();
+    let (Data::I8(weights), Data::I32(bias)) = (&mut filter.data, &mut bias.data) else { return };
+    // An index along each dimension but the outputs that has no weights, now and then: inputs and taps.
+    for other in (0..dims.len()).filter(|&other| other != axis) {
+        let cleared = random.one_in(2).then(|| random.below(dims[other]));
+        for (i, weight) in weights.iter_mut().enumerate() {
+            if Some(i / strides[other] % dims[other]) == cleared {
+                *weight = 0;
+            }
+        }
+    }
+    let outputs = dims[axis];
+    for output in 0..outputs {
+        let of = |i: usize| i / strides[axis] % outputs == output;
+        match random.range(0, 7) {
+            // Beyond what the clamp lets through.
+            0 | 1 => bias[output] = random.pick(&[-(1 << 26), 1 << 26]),
+            2 => weights.iter_mut().enumerate().filter(|(i, _)| of(*i)).for_each(|(_, weight)| *weight = 0),
+            3 if output > 0 => {
+                let back = strides[axis];
+                (0..weights.len()).filter(|&i| of(i)).for_each(|i| weights[i] = weights[i - back]);
+                bias[output] = bias[output - 1];
+            }
+            _ => {}
+        }
     }
 }
