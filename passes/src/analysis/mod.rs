@@ -3,4 +3,5 @@
 pub mod composition;
 pub mod liveness;
 pub mod macs;
+pub mod range;
 pub mod traffic;

@@ -1,0 +1,23 @@
+//! Cortex-M0+.
+
+use super::{Isa, Timing};
+
+/// The table.
+pub const TIMING: Timing = Timing {
+    isa: Isa { dsp: false, float: false, wide: false, multiply_accumulate: false, long: false, registers: 10 },
+    alu: 1.0,
+    multiply: 1.0,
+    long_multiply: 1.0,
+    division: 1.0,
+    load: 2.0,
+    load_pair: 4.0,
+    store: 2.0,
+    saved_word: 1.1,
+    untaken: 1.0,
+    taken: 2.0,
+    surprise: 0.0,
+    float_add: 1.0,
+    float_multiply: 1.0,
+    float_division: 14.0,
+    instruction_bytes: 2.0,
+};

@@ -1,0 +1,23 @@
+//! Cortex-M3.
+
+use super::{Isa, Timing};
+
+/// The table.
+pub const TIMING: Timing = Timing {
+    isa: Isa { dsp: false, float: false, wide: true, multiply_accumulate: true, long: true, registers: 14 },
+    alu: 1.0,
+    multiply: 1.0,
+    long_multiply: 4.0,
+    division: 6.0,
+    load: 1.8,
+    load_pair: 3.0,
+    store: 1.1,
+    saved_word: 1.15,
+    untaken: 1.0,
+    taken: 2.2,
+    surprise: 0.0,
+    float_add: 1.0,
+    float_multiply: 1.0,
+    float_division: 14.0,
+    instruction_bytes: 3.2,
+};
