@@ -8,7 +8,7 @@ use super::Isa;
 use super::count::Counts;
 use super::linear::is_address_arithmetic;
 use mcunet_ir::loops::LoopOp;
-use mcunet_ir::module::{Block, Function, Op, OpKind};
+use mcunet_ir::module::{Block, Function, Op, OpKind, ValueDef};
 use std::collections::HashSet;
 
 const MAX_TRIPS: u64 = 16;
@@ -65,13 +65,30 @@ impl Unrolled {
     }
 }
 
+fn is_buffer(function: &Function, op: Op, operand: usize) -> bool {
+    let memory = function.ops[op].operands.get(operand).and_then(|&memory| function.defining_op(memory));
+    memory.is_some_and(|op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Buffer(_))))
+}
+
+/// Whether address arithmetic is done with literals and the induction variable of the loop it stands in.
+fn is_counter(function: &Function, op: Op) -> bool {
+    function.ops[op].operands.iter().all(|&value| match function.values[value].def {
+        ValueDef::Argument { index, .. } => index == 0,
+        ValueDef::Result { op, .. } => matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Const(_))),
+    })
+}
+
 /// Statements of an operation, as the compiler counts them before it chooses instructions.
 fn statements(function: &Function, op: Op, kind: &LoopOp) -> u64 {
     match kind {
-        _ if is_address_arithmetic(function, op) => 0,
+        // What only depends on the counter becomes a literal.
+        _ if is_address_arithmetic(function, op) => u64::from(!is_counter(function, op)),
         LoopOp::For(_) | LoopOp::Yield(_) | LoopOp::Const(_) | LoopOp::Data(_) | LoopOp::Buffer(_) => 0,
         LoopOp::DoublingHighMul(_) | LoopOp::RoundShift(_) => 8,
         LoopOp::Requantize(_) => 20,
+        // A pointer is computed first, unless an array is indexed.
+        LoopOp::Load(_) | LoopOp::LoadI8x4(_) | LoopOp::LoadI16x2(_) => 1 + u64::from(is_buffer(function, op, 0)),
+        LoopOp::Store(_) => 1 + u64::from(is_buffer(function, op, 1)),
         LoopOp::Copy(_) | LoopOp::Fill(_) | LoopOp::Receive(_) => 5,
         LoopOp::Min(_) | LoopOp::Max(_) | LoopOp::Select(_) | LoopOp::If(_) => 2,
         _ => 1,

@@ -306,21 +306,23 @@ impl<'f> Walk<'f> {
         (0..=level.min(self.frames.len() - 1)).rev().find(|&index| !self.frames[index].unrolled).unwrap_or(0)
     }
 
-    /// An offset with induction variables of unrolled loops replaced, and how far those make it reach.
-    fn offset(&self, value: Value) -> (Linear, i64) {
+    /// An offset with induction variables of unrolled loops replaced, how far those make it reach, and the level of the
+    /// innermost of them.
+    fn offset(&self, value: Value) -> (Linear, i64, usize) {
         let represent = |value: Value| Linear::value(self.representative(value));
         let mut sum = linear(self.function, value, &represent);
-        let mut reach = 0;
-        for frame in self.frames.iter().rev().filter(|frame| frame.unrolled) {
+        let (mut reach, mut level) = (0, 0);
+        for (index, frame) in self.frames.iter().enumerate().rev().filter(|(_, frame)| frame.unrolled) {
             let Some(induction) = frame.induction else { continue };
             if let Some(factor) = sum.terms.remove(&induction) {
+                level = level.max(index);
                 reach += factor.abs() * frame.step * (frame.trips as i64 - 1).max(0);
                 if let Some(lower) = frame.lower {
                     sum = sum.plus(&linear(self.function, lower, &represent), factor);
                 }
             }
         }
-        (sum, reach)
+        (sum, reach, level)
     }
 
     fn is_data(&self, memory: Value) -> bool {
@@ -334,8 +336,8 @@ impl<'f> Walk<'f> {
 
     /// Notes an access and returns the level at which its address varies.
     fn access(&mut self, memory: Value, offset: Value, kind: Access) -> (Key, i64, usize) {
-        let (sum, reach) = self.offset(offset);
-        let level = sum.terms.keys().map(|&term| self.level(term)).max().unwrap_or(0);
+        let (sum, reach, unrolled) = self.offset(offset);
+        let level = sum.terms.keys().map(|&term| self.level(term)).max().unwrap_or(0).max(unrolled);
         let home = if kind.constant { level } else { self.frames.len() - 1 };
         let at = self.real_frame(home);
         let bytes = kind.element_bytes;
