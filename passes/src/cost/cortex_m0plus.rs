@@ -4,7 +4,14 @@ use super::{Isa, Timing};
 
 /// The table.
 pub const TIMING: Timing = Timing {
-    isa: Isa { dsp: false, float: false, wide: false, multiply_accumulate: false, long: false, registers: 10 },
+    isa: Isa {
+        dsp: false,
+        float: false,
+        wide: false,
+        multiply_accumulate: false,
+        long: false,
+        registers: 10,
+    },
     alu: 1.0,
     multiply: 1.0,
     long_multiply: 1.0,

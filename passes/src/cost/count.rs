@@ -93,7 +93,12 @@ fn decisive(function: &Function, body: Block) -> HashSet<Value> {
             && let Some(op) = function.defining_op(value)
             && function.ops[op].regions.is_empty()
         {
-            open.extend(function.ops[op].operands.iter().filter(|&&operand| function.ty(operand).as_memref().is_none()));
+            open.extend(
+                function.ops[op]
+                    .operands
+                    .iter()
+                    .filter(|&&operand| function.ty(operand).as_memref().is_none()),
+            );
         }
     }
     found
@@ -140,7 +145,9 @@ impl Counter<'_> {
                     match self.known.get(&data.operands[0]) {
                         Some(0) => self.block(otherwise, times),
                         Some(_) => self.block(then, times),
-                        None => [then, otherwise].map(|side| self.block(side, times / 2.0)).into_iter().collect(),
+                        None => {
+                            [then, otherwise].map(|side| self.block(side, times / 2.0)).into_iter().collect()
+                        }
                     }
                 }
                 _ => {

@@ -6,6 +6,7 @@
 //!
 //! What the caller does is not counted: filling inputs, reading outputs, handing over rows.
 
+mod accesses;
 mod count;
 mod linear;
 pub mod mix;
@@ -14,6 +15,7 @@ mod registers;
 mod scope;
 mod select;
 mod unroll;
+mod values;
 mod walk;
 
 mod cortex_m0plus;
@@ -163,8 +165,7 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
     let mut layers = Vec::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
-            let calls =
-                Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
+            let calls = Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
             let mut mix = walk::kernel(function, program.kernels[index], calls, &timing.isa);
             if calls.per_row {
                 mix.executed += dispatch() * calls.rows as f64;
@@ -179,7 +180,16 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
 
 /// How a step of a cascade gets to its kernel: the step is read, a table jumped through, the row counted, the kernel called.
 fn dispatch() -> Mix {
-    Mix { alu: 8.0, flash_loads: 2.0, stack_loads: 1.0, stack_stores: 1.0, taken: 4.0, untaken: 1.0, surprises: 1.0, ..Mix::default() }
+    Mix {
+        alu: 8.0,
+        flash_loads: 2.0,
+        stack_loads: 1.0,
+        stack_stores: 1.0,
+        taken: 4.0,
+        untaken: 1.0,
+        surprises: 1.0,
+        ..Mix::default()
+    }
 }
 
 fn figures(KernelMix { executed, code }: &KernelMix, timing: &Timing) -> Figures {

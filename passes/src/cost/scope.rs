@@ -18,14 +18,12 @@ pub struct Scope {
     pub values: HashMap<Name, Value>,
     /// Words of constants that it loads: by run of instructions without a branch, by address.
     pub words: Vec<(usize, Key, i64)>,
-    /// Number of the run of instructions.
-    pub segment: usize,
 }
 
 impl Scope {
     /// An empty scope.
     pub fn new(frame: usize, block: Option<Block>) -> Self {
-        Self { frame, block, values: HashMap::new(), words: Vec::new(), segment: 0 }
+        Self { frame, block, values: HashMap::new(), words: Vec::new() }
     }
 
     /// Loads of two neighbouring words that become one instruction.

@@ -41,9 +41,9 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::Mul(_) if long => {
             let extended = data.operands.iter().all(|&value| {
                 literal(function, value).is_some_and(|value| i32::try_from(value).is_ok())
-                    || function.defining_op(value).is_some_and(|op| {
-                        matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Extend(_)))
-                    })
+                    || function
+                        .defining_op(value)
+                        .is_some_and(|op| matches!(function.ops[op].kind, OpKind::Loop(LoopOp::Extend(_))))
             });
             let words = if extended { 0.0 } else { 2.0 };
             isa.long_multiply() + Mix { multiplies: words, ..Mix::default() }
@@ -51,10 +51,16 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::Mul(_) => match by_literal {
             Some(factor) if factor.unsigned_abs().is_power_of_two() => Mix::alu(1.0),
             // The addition that follows is the multiplication's own.
-            _ => Mix { multiplies: 1.0, alu: if fused && isa.multiply_accumulate { -1.0 } else { 0.0 }, ..Mix::default() },
+            _ => Mix {
+                multiplies: 1.0,
+                alu: if fused && isa.multiply_accumulate { -1.0 } else { 0.0 },
+                ..Mix::default()
+            },
         },
         LoopOp::Div(_) | LoopOp::Rem(_) => division(by_literal, long, matches!(kind, LoopOp::Rem(_)), isa),
-        LoopOp::Min(_) | LoopOp::Max(_) if float => float_mix(isa, |mix| (mix.float_adds, mix.alu) = (2.0, 2.0), 60.0),
+        LoopOp::Min(_) | LoopOp::Max(_) if float => {
+            float_mix(isa, |mix| (mix.float_adds, mix.alu) = (2.0, 2.0), 60.0)
+        }
         LoopOp::Max(_) if by_literal == Some(0) && !long => Mix::alu(1.0),
         LoopOp::Min(_) | LoopOp::Max(_) => Mix::alu(if long { 5.0 } else { 3.0 }),
         LoopOp::Shl(_) | LoopOp::Shr(_) | LoopOp::ShrU(_) => Mix::alu(match (long, by_literal) {
@@ -72,12 +78,20 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::Extend(_) => Mix::alu(if fused { 0.0 } else { 1.0 }),
         LoopOp::Truncate(_) => Mix::default(),
         LoopOp::ToFloat(_) => float_mix(isa, |mix| mix.float_adds = 2.0, 40.0),
-        LoopOp::ToInt(_) => float_mix(isa, |mix| (mix.float_adds, mix.alu, mix.untaken) = (6.0, 2.0, 3.0), 60.0),
-        LoopOp::Round(_) => float_mix(isa, |mix| (mix.float_adds, mix.alu, mix.untaken) = (9.0, 4.0, 4.0), 150.0),
+        LoopOp::ToInt(_) => {
+            float_mix(isa, |mix| (mix.float_adds, mix.alu, mix.untaken) = (6.0, 2.0, 3.0), 60.0)
+        }
+        LoopOp::Round(_) => {
+            float_mix(isa, |mix| (mix.float_adds, mix.alu, mix.untaken) = (9.0, 4.0, 4.0), 150.0)
+        }
         // 25 digits, by subtraction of 64-bit integers.
-        LoopOp::Sqrt(_) => Mix { alu: 25.0 * 11.0 + 30.0, taken: 25.0 * 1.5, untaken: 25.0, ..Mix::default() },
+        LoopOp::Sqrt(_) => {
+            Mix { alu: 25.0 * 11.0 + 30.0, taken: 25.0 * 1.5, untaken: 25.0, ..Mix::default() }
+        }
         LoopOp::ExtendLanes(_) | LoopOp::ExtendAddLanes(_) => Mix::alu(if isa.dsp { 1.0 } else { 6.0 }),
-        LoopOp::SplatLanes(_) => Mix::alu(if literal(function, data.operands[0]).is_some() { 0.0 } else { 2.0 }),
+        LoopOp::SplatLanes(_) => {
+            Mix::alu(if literal(function, data.operands[0]).is_some() { 0.0 } else { 2.0 })
+        }
         LoopOp::DualMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
         LoopOp::DualMac(_) => Mix { multiplies: 2.0, alu: 4.0, ..Mix::default() },
         LoopOp::DoublingHighMul(_) => doubling_high_mul(by_literal.is_some(), isa),
@@ -122,11 +136,13 @@ fn doubling_high_mul(literal: bool, isa: &Isa) -> Mix {
         (true, true) => Mix { multiplies: 1.0, ..Mix::default() },
         (true, false) => Mix { multiplies: 1.0, alu: 2.0, taken: 2.0, ..Mix::default() },
         // The product that overflows is tested for; 64 bits are rounded and shifted.
-        (false, _) => isa.long_multiply() + Mix { alu: if literal { 4.0 } else { 6.0 }, untaken: 1.0, ..Mix::default() },
+        (false, _) => {
+            isa.long_multiply() + Mix { alu: if literal { 4.0 } else { 6.0 }, untaken: 1.0, ..Mix::default() }
+        }
     }
 }
 
 /// Mask and threshold, shift, and the comparison that decides about one more.
 fn round_shift(literal: bool) -> Mix {
-    Mix::alu(if literal { 6.0 } else { 10.0 })
+    Mix::alu(if literal { 9.0 } else { 10.0 })
 }

@@ -4,7 +4,6 @@
 //! are estimated at 200 statements at most (parameters max-completely-peel-times and max-completely-peeled-insns), of which
 //! it expects a third to go away. Trips need only be bounded: then each copy is preceded by a test.
 
-use super::Isa;
 use super::count::Counts;
 use super::linear::is_address_arithmetic;
 use mcunet_ir::loops::LoopOp;
@@ -26,9 +25,9 @@ struct Size {
 
 impl Unrolled {
     /// Decides about the loops of a block.
-    pub fn of(function: &Function, body: Block, counts: &Counts, isa: &Isa) -> Self {
+    pub fn of(function: &Function, body: Block, counts: &Counts) -> Self {
         let mut unrolled = Self::default();
-        unrolled.block(function, body, counts, isa);
+        unrolled.block(function, body, counts);
         unrolled
     }
 
@@ -37,14 +36,14 @@ impl Unrolled {
         self.0.contains(&op)
     }
 
-    fn block(&mut self, function: &Function, block: Block, counts: &Counts, isa: &Isa) -> Size {
+    fn block(&mut self, function: &Function, block: Block, counts: &Counts) -> Size {
         let mut size = Size { statements: 0, has_loop: false };
         for &op in &function.blocks[block].ops {
             let data = &function.ops[op];
             let OpKind::Loop(kind) = &data.kind else { continue };
             let mut inner = Size { statements: 0, has_loop: false };
             for &region in &data.regions {
-                let found = self.block(function, region, counts, isa);
+                let found = self.block(function, region, counts);
                 inner.statements += found.statements;
                 inner.has_loop |= found.has_loop;
             }
@@ -87,7 +86,9 @@ fn statements(function: &Function, op: Op, kind: &LoopOp) -> u64 {
         LoopOp::DoublingHighMul(_) | LoopOp::RoundShift(_) => 8,
         LoopOp::Requantize(_) => 20,
         // A pointer is computed first, unless an array is indexed.
-        LoopOp::Load(_) | LoopOp::LoadI8x4(_) | LoopOp::LoadI16x2(_) => 1 + u64::from(is_buffer(function, op, 0)),
+        LoopOp::Load(_) | LoopOp::LoadI8x4(_) | LoopOp::LoadI16x2(_) => {
+            1 + u64::from(is_buffer(function, op, 0))
+        }
         LoopOp::Store(_) => 1 + u64::from(is_buffer(function, op, 1)),
         LoopOp::Copy(_) | LoopOp::Fill(_) | LoopOp::Receive(_) => 5,
         LoopOp::Min(_) | LoopOp::Max(_) | LoopOp::Select(_) | LoopOp::If(_) => 2,
