@@ -87,7 +87,7 @@ impl Walk<'_> {
                 return;
             }
             self.remember(&varies, name, result);
-            let in_words = element_bytes == 4 || lanes;
+            let in_words = (element_bytes == 4 || lanes) && *function.ty(result) != Type::F32;
             if in_words && varies.level == self.innermost() {
                 let segment = self.segment;
                 let last = self.scopes.len() - 1;
@@ -163,7 +163,9 @@ impl Walk<'_> {
                 let (count, copies, entries) = (frame.count, frame.copies, frame.entries);
                 let each = Mix::alu(pointers as f64);
                 if !affine {
-                    self.add(count, copies, each * here as f64);
+                    // One access alone adds the last term itself: it takes two registers.
+                    let added = here - usize::from(level == at && group.is_single());
+                    self.add(count, copies, each * added as f64);
                     continue;
                 }
                 frame.steps = true;

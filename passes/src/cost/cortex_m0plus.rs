@@ -13,6 +13,7 @@ pub const TIMING: Timing = Timing {
         registers: 10,
     },
     alu: 1.0,
+    condition: 1.0,
     multiply: 1.0,
     long_multiply: 1.0,
     division: 1.0,

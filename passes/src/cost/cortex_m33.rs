@@ -6,6 +6,7 @@ use super::{Isa, Timing};
 pub const TIMING: Timing = Timing {
     isa: Isa { dsp: true, float: true, wide: true, multiply_accumulate: true, long: true, registers: 14 },
     alu: 1.0,
+    condition: 1.0,
     multiply: 1.0,
     long_multiply: 1.0,
     division: 6.0,

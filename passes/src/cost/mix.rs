@@ -27,6 +27,8 @@ macro_rules! define_mix {
 define_mix! {
     /// Integer arithmetic, moves and comparisons.
     alu,
+    /// IT instructions, which make those that follow conditional.
+    conditions,
     /// Multiplications with a 32-bit result, with or without an addition, of words or of two halfwords.
     multiplies,
     /// Multiplications with a 64-bit result.
@@ -76,6 +78,7 @@ impl Mix {
     /// Instructions that are executed.
     pub fn instructions(&self) -> f64 {
         self.alu
+            + self.conditions
             + self.multiplies
             + self.long_multiplies
             + self.divisions

@@ -64,6 +64,8 @@ pub struct Timing {
     pub isa: Isa,
     /// Of an arithmetic instruction.
     pub alu: f64,
+    /// Of an IT instruction.
+    pub condition: f64,
     /// Of a multiplication with a 32-bit result.
     pub multiply: f64,
     /// Of a multiplication with a 64-bit result.
@@ -110,6 +112,7 @@ impl Timing {
     /// Cycles of instructions.
     pub fn cycles(&self, mix: &Mix) -> f64 {
         self.alu * mix.alu
+            + self.condition * mix.conditions
             + self.multiply * mix.multiplies
             + self.long_multiply * mix.long_multiplies
             + self.division * mix.divisions
@@ -144,8 +147,10 @@ pub struct Figures {
 }
 
 /// What an invocation costs.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Cost {
+    /// DEV
+    pub mixes: Vec<Mix>,
     /// In all.
     pub total: Figures,
     /// Of each kernel, in the order of [`Program::kernels`]: the layers.
@@ -163,6 +168,7 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
     let Some(function) = module.functions.first() else { return Cost::default() };
     let program = Program::of(function);
     let mut layers = Vec::new();
+    let mut mixes = Vec::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
             let calls = Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
@@ -171,11 +177,12 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
                 mix.executed += dispatch() * calls.rows as f64;
                 mix.code += dispatch();
             }
+            mixes.push(mix.executed);
             layers.push(figures(&mix, timing));
         }
     }
     let total = layers.iter().fold(Figures::default(), Figures::plus);
-    Cost { total, layers }
+    Cost { total, layers, mixes }
 }
 
 /// How a step of a cascade gets to its kernel: the step is read, a table jumped through, the row counted, the kernel called.

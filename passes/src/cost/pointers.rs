@@ -39,12 +39,13 @@ pub struct Group {
     /// Copies of each access, by its first byte, that have pointers of their own.
     apart: BTreeMap<i64, usize>,
     segments: BTreeSet<usize>,
+    accesses: usize,
 }
 
 impl Group {
     /// No accesses yet.
     pub fn new(access: Access) -> Self {
-        Self { access, bytes: [i64::MAX, i64::MIN], apart: BTreeMap::new(), segments: BTreeSet::new() }
+        Self { access, bytes: [i64::MAX, i64::MIN], apart: BTreeMap::new(), segments: BTreeSet::new(), accesses: 0 }
     }
 
     /// Adds accesses from the first to the last of `bytes`, in a run of instructions.
@@ -52,6 +53,7 @@ impl Group {
         self.bytes = [self.bytes[0].min(bytes[0]), self.bytes[1].max(bytes[1])];
         self.access.plain &= access.plain;
         self.segments.insert(segment);
+        self.accesses += 1;
         if apart > 1 {
             self.apart.insert(bytes[0], apart);
         }
@@ -63,6 +65,11 @@ impl Group {
             return self.apart.values().sum();
         }
         1 + usize::try_from((self.bytes[1] - self.bytes[0]) / REACH).unwrap_or(0)
+    }
+
+    /// Whether there is one access, of one element.
+    pub fn is_single(&self) -> bool {
+        self.accesses == 1 && self.access.plain && self.bytes[0] == self.bytes[1]
     }
 
     /// Runs of instructions that use the pointer.

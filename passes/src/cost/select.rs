@@ -62,7 +62,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
             float_mix(isa, |mix| (mix.float_adds, mix.alu) = (2.0, 2.0), 60.0)
         }
         LoopOp::Max(_) if by_literal == Some(0) && !long => Mix::alu(1.0),
-        LoopOp::Min(_) | LoopOp::Max(_) => Mix::alu(if long { 5.0 } else { 3.0 }),
+        LoopOp::Min(_) | LoopOp::Max(_) => conditional(if long { 4.0 } else { 2.0 }, 1.0),
         LoopOp::Shl(_) | LoopOp::Shr(_) | LoopOp::ShrU(_) => Mix::alu(match (long, by_literal) {
             (false, Some(_)) => 1.0,
             (false, None) => 2.0,
@@ -74,7 +74,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::Cmp(_) if operand == Type::F32 => float_mix(isa, |mix| mix.float_adds = 2.0, 40.0),
         LoopOp::Cmp(_) => Mix::alu(if operand == Type::I64 { 3.0 } else { 1.0 }),
         // The comparison's flags, then a conditional move.
-        LoopOp::Select(_) => Mix::alu(if long { 3.0 } else { 2.0 }),
+        LoopOp::Select(_) => conditional(if long { 2.0 } else { 1.0 }, 1.0),
         LoopOp::Extend(_) => Mix::alu(if fused { 0.0 } else { 1.0 }),
         LoopOp::Truncate(_) => Mix::default(),
         LoopOp::ToFloat(_) => float_mix(isa, |mix| mix.float_adds = 2.0, 40.0),
@@ -105,6 +105,11 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::Saturate(_) => Mix::alu(if isa.dsp { 1.0 } else { 6.0 }),
         _ => Mix::default(),
     }
+}
+
+/// Arithmetic of which some is conditional.
+fn conditional(alu: f64, conditions: f64) -> Mix {
+    Mix { alu, conditions, ..Mix::default() }
 }
 
 /// Instructions of a floating-point unit, or so many of a library.
@@ -144,5 +149,5 @@ fn doubling_high_mul(literal: bool, isa: &Isa) -> Mix {
 
 /// Mask and threshold, shift, and the comparison that decides about one more.
 fn round_shift(literal: bool) -> Mix {
-    Mix::alu(if literal { 9.0 } else { 10.0 })
+    if literal { conditional(7.0, 2.0) } else { conditional(9.0, 1.0) }
 }

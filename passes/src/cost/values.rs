@@ -136,7 +136,17 @@ impl Walk<'_> {
     fn is_fused(&self, op: Op, kind: &LoopOp) -> bool {
         let result = self.function.ops[op].results[0];
         let single = self.live.get(&result) == Some(&1) && *self.function.ty(result) != Type::F32;
-        single && matches!(kind, LoopOp::Mul(_) | LoopOp::Extend(_))
+        // `(x + 1) * w` becomes `x * w + w`.
+        let is_next = self.function.ops[op].operands.iter().any(|&operand| self.is_next(operand));
+        single && !is_next && matches!(kind, LoopOp::Mul(_) | LoopOp::Extend(_))
+    }
+
+    /// Whether a value is one more or one less than another.
+    fn is_next(&self, value: Value) -> bool {
+        let Some(op) = self.function.defining_op(value) else { return false };
+        let data = &self.function.ops[op];
+        let step = data.operands.get(1).and_then(|&by| literal(self.function, by));
+        matches!(data.kind, OpKind::Loop(LoopOp::Add(_) | LoopOp::Sub(_))) && matches!(step, Some(1 | -1))
     }
 
     /// A value from further out takes a register in every loop on the way.
