@@ -95,9 +95,10 @@ impl Walk<'_> {
             }
         }
         let words = if *function.ty(result) == Type::I64 { 2.0 } else { 1.0 };
+        let narrow_loads = if element_bytes < 4 && !lanes { 1.0 } else { 0.0 };
         let mix = match constant {
-            true => Mix { flash_loads: words, ..Mix::default() },
-            false => Mix { ram_loads: words, ..Mix::default() },
+            true => Mix { flash_loads: words, narrow_loads, ..Mix::default() },
+            false => Mix { ram_loads: words, narrow_loads, ..Mix::default() },
         };
         self.place(&varies, mix);
     }

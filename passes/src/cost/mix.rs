@@ -41,6 +41,8 @@ define_mix! {
     flash_loads,
     /// Loads of one word from the stack: values that don't fit the registers.
     stack_loads,
+    /// Loads of less than a word, among those above.
+    narrow_loads,
     /// Loads of two words from constants at once.
     flash_pairs,
     /// Stores to RAM.

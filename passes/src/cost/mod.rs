@@ -74,6 +74,8 @@ pub struct Timing {
     pub division: f64,
     /// Of a load.
     pub load: f64,
+    /// On top, of a load of less than a word.
+    pub narrow_load: f64,
     /// Of a load of two words.
     pub load_pair: f64,
     /// Of a store.
@@ -117,6 +119,7 @@ impl Timing {
             + self.long_multiply * mix.long_multiplies
             + self.division * mix.divisions
             + self.load * mix.loads()
+            + self.narrow_load * mix.narrow_loads
             + self.load_pair * mix.flash_pairs
             + self.store * mix.stores()
             + self.saved_word * mix.saved_words

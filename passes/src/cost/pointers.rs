@@ -45,7 +45,13 @@ pub struct Group {
 impl Group {
     /// No accesses yet.
     pub fn new(access: Access) -> Self {
-        Self { access, bytes: [i64::MAX, i64::MIN], apart: BTreeMap::new(), segments: BTreeSet::new(), accesses: 0 }
+        Self {
+            access,
+            bytes: [i64::MAX, i64::MIN],
+            apart: BTreeMap::new(),
+            segments: BTreeSet::new(),
+            accesses: 0,
+        }
     }
 
     /// Adds accesses from the first to the last of `bytes`, in a run of instructions.
