@@ -11,6 +11,7 @@ use mcunet_ir::{Origin, Type};
 use mcunet_passes::analysis::composition;
 use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::analysis::macs::{of_function, of_op};
+use mcunet_passes::cost::Cost;
 use mcunet_passes::manager::{Observer, PassRun};
 use mcunet_passes::pass::ConfiguredPass;
 use serde::Serialize;
@@ -36,6 +37,10 @@ pub struct Layer {
     pub buffer_bytes: usize,
     /// Bytes of the constants it reads.
     pub weight_bytes: usize,
+    /// Estimated cycles of an invocation; null if the module is not lowered.
+    pub cycles: Option<u64>,
+    /// Estimated instructions of an invocation; null if the module is not lowered.
+    pub instructions: Option<u64>,
     /// How the lowered program runs it, if that is known.
     #[serde(flatten)]
     pub run: Option<Run>,
@@ -100,6 +105,8 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
         buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
             + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
         weight_bytes,
+        cycles: None,
+        instructions: None,
         run: None,
     }
 }
@@ -142,6 +149,14 @@ pub fn measure(function: &Function, layers: &mut [Layer]) {
         layer.buffer_bytes =
             function.ops[kernel].operands.iter().map(|&buffer| bytes(function.ty(buffer))).sum();
         layer.weight_bytes = data_read(function, kernel).iter().map(|&data| bytes(function.ty(data))).sum();
+    }
+}
+
+/// Fills in what each costs.
+pub fn price(cost: &Cost, layers: &mut [Layer]) {
+    for (figures, layer) in cost.layers.iter().zip(layers) {
+        layer.cycles = Some(figures.cycles);
+        layer.instructions = Some(figures.instructions);
     }
 }
 

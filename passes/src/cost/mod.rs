@@ -14,6 +14,8 @@ mod pointers;
 mod registers;
 mod scope;
 mod select;
+#[cfg(test)]
+mod tests;
 mod unroll;
 mod values;
 mod walk;
@@ -28,6 +30,7 @@ use crate::target::{Core, Target};
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::Module;
 use mix::Mix;
+use std::collections::BTreeMap;
 use walk::{Calls, KernelMix};
 
 /// What the compiler can use.
@@ -150,10 +153,8 @@ pub struct Figures {
 }
 
 /// What an invocation costs.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cost {
-    /// DEV
-    pub mixes: Vec<Mix>,
     /// In all.
     pub total: Figures,
     /// Of each kernel, in the order of [`Program::kernels`]: the layers.
@@ -171,7 +172,6 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
     let Some(function) = module.functions.first() else { return Cost::default() };
     let program = Program::of(function);
     let mut layers = Vec::new();
-    let mut mixes = Vec::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
             let calls = Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
@@ -180,12 +180,19 @@ pub fn of_module_on(module: &Module, core: Core) -> Cost {
                 mix.executed += dispatch() * calls.rows as f64;
                 mix.code += dispatch();
             }
-            mixes.push(mix.executed);
             layers.push(figures(&mix, timing));
         }
     }
     let total = layers.iter().fold(Figures::default(), Figures::plus);
-    Cost { total, layers, mixes }
+    Cost { total, layers }
+}
+
+/// Cycles of one invocation of a module that was lowered for `core`, on that and the other cores that have their own table
+/// and run the same program.
+pub fn cycles_by_core(module: &Module, core: Core) -> BTreeMap<&'static str, u64> {
+    let cores = [Core::CortexM0plus, Core::CortexM3, Core::CortexM4, Core::CortexM7, Core::CortexM33];
+    let same = cores.into_iter().filter(|other| other.has_dsp() == core.has_dsp());
+    same.chain([core]).map(|core| (core.name(), of_module_on(module, core).total.cycles)).collect()
 }
 
 /// How a step of a cascade gets to its kernel: the step is read, a table jumped through, the row counted, the kernel called.

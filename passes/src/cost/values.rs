@@ -114,6 +114,9 @@ impl Walk<'_> {
         let mut mix = computation(function, op, kind, self.isa, self.is_fused(op, kind));
         if is_test(function, op, kind) && self.isa.dsp {
             self.segment += 1;
+            // Code for multipliers that the test refuses, which is there but never runs.
+            let copies = self.frames[varies.level].copies;
+            self.add(0.0, copies, Mix::alu(14.0));
             if single_test {
                 // The other way to multiply is computed ahead of the test.
                 mix += Mix { alu: 3.0, long_multiplies: 1.0, taken: -1.0, untaken: 1.0, ..Mix::default() };
