@@ -37,13 +37,15 @@ pub struct Layer {
     pub buffer_bytes: usize,
     /// Bytes of the constants it reads.
     pub weight_bytes: usize,
-    /// Estimated cycles of an invocation; null if the module is not lowered.
-    pub cycles: Option<u64>,
-    /// Estimated instructions of an invocation; null if the module is not lowered.
-    pub instructions: Option<u64>,
     /// How the lowered program runs it, if that is known.
     #[serde(flatten)]
     pub run: Option<Run>,
+    /// Estimated cycles of an invocation, if the module is lowered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<u64>,
+    /// Estimated instructions of an invocation, if the module is lowered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
 }
 
 /// How the lowered program runs a layer.

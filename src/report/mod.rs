@@ -79,12 +79,6 @@ pub struct Report {
     pub effective_macs: u64,
     /// Their ratio.
     pub mac_factor: f64,
-    /// Estimated cycles of an invocation, by core: the target's, and others that run the same program.
-    pub cycles: BTreeMap<&'static str, u64>,
-    /// Estimated instructions of an invocation.
-    pub instructions: u64,
-    /// Estimated bytes of the layers' code.
-    pub estimated_code_bytes: u64,
     /// Layers in order of execution.
     pub layers: Vec<Layer>,
     /// Where most bytes live, and what they are; null if nothing runs.
@@ -105,6 +99,12 @@ pub struct Report {
     pub alternatives: Vec<Alternative>,
     /// Bytes that live over time: pairs of a step and the bytes that live from it on.
     pub timeline: Vec<[usize; 2]>,
+    /// Estimated cycles of an invocation, by core: the target's, and others that run the same program.
+    pub cycles: BTreeMap<&'static str, u64>,
+    /// Estimated instructions of an invocation.
+    pub instructions: u64,
+    /// Estimated bytes of the layers' code.
+    pub estimated_code_bytes: u64,
 }
 
 /// A region is nearly full if less than this part of it is left.

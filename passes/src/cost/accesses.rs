@@ -120,15 +120,20 @@ impl Walk<'_> {
         let in_words = bytes % 4 == 0;
         let units = if in_words { bytes / 4 } else { bytes } as f64;
         let trips = if in_words { units / 4.0 } else { units };
-        self.add_here(Mix {
-            alu: 16.0 + 3.0 * trips,
+        let call = Mix { alu: 4.0, taken: 1.0, ..Mix::default() };
+        self.add_here(call);
+        // What the library does is executed here, but its code is not part of the layer.
+        let inside = Mix {
+            alu: 12.0 + 3.0 * trips,
             ram_loads: if loads { units } else { 0.0 },
             ram_stores: units,
-            taken: 3.0 + trips,
+            taken: 2.0 + trips,
             untaken: 4.0,
             surprises: 2.0,
             ..Mix::default()
-        });
+        };
+        let executions = self.executions_here();
+        self.add(executions, 0.0, inside);
     }
 
     /// Decides how the addresses of the innermost loop are made.

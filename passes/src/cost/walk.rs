@@ -197,12 +197,17 @@ impl<'f> Walk<'f> {
 
     /// Adds instructions that the current block executes.
     pub fn add_here(&mut self, mix: Mix) {
-        let block = self.scopes.last().and_then(|scope| scope.block);
-        let executions = block.map_or(self.frames[0].count, |block| self.counts.block(block));
-        let copies = self.frame().copies;
+        let (executions, copies) = (self.executions_here(), self.frame().copies);
         self.add(executions, copies, mix);
     }
 
+    /// Executions of the current block.
+    pub fn executions_here(&self) -> f64 {
+        let block = self.scopes.last().and_then(|scope| scope.block);
+        block.map_or(self.frames[0].count, |block| self.counts.block(block))
+    }
+
+    /// The loop around, unrolled or not.
     pub fn frame(&mut self) -> &mut Frame {
         let last = self.frames.len() - 1;
         &mut self.frames[last]
