@@ -29,7 +29,8 @@ impl Walk<'_> {
             let Some(induction) = frame.induction else { continue };
             if let Some(factor) = sum.terms.remove(&induction) {
                 varies.copies.insert(position, frame.trips);
-                reach += factor.abs() * frame.step * (frame.trips as i64 - 1).max(0);
+                let far = frame.step.saturating_mul((frame.trips as i64 - 1).max(0));
+                reach = far.saturating_mul(factor.saturating_abs()).saturating_add(reach);
                 if let Some(lower) = frame.lower {
                     sum = sum.plus(&linear(self.function, lower, &represent), factor);
                 }
@@ -54,14 +55,14 @@ impl Walk<'_> {
         let innermost = self.innermost();
         let home = if access.constant { varies.level } else { innermost };
         let bytes = access.element_bytes;
-        let first = sum.constant * bytes;
+        let first = sum.constant.saturating_mul(bytes);
         let key = Key { memory, terms: sum.terms.into_iter().collect() };
         // Addresses of words at any alignment that a loop does not change are kept one by one.
         let apart = !access.plain && !access.constant && varies.level < innermost;
         let copies = if apart { varies.times() as usize } else { 1 };
         let segment = self.segment;
         let group = self.frames[home].groups.entry(key.clone()).or_insert_with(|| Group::new(access));
-        group.add([first, first + reach * bytes], access, segment, copies);
+        group.add([first, first.saturating_add(reach.saturating_mul(bytes))], access, segment, copies);
         (key, first, varies)
     }
 
@@ -177,7 +178,7 @@ impl Walk<'_> {
                 frame.steps = true;
                 let factor =
                     pairs().find(|(_, varies)| varies.level == level).map_or(0, |(&(_, factor), _)| factor);
-                let step = factor * frame.step * group.access.element_bytes;
+                let step = factor.saturating_mul(frame.step).saturating_mul(group.access.element_bytes);
                 let moved = if level == at { group.moved_by_access(step) } else { 0.0 };
                 self.add(count, copies, each * (1.0 - moved));
                 self.add(entries, copies, each);

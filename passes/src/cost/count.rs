@@ -175,7 +175,7 @@ impl Counter<'_> {
             let most = self.counts.most_trips(op).min(1 << 20);
             return self.block(body, times * most as f64 / 2.0);
         };
-        let trips = (upper - lower).max(0).unsigned_abs().div_ceil(step.unsigned_abs());
+        let trips = upper.saturating_sub(lower).max(0).unsigned_abs().div_ceil(step.unsigned_abs());
         if trips == 0 {
             entry[1] += times;
             return;
@@ -184,7 +184,7 @@ impl Counter<'_> {
         let Some(induction) = induction.filter(|value| self.decisive.contains(value)) else {
             return self.block(body, times * trips as f64);
         };
-        if self.runs + trips as usize > MAX_RUNS {
+        if self.runs.saturating_add(trips as usize) > MAX_RUNS {
             self.known.insert(induction, lower + trips as i64 / 2 * step);
             return self.block(body, times * trips as f64);
         }

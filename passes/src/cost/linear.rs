@@ -25,10 +25,11 @@ impl Linear {
     #[must_use]
     pub fn plus(mut self, other: &Self, factor: i64) -> Self {
         for (&value, &by) in &other.terms {
-            *self.terms.entry(value).or_default() += by * factor;
+            let sum = self.terms.entry(value).or_default();
+            *sum = sum.saturating_add(by.saturating_mul(factor));
         }
         self.terms.retain(|_, by| *by != 0);
-        self.constant += other.constant * factor;
+        self.constant = self.constant.saturating_add(other.constant.saturating_mul(factor));
         self
     }
 }
@@ -49,16 +50,24 @@ pub fn is_address_arithmetic(function: &Function, op: Op) -> bool {
         }
 }
 
+/// Sums of sums that are looked into. Kernels nest half as many; a text may nest any number, and each doubles the work.
+const MAX_DEPTH: usize = 16;
+
 /// A value as a sum of others, each replaced by what `represent` says.
 pub fn linear(function: &Function, value: Value, represent: &dyn Fn(Value) -> Linear) -> Linear {
+    sum(function, value, represent, MAX_DEPTH)
+}
+
+fn sum(function: &Function, value: Value, represent: &dyn Fn(Value) -> Linear, depth: usize) -> Linear {
     if let Some(constant) = literal(function, value) {
         return Linear { constant, ..Linear::default() };
     }
-    let Some(op) = function.defining_op(value).filter(|&op| is_address_arithmetic(function, op)) else {
+    let is_sum = |op: &Op| depth > 0 && is_address_arithmetic(function, *op);
+    let Some(op) = function.defining_op(value).filter(is_sum) else {
         return represent(value);
     };
     let data = &function.ops[op];
-    let [lhs, rhs] = [0, 1].map(|i| linear(function, data.operands[i], represent));
+    let [lhs, rhs] = [0, 1].map(|i| sum(function, data.operands[i], represent, depth - 1));
     match &data.kind {
         OpKind::Loop(LoopOp::Add(_)) => lhs.plus(&rhs, 1),
         OpKind::Loop(LoopOp::Sub(_)) => lhs.plus(&rhs, -1),

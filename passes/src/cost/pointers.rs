@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes that an access reaches beyond its pointer.
 const REACH: i64 = 4096;
 
+/// Pointers of one group at most; more than registers is enough.
+const MAX_POINTERS: usize = 64;
+
 /// What accesses through one pointer have in common: the memory, and the terms of their offset.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Key {
@@ -70,7 +73,8 @@ impl Group {
         if !self.apart.is_empty() {
             return self.apart.values().sum();
         }
-        1 + usize::try_from((self.bytes[1] - self.bytes[0]) / REACH).unwrap_or(0)
+        let far = self.bytes[1].saturating_sub(self.bytes[0]) / REACH;
+        1 + usize::try_from(far).unwrap_or(0).min(MAX_POINTERS)
     }
 
     /// Whether there is one access, of one element.

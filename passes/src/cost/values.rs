@@ -86,7 +86,7 @@ impl Walk<'_> {
         let operands: Vec<Value> = data.operands.iter().map(|&value| self.representative(value)).collect();
         let varies = operands.iter().fold(Varies::default(), |all, &value| all.and(&self.varies(value)));
         self.variance.insert(result, varies.clone());
-        let named = |&value: &Value| literal(function, value).map_or(Err(value), Ok);
+        let named = |&value: &Value| literal(function, value).ok_or(value);
         let name = (
             format!("{} {:?}", data.kind.name(), data.kind.attrs()),
             operands.iter().map(named).collect::<Vec<_>>(),
