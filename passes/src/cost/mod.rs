@@ -1,6 +1,6 @@
 //! What one invocation of the program costs: instructions, cycles, accesses to memory, code.
 //!
-//! Counted from the lowered program: [`walk`] says which instructions the compiler makes of a kernel and how often each is
+//! Counted from the lowered program: its walk says which instructions the compiler makes of a kernel and how often each is
 //! executed, a core's table what they take. Nothing is fitted to a model: `docs/cost.md` says where every figure comes from
 //! and how far the sums are from those of the simulator.
 //!
