@@ -19,6 +19,7 @@ use std::time::Duration;
   mcunetc model.tflite --emit=project -o demo       a project with test vectors, Makefile and a QEMU example
   mcunetc model.tflite --target stm32f746 --report=html   a page on memory, flash and layers
   mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
+  mcunetc cost model.tflite                         estimated cycles of each layer
   mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
 
 Exit codes: 0 done, 1 the input can't be compiled, 2 wrong usage, 3 a budget is not met.")]
@@ -43,6 +44,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show operators, shapes, quantization and multiply-accumulates.
     Inspect(InspectArgs),
+    /// Show what each layer of the compiled program costs: estimated cycles and instructions.
+    Cost(CostArgs),
     /// List the devices that can be compiled for.
     Targets(TargetsArgs),
 }
@@ -392,6 +395,22 @@ pub struct InspectArgs {
     pub json: bool,
     #[command(flatten)]
     pub model_args: ModelArgs,
+}
+
+/// Arguments of `cost`.
+#[derive(Args, Debug)]
+pub struct CostArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
 }
 
 /// Arguments of `targets`.

@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod canonicalize;
 pub mod cascade;
+pub mod cost;
 pub mod dead_channels;
 pub mod lower;
 pub mod manager;

@@ -5,6 +5,7 @@ use crate::report::Alternative;
 use crate::report::layers::{LayerObserver, macs};
 use crate::session::{self, ModelFile};
 use crate::watch::Watcher;
+use mcunet_passes::cost;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
 use mcunet_passes::watch::Impatient;
@@ -51,7 +52,9 @@ pub fn measure(
     session::optimize(&mut module, &pipeline, &target, &mut observer, &Impatient(setup.watcher)).ok()?;
     let macs: u64 = observer.layers.iter().map(|layer| layer.macs).sum();
     let arena_bytes = MemorySummary::of(module.functions.first()?).arena_bytes;
-    Some(Alternative { options, arena_bytes, mac_factor: Alternative::mac_factor(macs, imported_macs) })
+    let mac_factor = Alternative::mac_factor(macs, imported_macs);
+    let cycles = cost::of_module(&module, &target).total.cycles;
+    Some(Alternative { options, arena_bytes, mac_factor, cycles })
 }
 
 /// Arguments with options added to them.

@@ -4,6 +4,7 @@ mod alternatives;
 mod budget;
 mod check;
 mod compile;
+mod cost;
 mod inspect;
 mod opt;
 mod pareto;
@@ -22,6 +23,7 @@ pub fn dispatch(cli: Cli, io: &mut Io<'_>) -> Result<(), Failure> {
         Some(Command::Run(args)) => run::run(&args, io),
         Some(Command::Check(args)) => check::run(&args, io),
         Some(Command::Inspect(args)) => inspect::run(&args, io),
+        Some(Command::Cost(args)) => cost::run(&args, io),
         Some(Command::Targets(args)) => targets::run(&args, io),
     }
 }

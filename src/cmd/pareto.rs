@@ -1,7 +1,7 @@
-//! `--pareto`: the arenas that a network can run in, and the multiply-accumulates that each takes.
+//! `--pareto`: the arenas that a network can run in, and the multiply-accumulates and cycles that each takes.
 //!
-//! Every way of splitting that the search cannot rule out is compiled, so the figures are those of programs, not
-//! estimates.
+//! Every way of splitting that the search cannot rule out is compiled, so the figures are those of programs; cycles are what
+//! the cost model says of them.
 
 use super::alternatives::{self, Setup};
 use crate::cli::CompileArgs;
@@ -76,11 +76,19 @@ impl Front {
 
     /// The points as a table.
     pub fn table(&self) -> String {
-        let mut out = String::from("  arena B  MAC factor  passes\n");
-        for Point { found, passes } in &self.points {
-            out += &format!("{:9}  {:10.3}  {passes}\n", found.arena_bytes, found.mac_factor);
+        let mut out = String::from("  arena B  MAC factor        cycles  times  passes\n");
+        for point in &self.points {
+            let Point { found: Alternative { arena_bytes, mac_factor, cycles, .. }, passes } = point;
+            let times = self.times(point);
+            out += &format!("{arena_bytes:9}  {mac_factor:10.3}  {cycles:12}  {times:5.3}  {passes}\n");
         }
         out
+    }
+
+    /// Cycles of a point as a multiple of those of the first.
+    fn times(&self, point: &Point) -> f64 {
+        let first = self.points.first().map_or(0, |first| first.found.cycles);
+        point.found.cycles as f64 / first.max(1) as f64
     }
 
     /// The points as a picture in SVG.
@@ -95,14 +103,16 @@ impl Front {
     }
 
     fn draw(&self, name: &str, picture: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-        let points: Vec<(f64, f64)> = self
-            .points
-            .iter()
-            .map(|point| (point.found.mac_factor, point.found.arena_bytes as f64 / 1000.0))
-            .collect();
+        let along = |of: &dyn Fn(&Point) -> f64| -> Vec<(f64, f64)> {
+            self.points.iter().map(|point| (of(point), point.found.arena_bytes as f64 / 1000.0)).collect()
+        };
+        let macs = along(&|point| point.found.mac_factor);
+        let cycles = along(&|point| self.times(point));
+        let points: Vec<(f64, f64)> = macs.iter().chain(&cycles).copied().collect();
         let greatest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         let right = greatest(&mut points.iter().map(|point| point.0)).max(1.0);
         let top = greatest(&mut points.iter().map(|point| point.1)).max(1.0);
+        let least = points.iter().fold(0.98, |least: f64, point| least.min(point.0 - 0.02));
         let area = SVGBackend::with_string(picture, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
@@ -110,17 +120,25 @@ impl Front {
             .margin(12)
             .x_label_area_size(42)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.98..right + (right - 0.98) * 0.05 + 0.01, 0.0..top * 1.08)?;
+            .build_cartesian_2d(least..right + (right - least) * 0.05 + 0.01, 0.0..top * 1.08)?;
         chart
             .configure_mesh()
-            .x_desc("multiply-accumulates, as a multiple of the model's")
+            .x_desc(
+                "multiply-accumulates, as a multiple of the model's; cycles, as one of the fastest program's",
+            )
             .y_desc("arena, kB")
             .light_line_style(TRANSPARENT)
             .draw()?;
-        // Between two points there is nothing: more memory than one takes is worth nothing before the next.
-        let steps = points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
-        chart.draw_series(LineSeries::new(steps.chain(points.last().copied()), BLUE))?;
-        chart.draw_series(points.iter().map(|&point| Circle::new(point, 4, BLUE.filled())))?;
+        for (points, color, name) in [(macs, BLUE, "multiply-accumulates"), (cycles, RED, "cycles")] {
+            // Between two points there is nothing: more memory than one takes is worth nothing before the next.
+            let steps = points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
+            chart
+                .draw_series(LineSeries::new(steps.chain(points.last().copied()), color))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+            chart.draw_series(points.iter().map(|&point| Circle::new(point, 4, color.filled())))?;
+        }
+        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(TRANSPARENT).draw()?;
         area.present()?;
         Ok(())
     }

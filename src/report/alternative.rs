@@ -11,6 +11,8 @@ pub struct Alternative {
     pub arena_bytes: usize,
     /// Multiply-accumulates that the program then performs, as a multiple of those of the model as imported.
     pub mac_factor: f64,
+    /// Estimated cycles of an invocation.
+    pub cycles: u64,
 }
 
 impl Alternative {

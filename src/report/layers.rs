@@ -11,6 +11,7 @@ use mcunet_ir::{Origin, Type};
 use mcunet_passes::analysis::composition;
 use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::analysis::macs::{of_function, of_op};
+use mcunet_passes::cost::Cost;
 use mcunet_passes::manager::{Observer, PassRun};
 use mcunet_passes::pass::ConfiguredPass;
 use serde::Serialize;
@@ -39,6 +40,12 @@ pub struct Layer {
     /// How the lowered program runs it, if that is known.
     #[serde(flatten)]
     pub run: Option<Run>,
+    /// Estimated cycles of an invocation, if the module is lowered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<u64>,
+    /// Estimated instructions of an invocation, if the module is lowered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
 }
 
 /// How the lowered program runs a layer.
@@ -100,6 +107,8 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
         buffer_bytes: activations.map(TensorType::size_bytes).sum::<usize>()
             + results.iter().map(|ty| ty.size_bytes()).sum::<usize>(),
         weight_bytes,
+        cycles: None,
+        instructions: None,
         run: None,
     }
 }
@@ -142,6 +151,14 @@ pub fn measure(function: &Function, layers: &mut [Layer]) {
         layer.buffer_bytes =
             function.ops[kernel].operands.iter().map(|&buffer| bytes(function.ty(buffer))).sum();
         layer.weight_bytes = data_read(function, kernel).iter().map(|&data| bytes(function.ty(data))).sum();
+    }
+}
+
+/// Fills in what each costs.
+pub fn price(cost: &Cost, layers: &mut [Layer]) {
+    for (figures, layer) in cost.layers.iter().zip(layers) {
+        layer.cycles = Some(figures.cycles);
+        layer.instructions = Some(figures.instructions);
     }
 }
 

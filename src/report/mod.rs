@@ -14,11 +14,13 @@ use layers::{Layer, element};
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::module::{Function, Module, OpKind, Port};
 use mcunet_passes::analysis::liveness::Liveness;
+use mcunet_passes::cost;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
 use memory::{CascadeSpan, Peak};
 use next_kilobyte::NextKilobyte;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A memory region and what of it is used.
 #[derive(Serialize, Debug)]
@@ -97,6 +99,12 @@ pub struct Report {
     pub alternatives: Vec<Alternative>,
     /// Bytes that live over time: pairs of a step and the bytes that live from it on.
     pub timeline: Vec<[usize; 2]>,
+    /// Estimated cycles of an invocation, by core: the target's, and others that run the same program.
+    pub cycles: BTreeMap<&'static str, u64>,
+    /// Estimated instructions of an invocation.
+    pub instructions: u64,
+    /// Estimated bytes of the layers' code.
+    pub estimated_code_bytes: u64,
 }
 
 /// A region is nearly full if less than this part of it is left.
@@ -109,6 +117,8 @@ impl Report {
         let function = module.functions.first();
         let liveness = function.map(Liveness::of).unwrap_or_default();
         let live = liveness.least_bytes();
+        let cost = cost::of_module(module, target);
+        layers::price(&cost, &mut layers);
         if let Some(function) = function {
             layers::measure(function, &mut layers);
             layers::measure_runs(function, &liveness, &live, &mut layers);
@@ -130,6 +140,9 @@ impl Report {
             macs: imported_macs,
             effective_macs,
             mac_factor: Alternative::mac_factor(effective_macs, imported_macs),
+            cycles: cost::cycles_by_core(module, target.core),
+            instructions: cost.total.instructions,
+            estimated_code_bytes: cost.total.code_bytes,
             layers,
             peak: function.and_then(|function| Peak::of(function, &liveness)),
             cascades: function.map_or(Vec::new(), |function| memory::cascades(function, &liveness, &live)),

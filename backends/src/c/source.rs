@@ -59,6 +59,12 @@ pub fn source(function: &Function, names: &Names, arenas: &Arenas) -> Result<Str
         "/* Define this to time layers: it is called with a layer's number before the layer runs, and once at the end. */\n\
          #ifndef {upper}_PROFILE\n#define {upper}_PROFILE(layer) ((void)0)\n#endif\n\n"
     );
+    let _ = write!(
+        out,
+        "/* A layer is a function of its own: within a larger one, compilers run out of registers in its loops. */\n\
+         #if defined(__GNUC__)\n#define {upper}_NOINLINE __attribute__((noinline))\n#else\n#define {upper}_NOINLINE\n\
+         #endif\n\n"
+    );
     out.push_str(&tables.text);
     out.push_str(&layers);
     public_functions(&mut out, function, names, arenas, &calls, program.kernels.len());
@@ -127,9 +133,10 @@ fn layer_function(
         None => function.ops[program.kernels[index]].origin.to_string(),
     };
     format!(
-        "/* Layer {index}: {}, {}.{what} */\nstatic {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
+        "/* Layer {index}: {}, {}.{what} */\n{}_NOINLINE static {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
         comment(&kernel.layer),
         comment(&origin),
+        names.upper,
         layer_name(function, program, index),
     )
 }
@@ -156,7 +163,7 @@ fn cascade_function(
     let (result, parameters) = signature(names, &touched, "", receiving);
     let mut out = format!(
         "/* Layers {first} to {last}, row by row: each step makes the next row of one layer, of which only so many are kept\n \
-         * as the next layers need. */\nstatic {result} {}({parameters})\n{{\n    static const {ty} steps[{}] = {{\n",
+         * as the next layers need. */\n{upper}_NOINLINE static {result} {}({parameters})\n{{\n    static const {ty} steps[{}] = {{\n",
         cascade_name(part),
         part.steps.len()
     );

@@ -9,11 +9,11 @@
 //! become library calls, move four bytes at a time. Constants are in flash and don't count, nor does what the caller does
 //! before and after: fill inputs and read outputs.
 
-use mcunet_ir::attr::Number;
+use super::index_range::Ranges;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Accesses to a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,10 +49,10 @@ pub fn traffic(function: &Function) -> BTreeMap<Value, Traffic> {
     let mut total = Counts::default();
     for (index, &kernel) in program.kernels.iter().enumerate() {
         let rows = program.head(function, index).rows as i64;
-        let mut walk = Walk { function, ranges: HashMap::new() };
+        let mut walk = Walk { function, ranges: Ranges::default() };
         let body = function.ops[kernel].regions[0];
         if let Some(&row) = function.blocks[body].args.first() {
-            walk.ranges.insert(row, [0, rows - 1]);
+            walk.ranges.set(row, [0, rows - 1]);
         }
         total.add(&walk.block(body), rows.unsigned_abs());
     }
@@ -90,23 +90,12 @@ impl Counts {
     }
 }
 
-/// Least and greatest value of an integer.
-type Range = [i64; 2];
-
-/// What an i32 of which nothing is known may be.
-const ANY: Range = [i32::MIN as i64, i32::MAX as i64];
-
 struct Walk<'f> {
     function: &'f Function,
-    /// Of values defined so far of which something is known.
-    ranges: HashMap<Value, Range>,
+    ranges: Ranges,
 }
 
 impl Walk<'_> {
-    fn range(&self, value: Value) -> Range {
-        self.ranges.get(&value).copied().unwrap_or(ANY)
-    }
-
     fn block(&mut self, block: Block) -> Counts {
         let function = self.function;
         let mut counts = Counts::default();
@@ -115,13 +104,8 @@ impl Walk<'_> {
             let OpKind::Loop(kind) = &data.kind else { continue };
             match kind {
                 LoopOp::For(head) => {
-                    let [lower, upper] = [0, 1].map(|i| self.range(data.operands[i]));
-                    let trips = trips(lower, upper, head.step.into());
-                    let body = data.regions[0];
-                    if let Some(&induction) = function.blocks[body].args.first() {
-                        self.ranges.insert(induction, [lower[0], (upper[1] - 1).max(lower[0])]);
-                    }
-                    let inside = self.block(body);
+                    let trips = self.ranges.enter_loop(function, op, head.step);
+                    let inside = self.block(data.regions[0]);
                     counts.add(&inside, trips);
                 }
                 LoopOp::If(_) => {
@@ -150,13 +134,7 @@ impl Walk<'_> {
                 self.count_words(operands[0], copy.count, |memory, n| counts.load(memory, n));
                 self.count_words(operands[2], copy.count, |memory, n| counts.store(memory, n));
             }
-            _ => {
-                if let (&[result], Some(range)) =
-                    (&self.function.ops[op].results[..], self.evaluate(op, kind))
-                {
-                    self.ranges.insert(result, range.map(|bound| bound.clamp(ANY[0], ANY[1])));
-                }
-            }
+            _ => self.ranges.note(self.function, op, kind),
         }
     }
 
@@ -180,37 +158,6 @@ impl Walk<'_> {
             add(memory, elements.saturating_mul(element_bytes).div_ceil(4) as u64);
         }
     }
-
-    /// The range of an op's result, as far as address arithmetic needs it.
-    fn evaluate(&self, op: Op, kind: &LoopOp) -> Option<Range> {
-        let operands = &self.function.ops[op].operands;
-        let arg = |i: usize| self.range(operands[i]);
-        match kind {
-            LoopOp::Const(head) => match head.value {
-                Number::Int(value) => Some([value, value]),
-                Number::Real(_) => None,
-            },
-            LoopOp::Add(_) => Some([0, 1].map(|end| arg(0)[end] + arg(1)[end])),
-            LoopOp::Sub(_) => Some([0, 1].map(|end| arg(0)[end] - arg(1)[1 - end])),
-            LoopOp::Mul(_) => Some(corners(arg(0), arg(1), |a, b| a.saturating_mul(b))),
-            LoopOp::Div(_) if arg(1)[0] > 0 => Some(corners(arg(0), arg(1), |a, b| a / b)),
-            LoopOp::Min(_) => Some([0, 1].map(|end| arg(0)[end].min(arg(1)[end]))),
-            LoopOp::Max(_) => Some([0, 1].map(|end| arg(0)[end].max(arg(1)[end]))),
-            LoopOp::Select(_) => Some([arg(1)[0].min(arg(2)[0]), arg(1)[1].max(arg(2)[1])]),
-            _ => None,
-        }
-    }
-}
-
-/// Range of a function that is monotonic in each of its arguments.
-fn corners(a: Range, b: Range, f: impl Fn(i64, i64) -> i64) -> Range {
-    let values = [f(a[0], b[0]), f(a[0], b[1]), f(a[1], b[0]), f(a[1], b[1])];
-    [values.into_iter().min().unwrap_or(ANY[0]), values.into_iter().max().unwrap_or(ANY[1])]
-}
-
-/// Most trips of a loop whose bounds lie in ranges.
-fn trips(lower: Range, upper: Range, step: i64) -> u64 {
-    u64::try_from((upper[1] - lower[0]).max(0)).unwrap_or(0).div_ceil(u64::try_from(step).unwrap_or(1).max(1))
 }
 
 #[cfg(test)]

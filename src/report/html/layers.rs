@@ -17,7 +17,7 @@ pub fn table(report: &Report) -> Markup {
         report.layers.iter().filter_map(|layer| Some(layer.run.as_ref()?.live_bytes)).max().unwrap_or(0);
     html! {
         table.layers {
-            (head(&["Layer", "Operation", "From", "Reads", "Makes", "#MACs", "#Constants", "#Rows held", "Cascade", "#Live at most", ""]))
+            (head(&["Layer", "Operation", "From", "Reads", "Makes", "#MACs", "#Cycles", "#Constants", "#Rows held", "Cascade", "#Live at most", ""]))
             tbody { @for layer in &report.layers { (row(layer, Some(layer.index) == peak, most)) } }
         }
     }
@@ -35,6 +35,7 @@ fn row(layer: &Layer, at_peak: bool, most: usize) -> Markup {
             td { (inputs.join(", ")) }
             td { (outputs.join(", ")) }
             (figure(count(layer.macs)))
+            (figure(count(layer.cycles.unwrap_or(0))))
             (figure(bytes(layer.weight_bytes)))
             @match run {
                 Some(run) => {
@@ -49,10 +50,10 @@ fn row(layer: &Layer, at_peak: bool, most: usize) -> Markup {
     }
 }
 
-fn count(macs: u64) -> String {
-    match macs {
+fn count(figure: u64) -> String {
+    match figure {
         0 => String::new(),
-        _ => bytes(usize::try_from(macs).unwrap_or(usize::MAX)).trim_end_matches(" B").to_owned(),
+        _ => bytes(usize::try_from(figure).unwrap_or(usize::MAX)).trim_end_matches(" B").to_owned(),
     }
 }
 

@@ -54,6 +54,9 @@ fn figures(report: &Report) -> Markup {
         _ => format!("{}, {}", bytes(above), percent(above, bound)),
     };
     let macs = format!("{}, {} in the model", separated(report.effective_macs), separated(report.macs));
+    let cycles: Vec<String> =
+        report.cycles.iter().map(|(core, &cycles)| format!("{} on {core}", separated(cycles))).collect();
+    let cycles = cycles.join(", ");
     let program = [counted(report.layers.len(), "layer"), counted(report.cascades.len(), "cascade")];
     let rows = [
         ("Arena", bytes(report.arena_bytes)),
@@ -62,6 +65,7 @@ fn figures(report: &Report) -> Markup {
         ("Layer by layer, nothing in place", bytes(report.max_live_bytes)),
         ("Constants", bytes(report.weight_bytes)),
         ("Multiply-accumulates", macs),
+        ("Cycles, estimated", cycles),
         ("Program", program.join(", ")),
     ];
     html! { dl { @for (term, figure) in rows { div { dt { (term) } dd { (figure) } } } } }

@@ -1,0 +1,236 @@
+//! What one invocation of the program costs: instructions, cycles, accesses to memory, code.
+//!
+//! Counted from the lowered program: its walk says which instructions the compiler makes of a kernel and how often each is
+//! executed, a core's table what they take. Nothing is fitted to a model: `docs/cost.md` says where every figure comes from
+//! and how far the sums are from those of the simulator.
+//!
+//! What the caller does is not counted: filling inputs, reading outputs, handing over rows.
+
+mod accesses;
+mod count;
+mod linear;
+pub mod mix;
+mod pointers;
+mod registers;
+mod scope;
+mod select;
+#[cfg(test)]
+mod tests;
+mod unroll;
+mod values;
+mod walk;
+
+mod cortex_m0plus;
+mod cortex_m3;
+mod cortex_m33;
+mod cortex_m4;
+mod cortex_m7;
+
+use crate::target::{Core, Target};
+use mcunet_ir::loops::program::Program;
+use mcunet_ir::module::Module;
+use mix::Mix;
+use std::collections::BTreeMap;
+use walk::{Calls, KernelMix};
+
+/// What the compiler can use.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Isa {
+    /// The DSP extension.
+    pub dsp: bool,
+    /// A unit for single-precision floats.
+    pub float: bool,
+    /// 32-bit instructions (Thumb-2): wide offsets and literals, division, bit fields.
+    pub wide: bool,
+    /// Multiplications that add.
+    pub multiply_accumulate: bool,
+    /// Multiplications with 64-bit results.
+    pub long: bool,
+    /// Core registers that hold values.
+    pub registers: usize,
+}
+
+impl Isa {
+    /// A product of two words in two words: an instruction, or four of halves.
+    fn long_multiply(&self) -> Mix {
+        match self.long {
+            true => Mix { long_multiplies: 1.0, ..Mix::default() },
+            false => Mix { multiplies: 4.0, alu: 14.0, ..Mix::default() },
+        }
+    }
+}
+
+/// Cycles of instructions on a core, at memory without wait states.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Timing {
+    /// What the compiler can use.
+    pub isa: Isa,
+    /// Of an arithmetic instruction.
+    pub alu: f64,
+    /// Of an IT instruction.
+    pub condition: f64,
+    /// Of a multiplication with a 32-bit result.
+    pub multiply: f64,
+    /// Of a multiplication with a 64-bit result.
+    pub long_multiply: f64,
+    /// Of a division.
+    pub division: f64,
+    /// Of a load.
+    pub load: f64,
+    /// On top, of a load of less than a word.
+    pub narrow_load: f64,
+    /// Of a load of two words.
+    pub load_pair: f64,
+    /// Of a store.
+    pub store: f64,
+    /// Of each word saved or restored around a function.
+    pub saved_word: f64,
+    /// Of a branch that is not taken.
+    pub untaken: f64,
+    /// Of a branch that is taken.
+    pub taken: f64,
+    /// On top, of a branch that leaves its usual direction.
+    pub surprise: f64,
+    /// Of an addition of floats.
+    pub float_add: f64,
+    /// Of a multiplication of floats.
+    pub float_multiply: f64,
+    /// Of a division of floats.
+    pub float_division: f64,
+    /// Bytes of an instruction.
+    pub instruction_bytes: f64,
+}
+
+impl Timing {
+    /// The table of a core. Those without one take that of the nearest: M0 and M23 that of M0+, M55 (whose vector
+    /// instructions the compiler is not asked for) that of M33.
+    pub fn of(core: Core) -> &'static Timing {
+        match core {
+            Core::CortexM0 | Core::CortexM0plus | Core::CortexM23 => &cortex_m0plus::TIMING,
+            Core::CortexM3 => &cortex_m3::TIMING,
+            Core::CortexM4 => &cortex_m4::TIMING,
+            Core::CortexM7 => &cortex_m7::TIMING,
+            Core::CortexM33 | Core::CortexM55 => &cortex_m33::TIMING,
+        }
+    }
+
+    /// Cycles of instructions.
+    pub fn cycles(&self, mix: &Mix) -> f64 {
+        self.alu * mix.alu
+            + self.condition * mix.conditions
+            + self.multiply * mix.multiplies
+            + self.long_multiply * mix.long_multiplies
+            + self.division * mix.divisions
+            + self.load * mix.loads()
+            + self.narrow_load * mix.narrow_loads
+            + self.load_pair * mix.flash_pairs
+            + self.store * mix.stores()
+            + self.saved_word * mix.saved_words
+            + self.untaken * mix.untaken
+            + self.taken * mix.taken
+            + self.surprise * mix.surprises
+            + self.float_add * mix.float_adds
+            + self.float_multiply * mix.float_multiplies
+            + self.float_division * mix.float_divisions
+    }
+}
+
+/// What a piece of a program costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    /// Cycles at memory without wait states.
+    pub cycles: u64,
+    /// Instructions that are executed.
+    pub instructions: u64,
+    /// Words or less that are loaded from RAM, the stack included.
+    pub ram_loads: u64,
+    /// Words or less that are loaded from constants.
+    pub flash_loads: u64,
+    /// Words or less that are stored.
+    pub stores: u64,
+    /// Bytes of code.
+    pub code_bytes: u64,
+}
+
+/// What an invocation costs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cost {
+    /// In all.
+    pub total: Figures,
+    /// Of each kernel, in the order of [`Program::kernels`]: the layers.
+    pub layers: Vec<Figures>,
+}
+
+/// The cost of one invocation of a lowered module on a target; nothing for a module of another stage.
+pub fn of_module(module: &Module, target: &Target) -> Cost {
+    of_module_on(module, target.core)
+}
+
+/// The cost of one invocation of a lowered module on a core.
+pub fn of_module_on(module: &Module, core: Core) -> Cost {
+    let timing = Timing::of(core);
+    let Some(function) = module.functions.first() else { return Cost::default() };
+    let program = Program::of(function);
+    let mut layers = Vec::new();
+    for part in &program.parts {
+        for index in part.kernels.clone() {
+            let calls = Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
+            let mut mix = walk::kernel(function, program.kernels[index], calls, &timing.isa);
+            if calls.per_row {
+                mix.executed += dispatch() * calls.rows as f64;
+                mix.code += dispatch();
+            }
+            layers.push(figures(&mix, timing));
+        }
+    }
+    let total = layers.iter().fold(Figures::default(), Figures::plus);
+    Cost { total, layers }
+}
+
+/// Cycles of one invocation of a module that was lowered for `core`, on that and the other cores that have their own table
+/// and run the same program.
+pub fn cycles_by_core(module: &Module, core: Core) -> BTreeMap<&'static str, u64> {
+    let cores = [Core::CortexM0plus, Core::CortexM3, Core::CortexM4, Core::CortexM7, Core::CortexM33];
+    let same = cores.into_iter().filter(|other| other.has_dsp() == core.has_dsp());
+    same.chain([core]).map(|core| (core.name(), of_module_on(module, core).total.cycles)).collect()
+}
+
+/// How a step of a cascade gets to its kernel: the step is read, a table jumped through, the row counted, the kernel called.
+fn dispatch() -> Mix {
+    Mix {
+        alu: 8.0,
+        flash_loads: 2.0,
+        stack_loads: 1.0,
+        stack_stores: 1.0,
+        taken: 4.0,
+        untaken: 1.0,
+        surprises: 1.0,
+        ..Mix::default()
+    }
+}
+
+fn figures(KernelMix { executed, code }: &KernelMix, timing: &Timing) -> Figures {
+    // Counts are sums of products of trips: nothing here is near 2^53.
+    let whole = |count: f64| count.max(0.0).round() as u64;
+    Figures {
+        cycles: whole(timing.cycles(executed)),
+        instructions: whole(executed.instructions()),
+        ram_loads: whole(executed.ram_loads + executed.stack_loads),
+        flash_loads: whole(executed.flash_loads + 2.0 * executed.flash_pairs),
+        stores: whole(executed.stores()),
+        code_bytes: whole(code.instructions() * timing.instruction_bytes),
+    }
+}
+
+impl Figures {
+    fn plus(self, other: &Self) -> Self {
+        Self {
+            cycles: self.cycles + other.cycles,
+            instructions: self.instructions + other.instructions,
+            ram_loads: self.ram_loads + other.ram_loads,
+            flash_loads: self.flash_loads + other.flash_loads,
+            stores: self.stores + other.stores,
+            code_bytes: self.code_bytes + other.code_bytes,
+        }
+    }
+}
