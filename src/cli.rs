@@ -206,6 +206,10 @@ pub struct PipelineArgs {
     /// fits, and else as little as possible; `sram` makes the arena as small as can be.
     #[arg(long, conflicts_with = "pass_pipeline", value_enum, default_value = "cycles", value_name = "GOAL")]
     pub goal: GoalArg,
+    /// Rewrite by this rule as well, though results then differ a little from the model's; may be given several times.
+    /// docs/fusion.md says what each rule does and how far it is off.
+    #[arg(long, conflicts_with = "pass_pipeline", value_delimiter = '+', value_name = "RULE")]
+    pub approximate: Vec<String>,
 }
 
 /// Arguments of the default command.

@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod canonicalize;
 pub mod cascade;
+pub mod fuse;
 pub mod lower;
 pub mod manager;
 pub mod pack_weights;

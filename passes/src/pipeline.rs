@@ -2,6 +2,8 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
+//! - `fuse` right after it: what is dead or constant needs no rules, and everything after it needs to know which ops there
+//!   are.
 //! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
@@ -10,6 +12,7 @@
 //! - `plan-memory` last: only now is it known which buffers exist and when they live.
 
 use crate::cascade::stream::Streaming;
+use crate::fuse::Approximations;
 use crate::pass::{ConfiguredPass, OptionValue};
 use crate::patch_split::Goal;
 use crate::patch_split::space::Way;
@@ -36,20 +39,26 @@ impl Level {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
             Level::O2 => {
-                "canonicalize,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory"
+                "canonicalize,fuse,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory"
             }
             Level::Os => {
-                "canonicalize,schedule,patch-split{layers=search},cascade,lower{unroll=false},pack-weights,\
-                 plan-memory"
+                "canonicalize,fuse,schedule,patch-split{layers=search},cascade,lower{unroll=false},\
+                 pack-weights,plan-memory"
             }
         }
     }
 
     /// What the level runs before anything is split, which decides what numbers layers have; nothing if it never splits.
-    pub fn before_splitting(self) -> String {
-        let items = split_items(self.pipeline());
+    pub fn before_splitting(self, rules: &Approximations) -> String {
+        let pipeline = approximating(self.pipeline(), rules).unwrap_or_default();
+        let items = split_items(&pipeline);
         let split = items.iter().position(|item| item.starts_with("patch-split")).unwrap_or(0);
         items[..split].join(",")
+    }
+
+    /// The pipeline with approximate rules; `None` if the level has no `fuse`.
+    pub fn pipeline_approximating(self, rules: &Approximations) -> Option<String> {
+        approximating(self.pipeline(), rules)
     }
 
     /// The pipeline with the given choices; `None` if the level runs layer by layer, which leaves nothing to choose.
@@ -69,8 +78,19 @@ impl Level {
             }
             Some(way) => items[split] = way.to_string(),
         }
-        Some(items.join(","))
+        approximating(&items.join(","), &choices.approximate)
     }
+}
+
+/// A pipeline whose `fuse` applies approximate rules as well; `None` if there are some and it has no `fuse`.
+fn approximating(pipeline: &str, rules: &Approximations) -> Option<String> {
+    if rules.0.is_empty() {
+        return Some(pipeline.to_owned());
+    }
+    let mut items: Vec<String> = split_items(pipeline).into_iter().map(str::to_owned).collect();
+    let fuse = items.iter().position(|item| item == "fuse")?;
+    items[fuse] = format!("fuse{{approximate={}}}", rules.print());
+    Some(items.join(","))
 }
 
 /// What can be chosen where layers run row by row.
@@ -82,11 +102,13 @@ pub struct Choices {
     pub goal: Goal,
     /// The way, if it isn't searched for.
     pub way: Option<Way>,
+    /// Approximate rules of `fuse`.
+    pub approximate: Approximations,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { streaming: Streaming::No, goal: Goal::Fit, way: None }
+        Self { streaming: Streaming::No, goal: Goal::Fit, way: None, approximate: Approximations::default() }
     }
 }
 

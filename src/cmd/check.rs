@@ -20,8 +20,8 @@ pub fn run(args: &CheckArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let imported = session::load(&args.model, &args.model_args, io)?;
     let samples = samples(args, &imported)?;
     let count = samples.len();
-    let vectors = golden(&imported, samples)?;
     let compiled = compile(imported, &pipeline, &target)?;
+    let vectors = golden(compiled.reference(&args.pipeline), samples)?;
     let temporary = tempfile::tempdir()
         .map_err(|error| files::io_error("create", Path::new("a temporary folder"), &error))?;
     let folder = args.keep.as_deref().unwrap_or(temporary.path());

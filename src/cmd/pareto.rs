@@ -44,7 +44,8 @@ pub fn front(
 ) -> Result<Front, Failure> {
     let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
     let mut module = file.import(&args.model_args)?;
-    let before = Level::from(args.pipeline.level).before_splitting();
+    let rules = session::approximations(&args.pipeline)?;
+    let before = Level::from(args.pipeline.level).before_splitting(&rules);
     let before = Pipeline::parse(&before, &Registry::builtin())?;
     session::optimize(&mut module, &before, target, &mut Silent)?;
     let found = module.functions.first().map(|function| ways(function, streaming)).unwrap_or_default();

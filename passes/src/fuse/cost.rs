@@ -1,0 +1,114 @@
+//! What operations cost, as far as that can be told before they are lowered: the measure of extraction.
+//!
+//! [`Estimate`] is a table of cycles per multiply-accumulate or element. Its numbers are guesses in the proportions of the
+//! kernels on a Cortex-M4, not measurements; a model that knows the lowered program takes its place through [`CostModel`].
+
+use mcunet_ir::TensorType;
+use mcunet_ir::define::Trait;
+use mcunet_ir::nn::NnOp;
+use mcunet_ir::types::Scalar;
+
+/// What an operation or a graph costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cost {
+    /// Time.
+    pub cycles: u64,
+    /// Code, tables and weights.
+    pub flash_bytes: u64,
+}
+
+impl Cost {
+    /// One number to compare by. A byte of flash counts as a cycle: what is stored is read at least once.
+    pub fn total(self) -> u64 {
+        self.cycles.saturating_add(self.flash_bytes)
+    }
+}
+
+impl std::ops::Add for Cost {
+    type Output = Cost;
+
+    fn add(self, other: Cost) -> Cost {
+        Cost {
+            cycles: self.cycles.saturating_add(other.cycles),
+            flash_bytes: self.flash_bytes.saturating_add(other.flash_bytes),
+        }
+    }
+}
+
+/// An operation to be judged.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// The operation.
+    pub kind: &'a NnOp,
+    /// Types of its operands.
+    pub operands: &'a [&'a TensorType],
+    /// Whether each operand is constant.
+    pub constant: &'a [bool],
+    /// Types of its results.
+    pub results: &'a [TensorType],
+}
+
+/// Judges operations. Constants are judged by their bytes, once each.
+pub trait CostModel {
+    /// Cost of an operation, without its constants.
+    fn of(&self, op: &Judged<'_>) -> Cost;
+}
+
+/// The table of guesses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Estimate;
+
+/// A kernel's call, its loops' setup, and its code.
+const KERNEL: Cost = Cost { cycles: 150, flash_bytes: 150 };
+
+impl CostModel for Estimate {
+    fn of(&self, op: &Judged<'_>) -> Cost {
+        if matches!(op.kind, NnOp::Const(_) | NnOp::Reshape(_)) {
+            return Cost::default();
+        }
+        let float = op.results.first().is_some_and(|ty| ty.storage() == Scalar::F32);
+        let results = op.results.iter().map(|ty| ty.elements() as u64).sum::<u64>();
+        let input = op.operands.first().map_or(0, |ty| ty.elements() as u64);
+        let types: Vec<&TensorType> = op.results.iter().collect();
+        let macs = op.kind.semantics().macs(op.operands, &types);
+        // In tenths of a cycle.
+        let work = match op.kind {
+            NnOp::Conv2d(_) | NnOp::FullyConnected(_) | NnOp::TransposeConv2d(_) => {
+                macs * if float { 40 } else { 10 } + results * 100
+            }
+            NnOp::DepthwiseConv2d(_) => macs * if float { 60 } else { 25 } + results * 100,
+            NnOp::AvgPool2d(pool) => results * (taps(pool.kernel) * 30 + 200),
+            NnOp::MaxPool2d(pool) => results * (taps(pool.kernel) * 30 + 50),
+            NnOp::Mean(_) | NnOp::Sum(_) | NnOp::ReduceMax(_) | NnOp::ReduceMin(_) => {
+                input * 40 + results * 200
+            }
+            NnOp::MeanOfMeans(means) => {
+                let inner: usize =
+                    means.inner.iter().filter_map(|&axis| op.operands[0].shape.get(axis)).product();
+                input * 40 + input / (inner.max(1) as u64) * 150 + results * 200
+            }
+            NnOp::Softmax(_) | NnOp::LogSoftmax(_) | NnOp::L2Normalization(_) => results * 600,
+            kind if is_table(op) && kind.spec().has(Trait::Elementwise) => results * 60,
+            NnOp::Quantize(_) | NnOp::Dequantize(_) | NnOp::Cast(_) => results * 150,
+            kind if kind.spec().has(Trait::Elementwise) => results * if float { 300 } else { 250 },
+            _ => results * 70,
+        };
+        let table = if is_table(op) { 256 } else { 0 };
+        KERNEL + Cost { cycles: work / 10, flash_bytes: table }
+    }
+}
+
+fn taps(kernel: [u32; 2]) -> u64 {
+    u64::from(kernel[0]) * u64::from(kernel[1])
+}
+
+/// Whether the op is lowered to a table of 256 results.
+fn is_table(op: &Judged<'_>) -> bool {
+    let int8 = |ty: &TensorType| ty.storage() == Scalar::I8;
+    let all = op.operands.iter().all(|ty| int8(ty)) && op.results.iter().all(int8);
+    let scalars = op.operands.iter().zip(op.constant);
+    let constants = scalars.filter(|(ty, constant)| **constant && ty.elements() == 1).count();
+    // Requantization is computed.
+    let computed = matches!(op.kind, NnOp::Quantize(_) | NnOp::Cast(_));
+    all && !computed && op.kind.spec().has(Trait::Elementwise) && op.operands.len() == constants + 1
+}
