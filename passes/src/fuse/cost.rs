@@ -1,6 +1,6 @@
 //! What operations cost, as far as that can be told before they are lowered: the measure of extraction.
 //!
-//! [`Estimate`] is a table of cycles per multiply-accumulate or element. Its numbers are guesses in the proportions of the
+//! [`Estimate`] is a table of cycles per multiply-accumulate, element, and byte of activations that is read or written. Its numbers are guesses in the proportions of the
 //! kernels on a Cortex-M4, not measurements; a model that knows the lowered program takes its place through [`CostModel`].
 
 use mcunet_ir::TensorType;
@@ -61,6 +61,9 @@ pub struct Estimate;
 /// A kernel's call, its loops' setup, and its code.
 const KERNEL: Cost = Cost { cycles: 150, flash_bytes: 150 };
 
+/// The same of a kernel that moves a window: it also looks for borders, and has a form for pixels beside each other.
+const WINDOW_KERNEL: Cost = Cost { cycles: 250, flash_bytes: 400 };
+
 impl CostModel for Estimate {
     fn of(&self, op: &Judged<'_>) -> Cost {
         if matches!(op.kind, NnOp::Const(_) | NnOp::Reshape(_)) {
@@ -94,7 +97,15 @@ impl CostModel for Estimate {
             _ => results * 70,
         };
         let table = if is_table(op) { 256 } else { 0 };
-        KERNEL + Cost { cycles: work / 10, flash_bytes: table }
+        let activations = op.operands.iter().zip(op.constant).filter(|(_, constant)| !**constant);
+        let traffic_bytes: usize = activations.map(|(ty, _)| ty.size_bytes()).sum::<usize>()
+            + op.results.iter().map(|ty| ty.size_bytes()).sum::<usize>();
+        let work = work + 2 * traffic_bytes as u64;
+        let kernel = match op.kind {
+            NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::TransposeConv2d(_) => WINDOW_KERNEL,
+            _ => KERNEL,
+        };
+        kernel + Cost { cycles: work / 10, flash_bytes: table }
     }
 }
 

@@ -5,7 +5,7 @@
 //!    kept as sets, so that what two operands share counts once ("greedy DAG" of the extraction gym,
 //!    egraphs-good/extraction-gym:src/extract/faster_greedy_dag.rs);
 //! 2. each choice is tried otherwise, as long as that makes the whole cheaper;
-//! 3. the result is compared with the graph that came in, which is kept unless the new one is cheaper.
+//! 3. the same from the graph that came in, which stays unless something is cheaper.
 //!
 //! Step 1 takes time and memory quadratic in the number of e-classes; beyond [`MAX_SHARED_CLASSES`] operands are taken
 //! as if they shared nothing. All steps look at e-classes and nodes in a fixed order and depend on nothing else.
@@ -88,21 +88,7 @@ impl<'e> Extractor<'e> {
     }
 
     fn cost_of(&self, node: &Node) -> Cost {
-        match node {
-            Node::Argument(..) => Cost::default(),
-            Node::Constant(_, ty) => Cost { cycles: 0, flash_bytes: ty.size_bytes() as u64 },
-            Node::Op(op) => {
-                let facts: Vec<_> = op.operands.iter().map(|&id| &self.egraph[id].data).collect();
-                let operands: Vec<&TensorType> = facts.iter().map(|fact| &*fact.ty).collect();
-                let constant: Vec<bool> = facts.iter().map(|fact| fact.constant.is_some()).collect();
-                self.cost.of(&Judged {
-                    kind: &op.kind,
-                    operands: &operands,
-                    constant: &constant,
-                    results: &op.results,
-                })
-            }
-        }
+        cost_of(self.egraph, self.cost, node)
     }
 
     fn bottom_up(&self) -> Choice {
@@ -185,6 +171,21 @@ impl<'e> Extractor<'e> {
     fn bottom_up_if_missing(&self, choice: &Choice) -> Choice {
         let complete = self.classes.iter().all(|class| choice.contains_key(class));
         if complete { Choice::new() } else { self.bottom_up() }
+    }
+}
+
+/// Cost of a node without its operands.
+pub fn cost_of(egraph: &EGraph<Node, Facts>, model: &dyn CostModel, node: &Node) -> Cost {
+    match node {
+        Node::Argument(..) => Cost::default(),
+        Node::Constant(_, ty) => Cost { cycles: 0, flash_bytes: ty.size_bytes() as u64 },
+        Node::Op(op) => {
+            let facts: Vec<_> = op.operands.iter().map(|&id| &egraph[id].data).collect();
+            let operands: Vec<&TensorType> = facts.iter().map(|fact| &*fact.ty).collect();
+            let constant: Vec<bool> = facts.iter().map(|fact| fact.constant.is_some()).collect();
+            let (kind, results) = (&*op.kind, &*op.results);
+            model.of(&Judged { kind, operands: &operands, constant: &constant, results })
+        }
     }
 }
 

@@ -104,9 +104,10 @@ impl Fuse {
         let extractor = Extractor::new(&all.egraph, cost);
         let (outputs, incoming) = (all.outputs(function)?, all.incoming(function));
         let choice = extractor.extract(&outputs, &incoming);
-        let costs = [&incoming, &choice].map(|choice| extractor.cost(&outputs, choice).unwrap_or_default());
+        let costs = [all.cost(function, cost)?, extractor.cost(&outputs, &choice)?];
         report(cx, costs);
-        if choice == incoming || costs[1].total() >= costs[0].total() {
+        // What is no better stays as it is.
+        if costs[1].total() >= costs[0].total() {
             return Some(false);
         }
         put_back(module, function, &all, &choice)?;

@@ -5,7 +5,8 @@
 //! new tensor has the origin of the operation that reads it.
 
 use super::analysis::Facts;
-use super::extract::{Choice, reachable};
+use super::cost::{Cost, CostModel};
+use super::extract::{Choice, cost_of, reachable};
 use super::language::{Node, OpNode};
 use egg::{EGraph, Id};
 use mcunet_ir::define::Trait;
@@ -79,6 +80,27 @@ impl Translated {
     pub fn outputs(&self, function: &Function) -> Option<Vec<Id>> {
         let end = function.terminator(function.body)?;
         function.ops[end].operands.iter().map(|&value| self.class(value)).collect()
+    }
+
+    /// What the outputs of the function cost as it is, equal operations each by itself.
+    pub fn cost(&self, function: &Function, model: &dyn CostModel) -> Option<Cost> {
+        let end = function.terminator(function.body)?;
+        let mut needed: HashSet<Value> = function.ops[end].operands.iter().copied().collect();
+        let mut constants = HashSet::new();
+        let mut sum = Cost::default();
+        for &op in function.blocks[function.body].ops.iter().rev().filter(|&&op| op != end) {
+            let data = &function.ops[op];
+            if !data.results.iter().any(|result| needed.contains(result)) {
+                continue;
+            }
+            needed.extend(&data.operands);
+            let node = self.egraph.id_to_node(*self.classes.get(data.results.first()?)?);
+            match node {
+                Node::Constant(id, _) if !constants.insert(*id) => {}
+                node => sum = sum + cost_of(&self.egraph, model, node),
+            }
+        }
+        Some(sum)
     }
 
     /// The function as a choice of nodes: those that it has.

@@ -177,8 +177,13 @@ fn as_linear(graph: &mut Graph<'_>, root: &OpNode) -> Option<Id> {
         (of_linear == of_convolution).then_some(())?;
     }
     let operands = [root.operands[0], graph.constant("linear_filter", &filter), root.operands[2]];
-    let kind = n::FullyConnected { keep_dims: false, clamp: conv.clamp };
+    // A single pixel has no need of a reshape.
+    let keep_dims = height * width == 1;
+    let kind = n::FullyConnected { keep_dims, clamp: conv.clamp };
     let value = graph.shaped(kind, &operands, &root.ty().element)?;
+    if keep_dims {
+        return Some(value);
+    }
     graph.op(n::Reshape { shape: root.ty().shape.0.clone() }, &[value], root.ty().clone())
 }
 
