@@ -1,7 +1,12 @@
 //! Every rule of `fuse` has a case of the text and a generator of left sides, applies to these, and is right on them.
 
+use mcunet_ir::{Module, OpKind};
 use mcunet_passes::fuse::{Fuse, RuleNames, rules};
+use mcunet_passes::target::Core;
+use mcunet_testing::compile::{after, reproduces};
+use mcunet_testing::corpus::{golden, import_model, model_folders, models, name};
 use mcunet_testing::seeds::for_seeds;
+use mcunet_testing::tools::assert_none_fail;
 use mcunet_testing::{Random, fusion, graph, properties};
 use std::cell::Cell;
 use std::path::Path;
@@ -66,4 +71,46 @@ fn random_graphs_keep_their_results() {
         properties::fuse_keeps_results(&module, &inputs)
             .map_err(|error| format!("{error}\n{}", properties::text(&module)))
     });
+}
+
+/// Names of a module's operations.
+fn operations(module: &Module) -> Vec<&'static str> {
+    let function = &module.functions[0];
+    let kinds = function.walk().into_iter().map(|op| &function.ops[op].kind);
+    kinds.filter(|kind| matches!(kind, OpKind::Nn(_))).map(OpKind::name).collect()
+}
+
+#[test]
+fn real_models_keep_their_golden_outputs() {
+    let Some(root) = models() else { return };
+    let (mut imported, folders) = (0, model_folders(&root));
+    for folder in &folders {
+        imported += usize::from(import_model(folder).is_ok());
+    }
+    assert!(imported >= 30, "expected most models to be imported, got {imported} of {}", folders.len());
+    assert_none_fail(&folders, |folder| {
+        let Ok(module) = import_model(folder) else { return Ok(()) };
+        let check = || {
+            let module = after("canonicalize,fuse", &module, Core::CortexM4)?;
+            reproduces(&module, &golden(&folder.join("io"), &module, usize::MAX)?)
+        };
+        check().map_err(|error: String| format!("{}: {error}", name(folder)))
+    });
+}
+
+/// Squeeze-and-excite blocks: a mean over the image in two steps, and a hard sigmoid of a sum and a product.
+#[test]
+fn patterns_of_exporters_vanish_from_real_models() {
+    let Some(root) = models() else { return };
+    let fused = |model: &str| {
+        let module = import_model(&root.join(model)).expect("a model");
+        operations(&after("canonicalize,fuse", &module, Core::CortexM4).expect("a fused model"))
+    };
+    let blocks = fused("te-mcunetv2-large");
+    let count = |wanted: &str| blocks.iter().filter(|&&op| op == wanted).count();
+    assert_eq!((count("nn.mean"), count("nn.pad"), count("nn.transpose")), (0, 0, 0));
+    assert_eq!((count("nn.lookup"), count("nn.mul"), count("nn.mean_of_means")), (13, 13, 14));
+    // The rest are residuals.
+    assert_eq!(count("nn.add"), 10);
+    assert!(!fused("te-vww").contains(&"nn.mean"));
 }

@@ -6,6 +6,7 @@
 use mcunet_ir::TensorType;
 use mcunet_ir::define::Trait;
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::nn::ops as n;
 use mcunet_ir::types::Scalar;
 
 /// What an operation or a graph costs.
@@ -15,12 +16,17 @@ pub struct Cost {
     pub cycles: u64,
     /// Code, tables and weights.
     pub flash_bytes: u64,
+    /// Activations that operations hold at a time if they run row by row.
+    pub held_bytes: u64,
 }
+
+/// Cycles that a held byte is worth: SRAM is what networks run out of first.
+const HELD_BYTE: u64 = 16;
 
 impl Cost {
     /// One number to compare by. A byte of flash counts as a cycle: what is stored is read at least once.
     pub fn total(self) -> u64 {
-        self.cycles.saturating_add(self.flash_bytes)
+        self.cycles.saturating_add(self.flash_bytes).saturating_add(self.held_bytes.saturating_mul(HELD_BYTE))
     }
 }
 
@@ -31,6 +37,7 @@ impl std::ops::Add for Cost {
         Cost {
             cycles: self.cycles.saturating_add(other.cycles),
             flash_bytes: self.flash_bytes.saturating_add(other.flash_bytes),
+            held_bytes: self.held_bytes.saturating_add(other.held_bytes),
         }
     }
 }
@@ -59,10 +66,10 @@ pub trait CostModel {
 pub struct Estimate;
 
 /// A kernel's call, its loops' setup, and its code.
-const KERNEL: Cost = Cost { cycles: 150, flash_bytes: 150 };
+const KERNEL: Cost = Cost { cycles: 150, flash_bytes: 150, held_bytes: 0 };
 
 /// The same of a kernel that moves a window: it also looks for borders, and has a form for pixels beside each other.
-const WINDOW_KERNEL: Cost = Cost { cycles: 250, flash_bytes: 400 };
+const WINDOW_KERNEL: Cost = Cost { cycles: 250, flash_bytes: 400, held_bytes: 0 };
 
 impl CostModel for Estimate {
     fn of(&self, op: &Judged<'_>) -> Cost {
@@ -105,8 +112,22 @@ impl CostModel for Estimate {
             NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::TransposeConv2d(_) => WINDOW_KERNEL,
             _ => KERNEL,
         };
-        kernel + Cost { cycles: work / 10, flash_bytes: table }
+        kernel + Cost { cycles: work / 10, flash_bytes: table, held_bytes: held_bytes(op) }
     }
+}
+
+/// Rows under the window of a convolution or pool.
+fn held_bytes(op: &Judged<'_>) -> u64 {
+    let Some(input) = op.operands.first().filter(|ty| ty.shape.rank() == 4) else { return 0 };
+    let rows = match op.kind {
+        NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) => op.operands.get(1).map_or(0, |filter| filter.shape[1]),
+        NnOp::AvgPool2d(n::AvgPool2d { kernel, .. }) | NnOp::MaxPool2d(n::MaxPool2d { kernel, .. }) => {
+            kernel[0] as usize
+        }
+        _ => return 0,
+    };
+    let row_bytes = input.size_bytes() / input.shape[..2].iter().product::<usize>().max(1);
+    (row_bytes * rows.min(input.shape[1])) as u64
 }
 
 fn taps(kernel: [u32; 2]) -> u64 {

@@ -178,7 +178,7 @@ impl<'e> Extractor<'e> {
 pub fn cost_of(egraph: &EGraph<Node, Facts>, model: &dyn CostModel, node: &Node) -> Cost {
     match node {
         Node::Argument(..) => Cost::default(),
-        Node::Constant(_, ty) => Cost { cycles: 0, flash_bytes: ty.size_bytes() as u64 },
+        Node::Constant(_, ty) => Cost { flash_bytes: ty.size_bytes() as u64, ..Cost::default() },
         Node::Op(op) => {
             let facts: Vec<_> = op.operands.iter().map(|&id| &egraph[id].data).collect();
             let operands: Vec<&TensorType> = facts.iter().map(|fact| &*fact.ty).collect();

@@ -158,6 +158,8 @@ fn report(cx: &PassContext<'_>, [before, after]: [Cost; 2]) {
     cx.count("estimated cycles after", after.cycles);
     cx.count("estimated bytes of flash before", before.flash_bytes);
     cx.count("estimated bytes of flash after", after.flash_bytes);
+    cx.count("estimated bytes held before", before.held_bytes);
+    cx.count("estimated bytes held after", after.held_bytes);
 }
 
 /// A rule in the form that egg runs.
