@@ -17,9 +17,11 @@ pub fn left_side(rule: &str, random: &mut Random<'_>) -> Option<Module> {
     let mut sketch = Sketch::new(random);
     let result = match rule {
         "compose-tables" => sketch.chain_of_functions(),
+        "join-functions" => sketch.functions_of_one(),
         "drop-function" => sketch.function_of_clamped(),
         "function-before-reshape" => sketch.function_of_reshaped(),
         "clamp-into-producer" => sketch.clamped_producer(),
+        "requantize-into-producer" => sketch.requantized_producer(),
         "real-clamp-into-producer" => sketch.rectified_float(),
         "mean-of-means" | "merge-means" => sketch.means(),
         "compose-transposes" => sketch.transposes(),
@@ -30,6 +32,7 @@ pub fn left_side(rule: &str, random: &mut Random<'_>) -> Option<Module> {
         "transpose-after-concat" => sketch.concat_of_transposed(),
         "drop-identity" => sketch.identity(),
         "compose-reshapes" => sketch.reshapes(),
+        "reshape-of-reduction" => sketch.reshaped_reduction(),
         "split-as-slices" => sketch.split(),
         "compose-slices" => sketch.slices(),
         "slice-of-concat" => sketch.slice_of_concat(),
@@ -180,6 +183,20 @@ impl<'r, 'a> Sketch<'r, 'a> {
         Some(vec![value])
     }
 
+    fn functions_of_one(&mut self) -> Option<Vec<Value>> {
+        let element = self.int8();
+        let x = self.input(&[64], &element);
+        let lhs = if self.random.flag() { x } else { self.function(x)? };
+        let rhs = self.function(x)?;
+        let (result, clamp) = (self.int8(), Clamp::None);
+        let op: NnOp = match self.random.range(0, 2) {
+            0 => n::Add { clamp }.into(),
+            1 => n::SquaredDifference {}.into(),
+            _ => n::Mul { clamp }.into(),
+        };
+        Some(vec![self.op(op, &[lhs, rhs], &result)?])
+    }
+
     fn function_of_clamped(&mut self) -> Option<Vec<Value>> {
         let element = int8_type(0.1, self.random.range(-20, 20) as i32);
         let shape = self.image();
@@ -269,6 +286,24 @@ impl<'r, 'a> Sketch<'r, 'a> {
             _ => self.op(n::Relu { clamp: Clamp::Int(-30, 90) }, &[value], &result)?,
         };
         Some(vec![after])
+    }
+
+    fn requantized_producer(&mut self) -> Option<Vec<Value>> {
+        let (element, shape) = (self.int8(), self.image());
+        let x = self.input(&shape, &element);
+        let result = int8_type(self.random.scale(0.05, 0.2), self.random.range(-20, 20) as i32);
+        let clamp = self.clamp(&result);
+        let value = match self.random.range(0, 2) {
+            0 => self.convolution(x, [1, 1], 3, &result, clamp)?,
+            1 => self.depthwise(x, [2, 2], &result, clamp)?,
+            _ => {
+                let y = self.input(&shape, &element);
+                self.op(n::Sub { clamp }, &[x, y], &result)?
+            }
+        };
+        // Coarser, so that two roundings are at most a step off, and of a range that holds the first one's.
+        let coarse = int8_type(self.random.scale(0.4, 1.0), self.random.range(-20, 20) as i32);
+        Some(vec![self.op(n::Quantize {}, &[value], &coarse)?])
     }
 
     fn rectified_float(&mut self) -> Option<Vec<Value>> {
@@ -420,6 +455,20 @@ impl<'r, 'a> Sketch<'r, 'a> {
         let x = self.op(n::Reshape { shape: vec![6, 4] }, &[x], &element)?;
         let shape = self.random.pick(&[vec![24], vec![2, 3, 4], vec![4, 6]]);
         Some(vec![self.op(n::Reshape { shape }, &[x], &element)?])
+    }
+
+    fn reshaped_reduction(&mut self) -> Option<Vec<Value>> {
+        let (element, shape) = (self.element(), self.image());
+        let x = self.input(&shape, &element);
+        let axes: Vec<usize> = (0..4).filter(|_| self.random.flag()).collect();
+        let kept = (0..4).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
+        let op: NnOp = match self.random.range(0, 2) {
+            0 => n::Mean { axes, keep_dims: false }.into(),
+            1 => n::Sum { axes, keep_dims: false }.into(),
+            _ => n::ReduceMin { axes, keep_dims: false }.into(),
+        };
+        let reduced = self.op(op, &[x], &element)?;
+        Some(vec![self.op(n::Reshape { shape: kept }, &[reduced], &element)?])
     }
 
     fn split(&mut self) -> Option<Vec<Value>> {

@@ -107,11 +107,13 @@ impl Fuse {
         let costs = [all.cost(function, cost)?, extractor.cost(&outputs, &choice)?];
         report(cx, costs);
         // What is no better stays as it is.
-        if costs[1].total() >= costs[0].total() {
-            return Some(false);
+        let better = costs[1].total() < costs[0].total();
+        count_operations(cx, function, ["operations before", "multiply-accumulates before"]);
+        if better {
+            put_back(module, function, &all, &choice)?;
         }
-        put_back(module, function, &all, &choice)?;
-        Some(true)
+        count_operations(cx, function, ["operations after", "multiply-accumulates after"]);
+        Some(better)
     }
 
     /// Applies the rules until they find nothing new.
@@ -151,6 +153,12 @@ pub struct Saturation {
     pub rounds: u64,
     /// Whether no rule had anything to add at the end.
     pub ended: bool,
+}
+
+/// Operations that become kernels.
+fn count_operations(cx: &PassContext<'_>, function: &Function, [operations, macs]: [&'static str; 2]) {
+    cx.count(operations, crate::patch_split::split::operations(function).len() as u64);
+    cx.count(macs, crate::analysis::macs::of_function(function));
 }
 
 fn report(cx: &PassContext<'_>, [before, after]: [Cost; 2]) {

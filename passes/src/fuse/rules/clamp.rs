@@ -32,6 +32,16 @@ pub const RULES: &[Rule] = &[
         apply: clamp_into_producer,
     },
     Rule {
+        name: "requantize-into-producer",
+        summary: "`quantize(op(x))` of int8 becomes `op(x)` with another quantization",
+        condition: "`op` rescales its result: a convolution, a fully connected layer, a sum, difference or product",
+        proof: Proof::Approximate(
+            "results are rounded once instead of twice, which can change them by a step",
+        ),
+        roots: |kind| matches!(kind, NnOp::Quantize(_)),
+        apply: requantize_into_producer,
+    },
+    Rule {
         name: "real-clamp-into-producer",
         summary: "`relu(op(x))` of floats becomes `op(x)` with another clamp",
         condition: "the rectifier is of floats",
@@ -62,6 +72,11 @@ fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
         | NnOp::Relu(n::Relu { clamp }) => clamp,
         _ => return None,
     })
+}
+
+/// A clamp of int8 results; none if it allows all.
+fn int8_clamp(low: i32, high: i32) -> Clamp {
+    if (low, high) == (-128, 127) { Clamp::None } else { Clamp::Int(low, high) }
 }
 
 fn with_clamp(kind: &NnOp, clamp: Clamp) -> Option<NnOp> {
@@ -122,9 +137,26 @@ fn clamp_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
         if least > most || !(low..=high).all(adds) {
             continue;
         }
-        let clamp = if (least, most) == (-128, 127) { Clamp::None } else { Clamp::Int(least, most) };
+        let clamp = int8_clamp(least, most);
         let Some(kind) = with_clamp(&kind, clamp) else { continue };
         found.extend(graph.op(kind, &op.operands, root.ty().clone()));
+    }
+    found
+}
+
+fn requantize_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
+    let Some((middle, table)) = table_of(graph, root) else { return Vec::new() };
+    let producers: Vec<(NnOp, OpNode)> = graph.makers(middle, |kind| clamp_of(kind).map(|_| kind));
+    let mut found = Vec::new();
+    for (kind, op) in producers {
+        let Some(Clamp::Int(..) | Clamp::None) = clamp_of(&kind) else { continue };
+        // What saturates in the finer type would not in the coarser one.
+        let (low, high) = integer_limits(clamp_of(&kind).unwrap_or_default(), Scalar::I8);
+        let (Ok(low), Ok(high)) = (i8::try_from(low), i8::try_from(high)) else { continue };
+        let clamp = int8_clamp(table[index(low)].into(), table[index(high)].into());
+        // Pools refuse another quantization.
+        let kind = with_clamp(&kind, clamp);
+        found.extend(kind.and_then(|kind| graph.op(kind, &op.operands, root.ty().clone())));
     }
     found
 }

@@ -27,6 +27,14 @@ pub const RULES: &[Rule] = &[
         apply: compose_reshapes,
     },
     Rule {
+        name: "reshape-of-reduction",
+        summary: "`reshape(reduce(x))` that puts dimensions of 1 back becomes `reduce(x)` that keeps them",
+        condition: "none",
+        proof: Proof::Exact("the same elements in the same order"),
+        roots: |kind| matches!(kind, NnOp::Reshape(_)),
+        apply: reshape_of_reduction,
+    },
+    Rule {
         name: "split-as-slices",
         summary: "a result of `split(x)` becomes a slice of `x`",
         condition: "none",
@@ -95,6 +103,27 @@ fn compose_reshapes(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
         } else {
             found.extend(graph.op(outer.clone(), &[input], root.ty().clone()));
         }
+    }
+    found
+}
+
+fn reshape_of_reduction(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
+    let mut found = Vec::new();
+    for op in graph.ops(root.operands[0]) {
+        let mut kind = (*op.kind).clone();
+        match &mut kind {
+            NnOp::Mean(n::Mean { keep_dims, .. })
+            | NnOp::MeanOfMeans(n::MeanOfMeans { keep_dims, .. })
+            | NnOp::Sum(n::Sum { keep_dims, .. })
+            | NnOp::ReduceMax(n::ReduceMax { keep_dims, .. })
+            | NnOp::ReduceMin(n::ReduceMin { keep_dims, .. })
+                if !*keep_dims =>
+            {
+                *keep_dims = true;
+            }
+            _ => continue,
+        }
+        found.extend(graph.op(kind, &op.operands, root.ty().clone()));
     }
     found
 }

@@ -26,6 +26,14 @@ pub const RULES: &[Rule] = &[
         apply: compose,
     },
     Rule {
+        name: "join-functions",
+        summary: "`op(f(x), g(x))`, such as the product of a hard swish, becomes one `nn.lookup`",
+        condition: "`f` and `g` are int8 functions, or nothing, of one `x`; `op` is elementwise",
+        proof: Proof::Exact("the reference evaluates all of it on all 256 numbers"),
+        roots: is_function,
+        apply: join_functions,
+    },
+    Rule {
         name: "drop-function",
         summary: "`f(x)` becomes `x`",
         condition: "result and operand have one type, and `f` returns every number of the operand's range",
@@ -120,6 +128,37 @@ fn compose(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
         graph.op(n::Lookup { table: table.into() }, &[input], root.ty().clone())
     };
     both.into_iter().filter_map(lookup).collect()
+}
+
+/// Ways in which an int8 value is a function of an int8 value of its shape: of itself to begin with.
+fn sources(graph: &Graph<'_>, id: Id) -> Vec<(Id, [i8; 256])> {
+    let itself = std::array::from_fn(|i| (i as i32 - 128) as i8);
+    let functions = graph.ops(id).into_iter().filter_map(|op| table_of(graph, &op));
+    std::iter::once((id, itself)).chain(functions).collect()
+}
+
+fn join_functions(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
+    let [lhs, rhs] = root.operands[..] else { return Vec::new() };
+    let int8 = |ty: &TensorType| ty.storage() == Scalar::I8 && ty.affine().is_some();
+    let fits = |id| int8(&graph.ty(id)) && graph.ty(id).shape == root.ty().shape;
+    if !fits(lhs) || !fits(rhs) || !int8(root.ty()) || root.results.len() != 1 {
+        return Vec::new();
+    }
+    let (left, right) = (sources(graph, lhs), sources(graph, rhs));
+    let pairs = left.iter().flat_map(|a| right.iter().map(move |b| (a, b)));
+    let mut common = pairs.filter(|(a, b)| graph.same(a.0, b.0) && fits(a.0));
+    let Some((&(source, f), &(_, g))) = common.next() else { return Vec::new() };
+    let table = || {
+        let numbers = |id: Id, table: [i8; 256]| {
+            Tensor::new(graph.ty(id).with_shape([256]), Data::I8(table.to_vec())).ok()
+        };
+        let (f, g) = (numbers(lhs, f)?, numbers(rhs, g)?);
+        let result = root.ty().with_shape([256]);
+        let results = root.kind.semantics().evaluate(&[&f, &g], &[&result]).ok()?.pop()?;
+        <[i8; 256]>::try_from(results.i8s().ok()?).ok()
+    };
+    let Some(table) = table() else { return Vec::new() };
+    graph.op(n::Lookup { table: table.into() }, &[source], root.ty().clone()).into_iter().collect()
 }
 
 fn drop_function(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
