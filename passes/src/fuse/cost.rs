@@ -1,7 +1,7 @@
 //! What operations cost, as far as that can be told before they are lowered: the measure of extraction.
 //!
 //! [`Estimate`] is a table of cycles per multiply-accumulate, element, and byte of activations that is read or written. Its numbers are guesses in the proportions of the
-//! kernels on a Cortex-M4, not measurements; a model that knows the lowered program takes its place through [`CostModel`].
+//! kernels on a Cortex-M4, not measurements, but for the sizes of a few kernels as gcc 12 compiles them; a model that knows the lowered program takes its place through [`CostModel`].
 
 use mcunet_ir::TensorType;
 use mcunet_ir::define::Trait;
@@ -80,15 +80,20 @@ impl CostModel for Estimate {
             _ => {}
         }
         let float = op.results.first().is_some_and(|ty| ty.storage() == Scalar::F32);
-        let results = op.results.iter().map(|ty| ty.elements() as u64).sum::<u64>();
-        let input = op.operands.first().map_or(0, |ty| ty.elements() as u64);
+        // Far beyond what runs anywhere, so that nothing overflows.
+        let elements = |ty: &TensorType| (ty.elements() as u64).min(1 << 36);
+        let results = op.results.iter().map(elements).sum::<u64>().min(1 << 40);
+        let input = op.operands.first().map_or(0, |ty| elements(ty));
         let types: Vec<&TensorType> = op.results.iter().collect();
-        let macs = op.kind.semantics().macs(op.operands, &types);
+        let macs = op.kind.semantics().macs(op.operands, &types).min(1 << 50);
         // In tenths of a cycle.
         let work = match op.kind {
-            NnOp::Conv2d(_) | NnOp::FullyConnected(_) | NnOp::TransposeConv2d(_) => {
-                macs * if float { 40 } else { 10 } + results * 100
+            // Weights that are loaded serve two pixels, unless there is only one.
+            NnOp::Conv2d(_) | NnOp::TransposeConv2d(_) => {
+                let of_mac = if float { 40 } else { 10 };
+                macs * if is_single_pixel(op) { of_mac * 13 / 10 } else { of_mac } + results * 100
             }
+            NnOp::FullyConnected(_) => macs * if float { 40 } else { 10 } + results * 100,
             NnOp::DepthwiseConv2d(_) => macs * if float { 60 } else { 25 } + results * 100,
             NnOp::AvgPool2d(pool) => results * (taps(pool.kernel) * 30 + 200),
             NnOp::MaxPool2d(pool) => results * (taps(pool.kernel) * 30 + 50),
@@ -106,23 +111,44 @@ impl CostModel for Estimate {
             kind if kind.spec().has(Trait::Elementwise) => results * if float { 300 } else { 250 },
             _ => results * 70,
         };
-        let table = if is_table(op) { 256 } else { 0 };
+        let data = match op.kind {
+            NnOp::FullyConnected(_) => padded_bytes(op),
+            _ if is_table(op) => 256,
+            _ => 0,
+        };
         let activations = op.operands.iter().zip(op.constant).filter(|(_, constant)| !**constant);
         let traffic_bytes: usize = activations.map(|(ty, _)| ty.size_bytes()).sum::<usize>()
             + op.results.iter().map(|ty| ty.size_bytes()).sum::<usize>();
         let work = work + 2 * traffic_bytes as u64;
         let kernel = match op.kind {
+            NnOp::FullyConnected(_) => Cost { flash_bytes: 470, ..KERNEL },
+            _ if is_single_pixel(op) => Cost { flash_bytes: 300, ..KERNEL },
             NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::TransposeConv2d(_) => WINDOW_KERNEL,
             _ => KERNEL,
         };
-        kernel + Cost { cycles: work / 10, flash_bytes: table, held_bytes: held_bytes(op) }
+        kernel + Cost { cycles: work / 10, flash_bytes: data, held_bytes: held_bytes(op) }
     }
 }
 
-/// Rows under the window of a convolution or pool.
+/// Zeros in the packed filter of a fully connected layer, whose outputs are made four at a time.
+fn padded_bytes(op: &Judged<'_>) -> u64 {
+    let Some(&[outputs, inputs]) = op.operands.get(1).map(|filter| &filter.shape.0[..]) else { return 0 };
+    let paired = op.operands[1].storage() == Scalar::I8 && inputs % 4 == 0;
+    if paired { ((outputs.next_multiple_of(4) - outputs) * inputs) as u64 } else { 0 }
+}
+
+/// Whether a convolution makes a single pixel.
+fn is_single_pixel(op: &Judged<'_>) -> bool {
+    let image = op.results.first().and_then(|ty| ty.shape.nhwc());
+    matches!(op.kind, NnOp::Conv2d(_)) && image.is_some_and(|[_, height, width, _]| height * width == 1)
+}
+
+/// Rows under the window of a convolution or pool; all that a fully connected layer reads.
 fn held_bytes(op: &Judged<'_>) -> u64 {
-    let Some(input) = op.operands.first().filter(|ty| ty.shape.rank() == 4) else { return 0 };
+    let Some(input) = op.operands.first() else { return 0 };
     let rows = match op.kind {
+        NnOp::FullyConnected(_) => return input.size_bytes() as u64,
+        _ if input.shape.rank() != 4 => return 0,
         NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) => op.operands.get(1).map_or(0, |filter| filter.shape[1]),
         NnOp::AvgPool2d(n::AvgPool2d { kernel, .. }) | NnOp::MaxPool2d(n::MaxPool2d { kernel, .. }) => {
             kernel[0] as usize
@@ -134,7 +160,7 @@ fn held_bytes(op: &Judged<'_>) -> u64 {
 }
 
 fn taps(kernel: [u32; 2]) -> u64 {
-    u64::from(kernel[0]) * u64::from(kernel[1])
+    (u64::from(kernel[0]) * u64::from(kernel[1])).min(1 << 16)
 }
 
 /// Whether the op is lowered to a table of 256 results.

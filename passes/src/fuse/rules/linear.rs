@@ -221,8 +221,8 @@ struct Weighted {
     axis: usize,
 }
 
-fn weighted(graph: &Graph<'_>, id: Id) -> Option<Weighted> {
-    graph.ops(id).into_iter().find_map(|op| {
+fn weighted(graph: &Graph<'_>, id: Id, fits: impl Fn(&NnOp) -> bool) -> Option<Weighted> {
+    graph.ops(id).into_iter().filter(|op| fits(&op.kind)).find_map(|op| {
         let axis = match &*op.kind {
             NnOp::Conv2d(n::Conv2d { clamp: Clamp::None, .. })
             | NnOp::FullyConnected(n::FullyConnected { clamp: Clamp::None, .. }) => 0,
@@ -275,7 +275,7 @@ fn with_constant(graph: &Graph<'_>, root: &OpNode) -> Option<(Weighted, Vec<f32>
     let [lhs, rhs] = root.operands[..] else { return None };
     [(lhs, rhs, true), (rhs, lhs, false)].into_iter().find_map(|(value, constant, in_order)| {
         let constant = per_channel(graph, constant, channels)?;
-        let weighted = weighted(graph, value)?;
+        let weighted = weighted(graph, value, |_| true)?;
         (weighted.op.ty().shape == root.ty().shape).then_some((weighted, constant, in_order))
     })
 }
@@ -319,8 +319,8 @@ fn multiply_linear(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
 fn multiplied(graph: &mut Graph<'_>, root: &OpNode) -> Option<Id> {
     let NnOp::FullyConnected(outer) = &*root.kind else { return None };
     let (second, second_bias) = (graph.tensor(root.operands[1])?, graph.tensor(root.operands[2])?);
-    let first = weighted(graph, root.operands[0])?;
-    if !matches!(&*first.op.kind, NnOp::FullyConnected(_)) || second.ty.storage() != Scalar::F32 {
+    let first = weighted(graph, root.operands[0], |kind| matches!(kind, NnOp::FullyConnected(_)))?;
+    if second.ty.storage() != Scalar::F32 {
         return None;
     }
     let ([outputs, middle], [between, inputs]) = (dims(&second)?, dims(&first.filter)?);
