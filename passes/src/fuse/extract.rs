@@ -27,13 +27,18 @@ const MAX_ROUNDS: usize = 20;
 /// A node for e-classes, by their canonical ids.
 pub type Choice = BTreeMap<Id, Node>;
 
-/// What is paid once.
-#[derive(PartialEq, Eq, Hash)]
-enum Item {
-    /// An operation, whichever of its results is read.
-    Op(OpNode),
-    Constant(ConstantId),
+/// A way to make an e-class.
+struct Alternative {
+    node: Node,
+    cost: u64,
+    /// What is paid once: constants and operations, whichever of its results is read, by number.
+    item: usize,
+    /// Positions of the operands' e-classes.
+    operands: Vec<usize>,
 }
+
+/// An alternative for every e-class, both by position.
+type Picks = Vec<Option<usize>>;
 
 /// Extraction from a saturated e-graph.
 pub struct Extractor<'e> {
@@ -41,8 +46,9 @@ pub struct Extractor<'e> {
     cost: &'e dyn CostModel,
     /// E-classes in a fixed order.
     classes: Vec<Id>,
-    /// Their nodes, with canonical operands, sorted.
-    nodes: HashMap<Id, Vec<(Node, u64)>>,
+    positions: HashMap<Id, usize>,
+    alternatives: Vec<Vec<Alternative>>,
+    items: usize,
 }
 
 impl<'e> Extractor<'e> {
@@ -50,59 +56,70 @@ impl<'e> Extractor<'e> {
     pub fn new(egraph: &'e EGraph<Node, Facts>, cost: &'e dyn CostModel) -> Self {
         let mut classes: Vec<Id> = egraph.classes().map(|class| class.id).collect();
         classes.sort_unstable();
-        let mut extractor = Self { egraph, cost, classes, nodes: HashMap::new() };
-        for class in egraph.classes() {
-            let mut nodes: Vec<Node> =
-                class.nodes.iter().map(|node| extractor.canonical(node.clone())).collect();
+        let positions: HashMap<Id, usize> =
+            classes.iter().enumerate().map(|(position, &class)| (class, position)).collect();
+        let mut items: HashMap<Item, usize> = HashMap::new();
+        let alternatives = classes.iter().map(|&class| {
+            let canonical = |node: &Node| egg::Language::map_children(node.clone(), |id| egraph.find(id));
+            let mut nodes: Vec<Node> = egraph[class].iter().map(canonical).collect();
             nodes.sort_unstable();
             nodes.dedup();
-            // A node that reads its own class can't make it.
-            nodes.retain(|node| node.op().is_none_or(|op| !op.operands.contains(&class.id)));
-            let priced = nodes.into_iter().map(|node| {
-                let cost = extractor.cost_of(&node).total();
-                (node, cost)
-            });
-            let priced = priced.collect();
-            extractor.nodes.insert(class.id, priced);
-        }
-        extractor
+            let alternative = |node: Node| {
+                let operands = egg::Language::children(&node).iter().map(|id| positions[id]).collect();
+                let number = items.len();
+                let item = *items.entry(Item::of(&node)).or_insert(number);
+                Alternative { cost: cost_of(egraph, cost, &node).total(), node, item, operands }
+            };
+            nodes.into_iter().map(alternative).collect()
+        });
+        let alternatives = alternatives.collect();
+        Self { egraph, cost, classes, positions, alternatives, items: items.len() }
     }
 
-    /// A node with the ids of its operands' e-classes.
-    pub fn canonical(&self, node: Node) -> Node {
-        egg::Language::map_children(node, |id| self.egraph.find(id))
-    }
-
-    /// The cheapest choice that was found, and its cost; the one that came in if none is cheaper.
+    /// The cheapest choice that was found; the one that came in if none is cheaper.
     pub fn extract(&self, outputs: &[Id], incoming: &Choice) -> Choice {
-        let mut best = incoming.clone();
-        let mut least = self.total(outputs, &best).unwrap_or(u64::MAX);
+        let outputs: Vec<usize> = outputs.iter().map(|id| self.positions[&self.egraph.find(*id)]).collect();
+        let incoming = self.picks(incoming);
         let bottom_up = self.bottom_up();
-        for start in [bottom_up, incoming.clone()] {
-            let (choice, cost) = self.improved(outputs, start);
+        let mut best = incoming.clone();
+        let mut least = self.total(&outputs, &best).unwrap_or(u64::MAX);
+        for mut start in [bottom_up.clone(), incoming] {
+            // Classes that only other nodes need get what is best for them alone.
+            for (pick, best) in start.iter_mut().zip(&bottom_up) {
+                *pick = pick.or(*best);
+            }
+            let (picks, cost) = self.improved(&outputs, start);
             if cost < least {
-                (best, least) = (choice, cost);
+                (best, least) = (picks, cost);
             }
         }
-        best
+        let chosen = best.iter().enumerate().filter_map(|(position, pick)| {
+            Some((self.classes[position], self.alternatives[position][(*pick)?].node.clone()))
+        });
+        chosen.collect()
     }
 
-    fn cost_of(&self, node: &Node) -> Cost {
-        cost_of(self.egraph, self.cost, node)
+    fn picks(&self, choice: &Choice) -> Picks {
+        let pick = |(position, class): (usize, &Id)| {
+            let node = choice.get(class)?;
+            self.alternatives[position].iter().position(|alternative| alternative.node == *node)
+        };
+        self.classes.iter().enumerate().map(pick).collect()
     }
 
-    fn bottom_up(&self) -> Choice {
+    fn bottom_up(&self) -> Picks {
         let shared = self.classes.len() <= MAX_SHARED_CLASSES;
-        let mut best: HashMap<Id, Graph> = HashMap::new();
+        let mut best: Vec<Option<Graph>> = self.classes.iter().map(|_| None).collect();
         for _ in 0..MAX_ROUNDS {
             let mut changed = false;
-            for class in &self.classes {
-                for (node, cost) in &self.nodes[class] {
-                    let operands = egg::Language::children(node).iter().map(|id| best.get(id));
+            for position in 0..self.classes.len() {
+                for (pick, alternative) in self.alternatives[position].iter().enumerate() {
+                    let operands = alternative.operands.iter().map(|&operand| best[operand].as_ref());
                     let Some(operands) = operands.collect::<Option<Vec<&Graph>>>() else { continue };
-                    let Some(graph) = Graph::of(*class, node, *cost, &operands, shared) else { continue };
-                    if best.get(class).is_none_or(|best| graph.total < best.total) {
-                        best.insert(*class, graph);
+                    let graph = Graph::of((position, pick), alternative.cost, &operands, shared);
+                    let Some(graph) = graph else { continue };
+                    if best[position].as_ref().is_none_or(|best| graph.total < best.total) {
+                        best[position] = Some(graph);
                         changed = true;
                     }
                 }
@@ -111,53 +128,53 @@ impl<'e> Extractor<'e> {
                 break;
             }
         }
-        best.into_iter().map(|(class, graph)| (class, graph.node)).collect()
+        best.into_iter().map(|graph| graph.map(|graph| graph.pick)).collect()
     }
 
     /// Cost of what the outputs need; `None` if a choice is missing or needs itself.
-    pub fn total(&self, outputs: &[Id], choice: &Choice) -> Option<u64> {
-        Some(self.cost(outputs, choice)?.total())
+    fn total(&self, outputs: &[usize], picks: &Picks) -> Option<u64> {
+        let mut paid = vec![false; self.items];
+        let mut sum = 0u64;
+        for position in self.needed(outputs, picks)? {
+            let alternative = &self.alternatives[position][picks[position]?];
+            if !std::mem::replace(&mut paid[alternative.item], true) {
+                sum = sum.saturating_add(alternative.cost);
+            }
+        }
+        Some(sum)
     }
 
-    /// As [`Self::total`], by kind.
+    fn needed(&self, outputs: &[usize], picks: &Picks) -> Option<Vec<usize>> {
+        in_order(outputs, self.classes.len(), |position| {
+            Some(&self.alternatives[position][picks[position]?].operands)
+        })
+    }
+
+    /// What a choice costs, by kind; `None` if one is missing or needs itself.
     pub fn cost(&self, outputs: &[Id], choice: &Choice) -> Option<Cost> {
         let mut paid: HashSet<Item> = HashSet::new();
         let mut sum = Cost::default();
         for class in reachable(outputs, choice)? {
             let node = &choice[&class];
-            let item = match node {
-                Node::Argument(..) => continue,
-                Node::Constant(id, _) => Item::Constant(*id),
-                Node::Op(op) => Item::Op(OpNode { index: 0, ..op.clone() }),
-            };
-            if paid.insert(item) {
-                sum = sum + self.cost_of(node);
+            if paid.insert(Item::of(node)) {
+                sum = sum + cost_of(self.egraph, self.cost, node);
             }
         }
         Some(sum)
     }
 
     /// Tries every other node of every class that is needed, as long as that helps.
-    fn improved(&self, outputs: &[Id], mut choice: Choice) -> (Choice, u64) {
-        let Some(mut least) = self.total(outputs, &choice) else { return (choice, u64::MAX) };
-        // Classes that only other nodes need have the choice that is best for them alone.
-        for (class, node) in self.bottom_up_if_missing(&choice) {
-            choice.entry(class).or_insert(node);
-        }
+    fn improved(&self, outputs: &[usize], mut picks: Picks) -> (Picks, u64) {
+        let Some(mut least) = self.total(outputs, &picks) else { return (picks, u64::MAX) };
         for _ in 0..MAX_ROUNDS {
             let before = least;
-            for class in reachable(outputs, &choice).unwrap_or_default() {
-                let alternatives = &self.nodes[&class];
-                if alternatives.len() < 2 {
-                    continue;
-                }
-                for (node, _) in alternatives {
-                    let old = choice.insert(class, node.clone());
-                    match self.total(outputs, &choice) {
+            for position in self.needed(outputs, &picks).unwrap_or_default() {
+                let count = self.alternatives[position].len();
+                for pick in (0..count).filter(|_| count > 1) {
+                    let old = picks[position].replace(pick);
+                    match self.total(outputs, &picks) {
                         Some(total) if total < least => least = total,
-                        _ => {
-                            old.and_then(|old| choice.insert(class, old));
-                        }
+                        _ => picks[position] = old,
                     }
                 }
             }
@@ -165,12 +182,26 @@ impl<'e> Extractor<'e> {
                 break;
             }
         }
-        (choice, least)
+        (picks, least)
     }
+}
 
-    fn bottom_up_if_missing(&self, choice: &Choice) -> Choice {
-        let complete = self.classes.iter().all(|class| choice.contains_key(class));
-        if complete { Choice::new() } else { self.bottom_up() }
+/// What is paid once.
+#[derive(PartialEq, Eq, Hash)]
+enum Item {
+    Argument(usize),
+    Constant(ConstantId),
+    /// An operation, whichever of its results is read.
+    Op(OpNode),
+}
+
+impl Item {
+    fn of(node: &Node) -> Self {
+        match node {
+            Node::Argument(index, _) => Item::Argument(*index),
+            Node::Constant(id, _) => Item::Constant(*id),
+            Node::Op(op) => Item::Op(OpNode { index: 0, ..op.clone() }),
+        }
     }
 }
 
@@ -191,27 +222,45 @@ pub fn cost_of(egraph: &EGraph<Node, Facts>, model: &dyn CostModel, node: &Node)
 
 /// Classes that the outputs need, operands first; `None` if one has no choice or needs itself.
 pub fn reachable(outputs: &[Id], choice: &Choice) -> Option<Vec<Id>> {
+    let ids: Vec<Id> = choice.keys().copied().collect();
+    let position = |id: &Id| ids.binary_search(id).ok();
+    let operands = |at: usize| -> Option<Vec<usize>> {
+        egg::Language::children(&choice[&ids[at]]).iter().map(position).collect()
+    };
+    let outputs: Vec<usize> = outputs.iter().map(position).collect::<Option<_>>()?;
+    let order = in_order(&outputs, ids.len(), operands)?;
+    Some(order.into_iter().map(|at| ids[at]).collect())
+}
+
+/// Numbers below `count` that `outputs` need, each after all that it needs itself; `None` if something is missing or needs
+/// itself.
+fn in_order<L: std::borrow::Borrow<Vec<usize>>>(
+    outputs: &[usize],
+    count: usize,
+    operands: impl Fn(usize) -> Option<L>,
+) -> Option<Vec<usize>> {
     let mut order = Vec::new();
-    let mut done: HashMap<Id, bool> = HashMap::new();
+    // Not met, on the way, or done.
+    let mut done: Vec<Option<bool>> = vec![None; count];
     for &output in outputs {
-        // A class is left when it comes up the second time, after all its operands.
+        // A number is left when it comes up the second time, after all its operands.
         let mut stack = vec![(output, false)];
-        while let Some((class, left)) = stack.pop() {
+        while let Some((number, left)) = stack.pop() {
             if left {
-                done.insert(class, true);
-                order.push(class);
+                done[number] = Some(true);
+                order.push(number);
                 continue;
             }
-            match done.get(&class) {
+            match done[number] {
                 Some(true) => continue,
                 Some(false) => return None,
                 None => {}
             }
-            done.insert(class, false);
-            stack.push((class, true));
-            let node = choice.get(&class)?;
-            let waiting = egg::Language::children(node).iter().filter(|id| done.get(id) != Some(&true));
-            stack.extend(waiting.rev().map(|&id| (id, false)));
+            done[number] = Some(false);
+            stack.push((number, true));
+            let operands = operands(number)?;
+            let waiting = operands.borrow().iter().filter(|&&operand| done[operand] != Some(true));
+            stack.extend(waiting.rev().map(|&operand| (operand, false)));
         }
     }
     Some(order)
@@ -219,20 +268,20 @@ pub fn reachable(outputs: &[Id], choice: &Choice) -> Option<Vec<Id>> {
 
 /// The graph below an e-class: which classes it needs, and what their nodes cost.
 struct Graph {
-    node: Node,
+    pick: usize,
     total: u64,
-    /// Costs by class, sorted; empty if sharing isn't counted.
-    parts: Vec<(Id, u64)>,
+    /// Costs by position, sorted; empty if sharing isn't counted.
+    parts: Vec<(usize, u64)>,
 }
 
 impl Graph {
-    /// The graph of a node; `None` if it needs its own class.
-    fn of(class: Id, node: &Node, cost: u64, operands: &[&Graph], shared: bool) -> Option<Self> {
+    /// The graph of an alternative of a class; `None` if it needs its own class.
+    fn of((class, pick): (usize, usize), cost: u64, operands: &[&Graph], shared: bool) -> Option<Self> {
         if !shared {
             let total = operands.iter().fold(cost, |sum, graph| sum.saturating_add(graph.total));
-            return Some(Self { node: node.clone(), total, parts: Vec::new() });
+            return Some(Self { pick, total, parts: Vec::new() });
         }
-        let mut parts: Vec<(Id, u64)> = Vec::new();
+        let mut parts: Vec<(usize, u64)> = Vec::new();
         for operand in operands {
             parts = union(&parts, &operand.parts);
         }
@@ -241,12 +290,12 @@ impl Graph {
             Err(at) => parts.insert(at, (class, cost)),
         }
         let total = parts.iter().fold(0u64, |sum, (_, cost)| sum.saturating_add(*cost));
-        Some(Self { node: node.clone(), total, parts })
+        Some(Self { pick, total, parts })
     }
 }
 
 /// Both sorted lists in one; of a class in both, the first.
-fn union(a: &[(Id, u64)], b: &[(Id, u64)]) -> Vec<(Id, u64)> {
+fn union(a: &[(usize, u64)], b: &[(usize, u64)]) -> Vec<(usize, u64)> {
     let mut all = Vec::with_capacity(a.len().max(b.len()));
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     loop {

@@ -118,7 +118,7 @@ impl Fuse {
 
     /// Applies the rules until they find nothing new.
     pub fn saturate(&self, all: &mut Translated) -> Saturation {
-        let rewrites: Vec<Rewrite<Node, Facts>> = self.rules().into_iter().filter_map(rewrite).collect();
+        let rewrites: Vec<Rewrite<Node, Facts>> = self.rules().into_iter().map(rewrite).collect();
         let egraph = std::mem::replace(&mut all.egraph, EGraph::new(Facts::default()));
         let runner: Runner<Node, Facts> = Runner::new(Facts::default())
             .with_egraph(egraph)
@@ -171,8 +171,9 @@ fn report(cx: &PassContext<'_>, [before, after]: [Cost; 2]) {
 }
 
 /// A rule in the form that egg runs.
-fn rewrite(rule: &'static Rule) -> Option<Rewrite<Node, Facts>> {
-    Rewrite::new(rule.name, Roots(rule), Additions(rule)).ok()
+fn rewrite(rule: &'static Rule) -> Rewrite<Node, Facts> {
+    let rewrite = Rewrite::new(rule.name, Roots(rule), Additions(rule));
+    rewrite.expect("only variables can be unbound, and there are none")
 }
 
 /// Finds the classes in which a rule has a root.
