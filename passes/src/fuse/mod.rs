@@ -196,6 +196,10 @@ impl Searcher<Node, Facts> for Roots {
     }
 }
 
+/// Nodes of an e-class beyond which no rule looks for more: a value that can be made in so many ways stands in a chain that
+/// feeds on itself.
+const MAX_CLASS_NODES: usize = 32;
+
 /// Adds what a rule finds for the roots of a class.
 struct Additions(&'static Rule);
 
@@ -208,6 +212,9 @@ impl Applier<Node, Facts> for Additions {
         _searcher_ast: Option<&egg::PatternAst<Node>>,
         _rule: egg::Symbol,
     ) -> Vec<Id> {
+        if egraph[class].len() > MAX_CLASS_NODES {
+            return Vec::new();
+        }
         let roots: Vec<_> = egraph[class].iter().filter_map(Node::op).cloned().collect();
         let mut changed = Vec::new();
         for root in roots.iter().filter(|root| (self.0.roots)(&root.kind)) {

@@ -91,13 +91,7 @@ fn moves_freely(graph: &Graph<'_>, op: &OpNode) -> bool {
     let types: Vec<_> = op.operands.iter().map(|&id| graph.ty(id)).collect();
     // A number below 2^bits times a multiplier below 2^shift stays below 2^30.
     let small = |multiplier: QuantizedMultiplier, bits: i32| multiplier.shift + bits <= 30;
-    let (Some(first), Some(second)) = (types.first(), types.get(1)) else {
-        // A rectifier rescales a difference of two int8 numbers.
-        let Some((from, to)) = types.first().and_then(|ty| ty.affine()).zip(op.ty().affine()) else {
-            return false;
-        };
-        return matches!(&*op.kind, NnOp::Relu(_)) && from.scale.get() / to.scale.get() < (1 << 21) as f32;
-    };
+    let (Some(first), Some(second)) = (types.first(), types.get(1)) else { return false };
     let channels = graph.ty(op.operands[op.operands.len() - 1]).elements();
     let three = [&**first, &**second, op.ty()];
     let all = |multipliers: Option<Vec<QuantizedMultiplier>>, bits| {
@@ -116,6 +110,21 @@ fn moves_freely(graph: &Graph<'_>, op: &OpNode) -> bool {
     }
 }
 
+/// Operations with a clamp that make a value. Not rectifiers: of int8 they are functions, which compose.
+fn producers(graph: &Graph<'_>, id: Id) -> Vec<(NnOp, OpNode)> {
+    let clamped = |kind: &NnOp| clamp_of(kind).is_some() && !matches!(kind, NnOp::Relu(_));
+    graph.ops(id).into_iter().filter(|op| clamped(&op.kind)).map(|op| ((*op.kind).clone(), op)).collect()
+}
+
+/// A rectifier that makes a value; of several one that doesn't read another one.
+fn first_rectifier(graph: &Graph<'_>, id: Id) -> Option<(NnOp, OpNode)> {
+    let rectifiers = |id: Id| graph.ops(id).into_iter().filter(|op| matches!(&*op.kind, NnOp::Relu(_)));
+    let mut found: Vec<OpNode> = rectifiers(id).collect();
+    let at = found.iter().position(|op| rectifiers(op.operands[0]).next().is_none()).unwrap_or(0);
+    let op = (at < found.len()).then(|| found.swap_remove(at))?;
+    Some(((*op.kind).clone(), op))
+}
+
 fn clamp_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
     let Some((middle, table)) = table_of(graph, root) else { return Vec::new() };
     let (Some(from), Some(to)) = (graph.ty(middle).affine(), root.ty().affine()) else { return Vec::new() };
@@ -123,9 +132,8 @@ fn clamp_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
     if from.scale != to.scale {
         return Vec::new();
     }
-    let producers: Vec<(NnOp, OpNode)> = graph.makers(middle, |kind| clamp_of(kind).map(|_| kind));
     let mut found = Vec::new();
-    for (kind, op) in producers {
+    for (kind, op) in producers(graph, middle) {
         let Some(Clamp::Int(..) | Clamp::None) = clamp_of(&kind) else { continue };
         let (low, high) = integer_limits(clamp_of(&kind).unwrap_or_default(), Scalar::I8);
         if low > high || (distance != 0 && !moves_freely(graph, &op)) {
@@ -146,9 +154,8 @@ fn clamp_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
 
 fn requantize_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
     let Some((middle, table)) = table_of(graph, root) else { return Vec::new() };
-    let producers: Vec<(NnOp, OpNode)> = graph.makers(middle, |kind| clamp_of(kind).map(|_| kind));
     let mut found = Vec::new();
-    for (kind, op) in producers {
+    for (kind, op) in producers(graph, middle) {
         let Some(Clamp::Int(..) | Clamp::None) = clamp_of(&kind) else { continue };
         // What saturates in the finer type would not in the coarser one.
         let (low, high) = integer_limits(clamp_of(&kind).unwrap_or_default(), Scalar::I8);
@@ -168,9 +175,8 @@ fn real_clamp_into_producer(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
         return Vec::new();
     }
     let middle = root.operands[0];
-    let producers: Vec<(NnOp, OpNode)> = graph.makers(middle, |kind| clamp_of(kind).map(|_| kind));
     let mut found = Vec::new();
-    for (kind, op) in producers {
+    for (kind, op) in producers(graph, middle).into_iter().chain(first_rectifier(graph, middle)) {
         let clamp = match (clamp_of(&kind), &kind) {
             // A rectifier has no limits but its own; other ops are limited to finite numbers.
             (Some(Clamp::Real(inner_low, inner_high)), _) if inner_low.get() <= inner_high.get() => {

@@ -120,21 +120,27 @@ pub fn table_of(graph: &Graph<'_>, op: &OpNode) -> Option<(Id, [i8; 256])> {
 
 fn compose(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
     let Some((middle, outer)) = table_of(graph, root) else { return Vec::new() };
-    let inner: Vec<(Id, [i8; 256])> = graph.ops(middle).iter().filter_map(|op| table_of(graph, op)).collect();
-    let both = inner.into_iter().filter(|&(input, _)| !graph.same(input, middle));
-    let both: Vec<(Id, [i8; 256])> =
-        both.map(|(input, inner)| (input, inner.map(|y| outer[index(y)]))).collect();
-    let lookup = |(input, table): (Id, [i8; 256])| {
-        graph.op(n::Lookup { table: table.into() }, &[input], root.ty().clone())
-    };
-    both.into_iter().filter_map(lookup).collect()
+    let Some((input, inner)) = furthest(graph, middle) else { return Vec::new() };
+    let table: [i8; 256] = inner.map(|y| outer[index(y)]);
+    let lookup = graph.op(n::Lookup { table: table.into() }, &[input], root.ty().clone());
+    lookup.into_iter().collect()
+}
+
+/// The way in which a value is a function of another one, if it is one. Of several that whose operand is no function itself,
+/// since nothing is gained by stopping in the middle of a chain, and a chain has as many middles as operations.
+fn furthest(graph: &Graph<'_>, id: Id) -> Option<(Id, [i8; 256])> {
+    let ways = graph.ops(id).into_iter().filter_map(|op| table_of(graph, &op));
+    let mut ways: Vec<(Id, [i8; 256])> = ways.filter(|&(input, _)| !graph.same(input, id)).collect();
+    let is_start =
+        |&(input, _): &(Id, [i8; 256])| !graph.ops(input).iter().any(|op| table_of(graph, op).is_some());
+    let at = ways.iter().position(is_start).unwrap_or(0);
+    (at < ways.len()).then(|| ways.swap_remove(at))
 }
 
 /// Ways in which an int8 value is a function of an int8 value of its shape: of itself to begin with.
 fn sources(graph: &Graph<'_>, id: Id) -> Vec<(Id, [i8; 256])> {
     let itself = std::array::from_fn(|i| (i as i32 - 128) as i8);
-    let functions = graph.ops(id).into_iter().filter_map(|op| table_of(graph, &op));
-    std::iter::once((id, itself)).chain(functions).collect()
+    std::iter::once((id, itself)).chain(furthest(graph, id)).collect()
 }
 
 fn join_functions(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
