@@ -7,7 +7,7 @@
 //! 2. each choice is tried otherwise, as long as that makes the whole cheaper;
 //! 3. the same from the graph that came in, which stays unless something is cheaper.
 //!
-//! Step 1 takes time and memory quadratic in the number of e-classes; beyond [`MAX_SHARED_CLASSES`] operands are taken
+//! Step 1 takes time and memory quadratic in the number of e-classes; beyond `MAX_SHARED_CLASSES` operands are taken
 //! as if they shared nothing. All steps look at e-classes and nodes in a fixed order and depend on nothing else.
 
 use super::analysis::Facts;

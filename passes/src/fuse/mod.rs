@@ -11,7 +11,7 @@
 //! - [`analysis`]: type, constant data and range of every e-class.
 //! - [`rules`]: the rules, as data; [`graph`] is what they see.
 //! - [`cost`] and [`extract`]: what is cheapest, with shared parts paid once.
-//! - [`translate`]: from a function to an e-graph and back, with names and origins.
+//! - [`mod@translate`]: from a function to an e-graph and back, with names and origins.
 //!
 //! Invariant: all nodes of an e-class compute the same tensor of the same type, to the bit unless an approximate rule was
 //! named. Results depend on the module and the options alone: saturation is bounded by nodes and rounds, not by time.
