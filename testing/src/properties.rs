@@ -83,7 +83,7 @@ pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<boo
     let Some(planned) = streamed(module)? else { return Ok(false) };
     let expected = reference(module, inputs)?;
     computes(&planned, inputs, &expected)?;
-    let cascades = after("canonicalize,cascade{stream-input=once}", module, Core::CortexM4)?;
+    let cascades = after("canonicalize,fuse,cascade{stream-input=once}", module, Core::CortexM4)?;
     round_trips(&cascades)?;
     computes(&cascades, inputs, &expected)?;
     Ok(true)
