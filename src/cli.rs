@@ -214,6 +214,10 @@ pub struct PipelineArgs {
     /// search ends by itself, after a few seconds, and results are the same on every machine.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub search_time: Option<Duration>,
+    /// Rewrite by this rule as well, though results then differ a little from the model's; may be given several times.
+    /// docs/fusion.md says what each rule does and how far it is off.
+    #[arg(long, conflicts_with = "pass_pipeline", value_delimiter = '+', value_name = "RULE")]
+    pub approximate: Vec<String>,
 }
 
 /// Arguments of the default command.

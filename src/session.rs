@@ -7,7 +7,9 @@ use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::diag::{Category, render};
 use mcunet_ir::{Diagnostic, Diagnostics, Module};
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::fuse::Approximations;
 use mcunet_passes::manager::{self, Observer};
+use mcunet_passes::pass::OptionValue;
 use mcunet_passes::pass::PassContext;
 use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::pipeline::{Choices, Level, Pipeline};
@@ -197,10 +199,28 @@ pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
     let text = match &args.pass_pipeline {
         Some(text) => text.clone(),
-        None if args.stream_input.is_none() && args.goal == GoalArg::Cycles => level.pipeline().to_owned(),
+        None if args.stream_input.is_none() && args.goal == GoalArg::Cycles => {
+            level.pipeline_approximating(&approximations(args)?).ok_or_else(|| {
+                usage("expected a level that applies rules for --approximate, got -O0")
+                    .help("leave -O0 or --approximate out")
+            })?
+        }
         None => pipeline_with(args, None)?,
     };
     Ok(Pipeline::parse(&text, &Registry::builtin())?)
+}
+
+/// The approximate rules that the command line names.
+///
+/// # Errors
+/// A name that is none of theirs.
+pub fn approximations(args: &PipelineArgs) -> Result<Approximations, Failure> {
+    let text = args.approximate.join("+");
+    Approximations::parse(&text).ok_or_else(|| {
+        usage(format!("expected {} for --approximate, got '{text}'", Approximations::description()))
+            .help("docs/fusion.md explains the rules; exact ones always apply")
+            .into()
+    })
 }
 
 /// The level's pipeline with what the command line chooses, and with the given way, if there is one, instead of a search.
@@ -212,6 +232,7 @@ pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, F
         streaming: args.stream_input.map_or(Streaming::No, Streaming::from),
         goal: args.goal.into(),
         way: way.cloned(),
+        approximate: approximations(args)?,
     };
     let level: Level = args.level.into();
     level.pipeline_with(&choices).ok_or_else(|| {

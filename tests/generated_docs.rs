@@ -1,8 +1,9 @@
-//! `docs/dialects.md` and `docs/passes.md` are generated from the op tables and the passes' heads, the picture of the
-//! example network's memory from its plan.
+//! `docs/dialects.md` and `docs/passes.md` are generated from the op tables and the passes' heads, the table of rules in
+//! `docs/fusion.md` from the rules, the picture of the example network's memory from its plan.
 //! `BLESS=1 cargo test --test generated_docs` rewrites them.
 
 use mcunet_ir::OpKind;
+use mcunet_passes::fuse::rules;
 use mcunet_passes::registry::Registry;
 use std::path::Path;
 
@@ -35,6 +36,16 @@ fn the_dialect_reference_is_up_to_date() {
 #[test]
 fn the_pass_reference_is_up_to_date() {
     check("passes.md", &Registry::builtin().reference());
+}
+
+#[test]
+fn the_table_of_rules_is_up_to_date() {
+    let (begin, end) = ("<!-- generated: rules -->\n", "<!-- end -->");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fusion.md");
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let (before, rest) = found.split_once(begin).expect("docs/fusion.md has a place for the rules");
+    let (_, after) = rest.split_once(end).expect("the place for the rules ends");
+    check("fusion.md", &format!("{before}{begin}\n{}\n{end}{after}", rules::reference()));
 }
 
 #[test]

@@ -298,6 +298,43 @@ impl AttrValue for Clamp {
     }
 }
 
+/// A function of an int8 number: its 256 values for -128 to 127. As text 512 hexadecimal digits, two for each value.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Table(pub Arc<[i8; 256]>);
+
+impl Table {
+    /// The value for `x`.
+    pub fn of(&self, x: i8) -> i8 {
+        self.0[(i32::from(x) + 128) as usize]
+    }
+}
+
+impl From<[i8; 256]> for Table {
+    fn from(values: [i8; 256]) -> Self {
+        Self(Arc::new(values))
+    }
+}
+
+impl AttrValue for Table {
+    fn description() -> String {
+        "a string of 512 hexadecimal digits, the values for -128 to 127".to_owned()
+    }
+    fn to_attr(&self) -> Attr {
+        let digits: String = self.0.iter().map(|value| format!("{value:02x}")).collect();
+        Attr::Str(digits.into())
+    }
+    fn from_attr(attr: &Attr) -> Result<Self, AttrError> {
+        let expected = "512 hexadecimal digits";
+        let Attr::Str(text) = attr else { return mismatch(expected, attr) };
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let value = |pair: &[u8]| Some((digit(*pair.first()?)? * 16 + digit(*pair.get(1)?)?) as u8 as i8);
+        let values: Option<Vec<i8>> = text.as_bytes().chunks(2).map(value).collect();
+        let values = values.and_then(|values| <[i8; 256]>::try_from(values).ok());
+        let found = || format!("'{text}'");
+        values.map(Table::from).ok_or_else(|| AttrError::Kind { expected, found: found() })
+    }
+}
+
 /// Declares an enum whose attribute form is a string.
 macro_rules! attr_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {

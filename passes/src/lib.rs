@@ -9,6 +9,7 @@ pub mod canonicalize;
 pub mod cascade;
 pub mod cost;
 pub mod dead_channels;
+pub mod fuse;
 pub mod lower;
 pub mod manager;
 pub mod pack_weights;

@@ -2,8 +2,10 @@
 //!
 //! The named pipelines are such texts too:
 //! - `canonicalize` first: it removes what never has to run, so that everything after it sees fewer ops.
-//! - `eliminate-dead-channels` next: every later decision depends on how many channels tensors have. After `canonicalize`, which
-//!   makes parameters constant and removes readers that never run.
+//! - `fuse` right after it: what is dead or constant needs no rules, and everything after it needs to know which ops there
+//!   are.
+//! - `eliminate-dead-channels` next: every later decision depends on how many channels tensors have. After `fuse`, whose
+//!   operations know tighter intervals, and which folds constants into the parameters that are looked at here.
 //! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
@@ -12,6 +14,7 @@
 //! - `plan-memory` last: only now is it known which buffers exist and when they live.
 
 use crate::cascade::stream::Streaming;
+use crate::fuse::Approximations;
 use crate::pass::{ConfiguredPass, OptionValue};
 use crate::patch_split::Goal;
 use crate::patch_split::space::Way;
@@ -38,21 +41,27 @@ impl Level {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
             Level::O2 => {
-                "canonicalize,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower,pack-weights,\
-                 plan-memory"
+                "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower,\
+                 pack-weights,plan-memory"
             }
             Level::Os => {
-                "canonicalize,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower{unroll=false},\
+                "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower{unroll=false},\
                  pack-weights,plan-memory"
             }
         }
     }
 
     /// What the level runs before anything is split, which decides what numbers layers have; nothing if it never splits.
-    pub fn before_splitting(self) -> String {
-        let items = split_items(self.pipeline());
+    pub fn before_splitting(self, rules: &Approximations) -> String {
+        let pipeline = approximating(self.pipeline(), rules).unwrap_or_default();
+        let items = split_items(&pipeline);
         let split = items.iter().position(|item| item.starts_with("patch-split")).unwrap_or(0);
         items[..split].join(",")
+    }
+
+    /// The pipeline with approximate rules; `None` if the level has no `fuse`.
+    pub fn pipeline_approximating(self, rules: &Approximations) -> Option<String> {
+        approximating(self.pipeline(), rules)
     }
 
     /// The pipeline with the given choices; `None` if the level runs layer by layer, which leaves nothing to choose.
@@ -72,8 +81,19 @@ impl Level {
             }
             Some(way) => items[split] = way.to_string(),
         }
-        Some(items.join(","))
+        approximating(&items.join(","), &choices.approximate)
     }
+}
+
+/// A pipeline whose `fuse` applies approximate rules as well; `None` if there are some and it has no `fuse`.
+fn approximating(pipeline: &str, rules: &Approximations) -> Option<String> {
+    if rules.0.is_empty() {
+        return Some(pipeline.to_owned());
+    }
+    let mut items: Vec<String> = split_items(pipeline).into_iter().map(str::to_owned).collect();
+    let fuse = items.iter().position(|item| item == "fuse")?;
+    items[fuse] = format!("fuse{{approximate={}}}", rules.print());
+    Some(items.join(","))
 }
 
 /// What can be chosen where layers run row by row.
@@ -85,11 +105,13 @@ pub struct Choices {
     pub goal: Goal,
     /// The way, if it isn't searched for.
     pub way: Option<Way>,
+    /// Approximate rules of `fuse`.
+    pub approximate: Approximations,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { streaming: Streaming::No, goal: Goal::Fit, way: None }
+        Self { streaming: Streaming::No, goal: Goal::Fit, way: None, approximate: Approximations::default() }
     }
 }
 

@@ -14,6 +14,7 @@ impl Registry {
         Self {
             heads: vec![
                 crate::canonicalize::Canonicalize::HEAD,
+                crate::fuse::Fuse::HEAD,
                 crate::dead_channels::EliminateDeadChannels::HEAD,
                 crate::schedule::Schedule::HEAD,
                 crate::rematerialize::Rematerialize::HEAD,

@@ -21,10 +21,10 @@ pub fn run(args: &CheckArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let imported = session::load(&args.model, &args.model_args, io)?;
     let samples = samples(args, &imported)?;
     let count = samples.len();
-    let vectors = golden(&imported, samples)?;
     let watcher = Watcher::new(args.pipeline.search_time, io.color);
     let compiled = compile(imported, &pipeline, &target, &watcher)?;
     drop(watcher);
+    let vectors = golden(compiled.reference(&args.pipeline), samples)?;
     let temporary = tempfile::tempdir()
         .map_err(|error| files::io_error("create", Path::new("a temporary folder"), &error))?;
     let folder = args.keep.as_deref().unwrap_or(temporary.path());

@@ -3,7 +3,7 @@
 use super::alternatives::{self, Setup};
 use super::{budget, pareto};
 use crate::Io;
-use crate::cli::{CompileArgs, Emit, ReportFormat};
+use crate::cli::{CompileArgs, Emit, PipelineArgs, ReportFormat};
 use crate::files;
 use crate::report::layers::{LayerObserver, macs};
 use crate::report::{Report, html, memory_map};
@@ -33,6 +33,13 @@ pub struct Compiled {
     pub module: Module,
     /// Its figures.
     pub report: Report,
+}
+
+impl Compiled {
+    /// What the emitted program has to agree with: the model, unless it was asked to be approximate.
+    pub fn reference(&self, pipeline: &PipelineArgs) -> &Module {
+        if pipeline.approximate.is_empty() { &self.imported } else { &self.module }
+    }
 }
 
 /// Compiles and writes what was asked for.
@@ -149,7 +156,7 @@ fn outputs(
             Emit::C => files.extend(emit_c(compiled, target, false, Vec::new())?),
             Emit::Project => {
                 let samples = random_samples(&compiled.imported, 1, PROJECT_VECTORS)?;
-                let golden = golden(&compiled.imported, samples)?;
+                let golden = golden(compiled.reference(&args.pipeline), samples)?;
                 files.extend(emit_c(compiled, target, true, golden)?);
             }
         }

@@ -38,7 +38,8 @@ struct Point {
 pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
     let mut module = setup.file.import(&args.model_args)?;
-    let before = Level::from(args.pipeline.level).before_splitting();
+    let rules = session::approximations(&args.pipeline)?;
+    let before = Level::from(args.pipeline.level).before_splitting(&rules);
     let before = Pipeline::parse(&before, &Registry::builtin())?;
     let watch = Impatient(setup.watcher);
     session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;

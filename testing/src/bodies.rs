@@ -42,7 +42,8 @@ pub fn mcir(bytes: &[u8]) {
     }
 }
 
-/// Bytes as the choices of the graph generator: the module verifies, and canonicalized and lowered computes the same.
+/// Bytes as the choices of the graph generator: the module verifies, and canonicalized, fused and lowered computes the
+/// same.
 ///
 /// # Panics
 /// See the module.
@@ -53,6 +54,7 @@ pub fn graph(bytes: &[u8]) {
     let check = || {
         properties::verifies(&module)?;
         properties::canonicalize_keeps_results(&module, &inputs)?;
+        properties::fuse_keeps_results(&module, &inputs)?;
         properties::lowered_keeps_results(&module, &inputs)
     };
     check().unwrap_or_else(|error| panic!("{error}\n{}", properties::text(&module)));

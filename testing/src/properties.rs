@@ -6,12 +6,15 @@ use crate::compare::differences;
 use crate::compile::{LEVELS, after, after_for, after_watched};
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, parse, print};
+use mcunet_ir::types::Scalar;
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Module, Op, Tensor, Value};
 use mcunet_passes::analysis::range::Ranges;
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
 use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::fuse::Fuse;
+use mcunet_passes::fuse::check::{Compared, compare};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
@@ -83,8 +86,11 @@ pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<boo
     let Some(planned) = streamed(module)? else { return Ok(false) };
     let expected = reference(module, inputs)?;
     computes(&planned, inputs, &expected)?;
-    let cascades =
-        after("canonicalize,eliminate-dead-channels,cascade{stream-input=once}", module, Core::CortexM4)?;
+    let cascades = after(
+        "canonicalize,fuse,eliminate-dead-channels,cascade{stream-input=once}",
+        module,
+        Core::CortexM4,
+    )?;
     round_trips(&cascades)?;
     computes(&cascades, inputs, &expected)?;
     Ok(true)
@@ -139,6 +145,54 @@ pub fn ranges_hold(module: &Module, samples: &[Vec<Tensor>]) -> Result<(), Strin
                 let interval = channels[i % channels.len()];
                 return Err(format!("element {i} of a result of {op} is {item}, beyond {interval:?}"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Fused modules compute the same, and in the e-graph all that is claimed to be equal is.
+///
+/// # Errors
+/// The output or node that differs.
+pub fn fuse_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), String> {
+    let expected = reference(module, inputs)?;
+    let fused = after("fuse", module, Core::CortexM4)?;
+    round_trips(&fused)?;
+    computes(&fused, inputs, &expected)?;
+    fuse_agrees(&Fuse::default(), module, inputs, None).map(|_| ())
+}
+
+/// All nodes of all e-classes evaluate to the same: integers exactly, floats to the bit; within a tolerance if one is given,
+/// in steps for integers and relative to 1 for floats.
+///
+/// # Errors
+/// The node that differs.
+pub fn fuse_agrees(
+    fuse: &Fuse,
+    module: &Module,
+    inputs: &[Tensor],
+    tolerance: Option<f32>,
+) -> Result<Compared, String> {
+    let same = |a: &Tensor, b: &Tensor| match tolerance {
+        None if a.data.to_bytes() == b.data.to_bytes() => Ok(()),
+        // NaNs may differ in what they are made of.
+        None => differences(std::slice::from_ref(b), std::slice::from_ref(a)).map_or(Ok(()), Err),
+        Some(tolerance) => near(a, b, tolerance),
+    };
+    compare(fuse, module, inputs, &same)
+}
+
+fn near(a: &Tensor, b: &Tensor, tolerance: f32) -> Result<(), String> {
+    let numbers = |tensor: &Tensor| match (tensor.f32s(), tensor.data.to_i64s()) {
+        (Ok(items), _) => items.to_vec(),
+        (_, Some(items)) => items.into_iter().map(|x| x as f32).collect(),
+        _ => Vec::new(),
+    };
+    let integer = a.ty.storage() != Scalar::F32;
+    for (x, y) in numbers(a).into_iter().zip(numbers(b)) {
+        let unit = if integer { 1.0 } else { x.abs().max(1.0) };
+        if (x - y).abs() > tolerance * unit {
+            return Err(format!("expected {x} within {tolerance}, got {y}"));
         }
     }
     Ok(())

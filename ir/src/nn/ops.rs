@@ -1,7 +1,7 @@
 //! THE `nn` table. Semantics of the rows are in the family files beside this one.
 
 use super::NnSemantics;
-use crate::attr::{Clamp, Number, ResourceRef};
+use crate::attr::{Clamp, Number, ResourceRef, Table};
 use crate::define::define_ops;
 use crate::quant::F32;
 
@@ -220,6 +220,16 @@ define_ops! {
     /// Square.
     Square = "nn.square" { operands { input: Tensor } results { output: Tensor } traits [Pure, Elementwise] }
 
+    /// Any function of one int8 number: `table[x]`. What chains of int8 ops of one operand become.
+    ///
+    /// - C1: input and result are int8, quantized per tensor.
+    Lookup = "nn.lookup" {
+        operands { input: Tensor }
+        attrs { table: Table }
+        results { output: Tensor }
+        traits [Pure, Elementwise]
+    }
+
     /// `e^(beta x_i) / sum_j e^(beta x_j)` along the last dimension.
     Softmax = "nn.softmax" {
         operands { input: Tensor }
@@ -242,6 +252,19 @@ define_ops! {
     Mean = "nn.mean" {
         operands { input: Tensor }
         attrs { axes: Vec<usize>, keep_dims: bool = false }
+        results { output: Tensor }
+        traits [Pure]
+    }
+
+    /// Mean over the axes `outer` of means over the axes `inner`, which are rounded to int8 with `scale` and `zero_point`:
+    /// what two `nn.mean` in a row compute, to the bit.
+    ///
+    /// - C1: input and result are int8, quantized per tensor.
+    /// - C2: no axis is in both, and none of the dimensions that are reduced is 0.
+    /// - C3: the ratios of the scales, one to the next, are below 2^31.
+    MeanOfMeans = "nn.mean_of_means" {
+        operands { input: Tensor }
+        attrs { inner: Vec<usize>, outer: Vec<usize>, keep_dims: bool = false, scale: F32, zero_point: i32 = 0 }
         results { output: Tensor }
         traits [Pure]
     }

@@ -1,10 +1,11 @@
 //! Reductions over axes. Source: the reference kernels' `reduce.h` and `arg_min_max.h`.
 
-use super::ops::{ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum};
+use super::ops::{ArgMax, ArgMin, Mean, MeanOfMeans, ReduceMax, ReduceMin, Sum};
 use super::pool::same_quantization;
 use super::requantize::check_multipliers;
 use super::{EvalError, NnSemantics};
 use crate::fixed_point::{QuantizedMultiplier, requantize};
+use crate::quant::QuantType;
 use crate::tensor::{Data, Tensor};
 use crate::types::{Scalar, Shape, TensorType};
 
@@ -148,6 +149,57 @@ macro_rules! sums {
     )*};
 }
 sums!(Mean mean true, Sum mean false);
+
+impl MeanOfMeans {
+    /// Type of the means over `inner`, with dimensions of 1 in their place.
+    pub fn between(&self, input: &TensorType) -> Result<TensorType, String> {
+        let shape = reduced_shape(input, &self.inner, true)?;
+        let quant = QuantType::per_tensor(Scalar::I8, self.scale.get(), self.zero_point);
+        Ok(TensorType::quantized(shape, quant))
+    }
+
+    /// Axes that are reduced.
+    fn axes(&self) -> Vec<usize> {
+        let mut axes = [self.inner.as_slice(), &self.outer].concat();
+        axes.sort_unstable();
+        axes
+    }
+}
+
+impl NnSemantics for MeanOfMeans {
+    fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
+        // mean_of_means C2
+        reduced_shape(operands[0], &self.inner, true)?;
+        reduced_shape(operands[0], &self.outer, true)?;
+        Ok(vec![reduced_shape(operands[0], &self.axes(), self.keep_dims)?])
+    }
+
+    fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        let (input, result) = (operands[0], results[0]);
+        // mean_of_means C1
+        if input.storage() != Scalar::I8 || !verify_types(input, result, report) {
+            report.push(format!("expected an int8 input, got {}", input.storage().name()));
+            return;
+        }
+        if reduced_count(input, &self.axes()) == 0 {
+            report.push("expected at least one element to take the mean of, got none".to_owned());
+            return;
+        }
+        // mean_of_means C3
+        if let Ok(between) = self.between(input) {
+            let first = reduction_multiplier(input, &between, None);
+            check_multipliers(first.and(reduction_multiplier(&between, result, None)), report);
+        }
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
+        let between = self.between(&operands[0].ty).map_err(EvalError::Unsupported)?;
+        let means = evaluate_sum(operands[0], &between, &self.inner, true)?;
+        let first = means.first().ok_or_else(|| EvalError::Unsupported("expected means".to_owned()))?;
+        // The dimensions of 1 that are left of the inner axes make no difference to the order of results.
+        evaluate_sum(first, results[0], &self.outer, true)
+    }
+}
 
 fn fold<T: Copy>(
     items: &[T],

@@ -75,6 +75,7 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         | NnOp::Sqrt(_)
         | NnOp::Rsqrt(_)
         | NnOp::Square(_)
+        | NnOp::Lookup(_)
         | NnOp::Quantize(_)
         | NnOp::Dequantize(_)
         | NnOp::Cast(_) => Some(operands.iter().map(|operand| same_row(operand, rows)).collect()),
@@ -108,6 +109,12 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
             image_rows(&operands.first()?.shape)?;
             first(Some(same_row(operands.first()?, rows)))
         }
+        NnOp::MeanOfMeans(n::MeanOfMeans { inner, outer, keep_dims, .. })
+            if *keep_dims && !inner.contains(&1) && !outer.contains(&1) =>
+        {
+            image_rows(&operands.first()?.shape)?;
+            first(Some(same_row(operands.first()?, rows)))
+        }
         NnOp::Slice(op) => first(stepped(operands, *op.begin.get(1)?, *op.stride.get(1)?, rows)),
         NnOp::Tile(_) => {
             let input = image_rows(&operands.first()?.shape)?;
@@ -131,6 +138,7 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
         | NnOp::Const(_)
         | NnOp::FullyConnected(_)
         | NnOp::Mean(_)
+        | NnOp::MeanOfMeans(_)
         | NnOp::Sum(_)
         | NnOp::ReduceMax(_)
         | NnOp::ReduceMin(_)
@@ -174,6 +182,8 @@ pub fn folded_rows(op: &NnOp, operands: &[&TensorType]) -> Option<usize> {
         | NnOp::Sum(n::Sum { axes, .. })
         | NnOp::ReduceMax(n::ReduceMax { axes, .. })
         | NnOp::ReduceMin(n::ReduceMin { axes, .. }) => axes.contains(&1),
+        // Means of rows are there before the next row comes; those of columns are not.
+        NnOp::MeanOfMeans(n::MeanOfMeans { inner, outer, .. }) => outer.contains(&1) && !inner.contains(&1),
         // A window over the whole height.
         NnOp::AvgPool2d(op) => op.kernel[0] as usize == rows && op.pad[..2] == [0, 0],
         _ => false,

@@ -1,7 +1,9 @@
 //! Elementwise ops of one operand. Source: the reference kernels' `activations.h`, `leaky_relu.h`, `elu.cc`, `tanh.h`,
 //! `logistic.h`, `hard_swish.h`, `elementwise.cc`.
 
-use super::ops::{Abs, Elu, Exp, HardSwish, LeakyRelu, Log, Logistic, Neg, Relu, Rsqrt, Sqrt, Square, Tanh};
+use super::ops::{
+    Abs, Elu, Exp, HardSwish, LeakyRelu, Log, Logistic, Lookup, Neg, Relu, Rsqrt, Sqrt, Square, Tanh,
+};
 use super::requantize::{check_clamp, integer_limits};
 use super::{EvalError, NnOp, NnSemantics};
 use crate::attr::Clamp;
@@ -95,7 +97,7 @@ macro_rules! unary_semantics {
         }
     )*};
 }
-unary_semantics! { Relu LeakyRelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square }
+unary_semantics! { Relu LeakyRelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Lookup }
 
 const INT8_AND_FLOAT: &[Scalar] = &[Scalar::I8, Scalar::F32];
 
@@ -320,6 +322,20 @@ impl Unary for Rsqrt {
             let multiplier = QuantizedMultiplier { shift: multiplier.shift - FRACTION_BITS, ..multiplier };
             clamp8(multiply_by_quantized_multiplier(data, multiplier).wrapping_add(output.zero_point))
         }))
+    }
+}
+
+impl Unary for Lookup {
+    const TYPES: &'static [Scalar] = &[Scalar::I8];
+
+    /// Never called: the op has no meaning for floats.
+    fn real(&self, x: f32) -> f32 {
+        x
+    }
+
+    fn quantized(&self, _input: Affine, _output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+        let table = self.table.clone();
+        Some(Box::new(move |x| table.of(x)))
     }
 }
 

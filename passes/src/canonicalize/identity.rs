@@ -4,7 +4,7 @@ use crate::rewrite::{Pattern, Rewriter};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
-use mcunet_ir::{Op, Value};
+use mcunet_ir::{Op, TensorType, Value};
 
 /// Replaces an op by its operand if the op provably returns it unchanged.
 pub struct DropIdentity;
@@ -18,7 +18,8 @@ impl Pattern for DropIdentity {
         let data = &rewriter.function.ops[op];
         let ([operand], [result]) = (data.operands.as_slice(), data.results.as_slice()) else { return false };
         let (operand, result) = (*operand, *result);
-        if rewriter.function.ty(operand) != rewriter.function.ty(result) || !is_identity(&data.kind) {
+        let OpKind::Nn(kind) = &data.kind else { return false };
+        if rewriter.function.ty(operand) != rewriter.function.ty(result) || !is_identity(kind) {
             return false;
         }
         if !is_used(rewriter, result) {
@@ -34,8 +35,7 @@ fn is_used(rewriter: &Rewriter<'_>, value: Value) -> bool {
 }
 
 /// Whether an op with one operand and one result of the same type returns its operand.
-fn is_identity(kind: &OpKind) -> bool {
-    let OpKind::Nn(kind) = kind else { return false };
+pub(crate) fn is_identity(kind: &NnOp) -> bool {
     match kind {
         // Regroupings, whole slices, and conversions between equal types.
         NnOp::Reshape(_) | NnOp::Concat(_) | NnOp::Split(_) | NnOp::Cast(_) => true,
@@ -82,15 +82,7 @@ impl Pattern for TransposeOfOnes {
         let (Some(from), Some(to)) = (rewriter.tensor_type(operand), rewriter.tensor_type(result)) else {
             return false;
         };
-        // A per-axis quantization moves with its axis, which a reshape cannot express.
-        let movable = from.quant().is_none_or(|quant| quant.affine().is_some());
-        let moved: Vec<usize> = transpose
-            .permutation
-            .iter()
-            .copied()
-            .filter(|&p| from.shape.get(p).is_some_and(|&d| d != 1))
-            .collect();
-        if !movable || !moved.is_sorted() || !is_used(rewriter, result) {
+        if !moves_no_data(transpose, from) || !is_used(rewriter, result) {
             return false;
         }
         let (shape, ty) = (to.shape.0.clone(), to.clone());
@@ -98,4 +90,13 @@ impl Pattern for TransposeOfOnes {
         rewriter.replace(op, &values);
         true
     }
+}
+
+/// Whether a transpose keeps the order of all dimensions larger than 1.
+pub(crate) fn moves_no_data(transpose: &n::Transpose, from: &TensorType) -> bool {
+    // A per-axis quantization moves with its axis, which a reshape cannot express.
+    let movable = from.quant().is_none_or(|quant| quant.affine().is_some());
+    let large = |&axis: &usize| from.shape.get(axis).is_some_and(|&dim| dim != 1);
+    let moved: Vec<usize> = transpose.permutation.iter().copied().filter(large).collect();
+    movable && moved.is_sorted()
 }

@@ -4,7 +4,7 @@
 //! can't disagree.
 
 mod fold;
-mod identity;
+pub(crate) mod identity;
 mod padding;
 
 use crate::pass::{Changed, Pass, PassContext};

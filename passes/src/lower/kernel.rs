@@ -369,7 +369,9 @@ fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
 /// Type in which an op that folds rows keeps the values that become results of a type.
 pub(crate) fn kept_type(op: &NnOp, stored: Scalar) -> Scalar {
     match op {
-        NnOp::Mean(_) | NnOp::Sum(_) | NnOp::AvgPool2d(_) if stored != Scalar::F32 => Scalar::I32,
+        NnOp::Mean(_) | NnOp::MeanOfMeans(_) | NnOp::Sum(_) | NnOp::AvgPool2d(_) if stored != Scalar::F32 => {
+            Scalar::I32
+        }
         _ => stored,
     }
 }

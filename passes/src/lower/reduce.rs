@@ -7,20 +7,25 @@ use super::LowerOp;
 use super::kernel::Kernel;
 use super::requantize::requantize;
 use super::rows::{Axis, FoldedRow, collapse, nest, to_i32};
+use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::nn::ops::{ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum};
+use mcunet_ir::nn::ops::{ArgMax, ArgMin, Mean, MeanOfMeans, ReduceMax, ReduceMin, Sum};
 use mcunet_ir::nn::reduce::reduction_multiplier;
 use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Type, Value};
+use mcunet_ir::{Builder, Diagnostic, TensorType, Type, Value};
 
 /// Kept axes (steps of input and output) and reduced axes (steps of the input), of a row if the kernel works by rows.
-fn split_axes(kernel: &mut Kernel<'_>, axes: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
+/// Axes of `inside` are left out: they belong to the elements.
+fn split_axes(kernel: &mut Kernel<'_>, axes: &[usize], inside: &[usize]) -> (Vec<Axis>, Vec<Axis>) {
     let by_rows = kernel.row().is_some() || kernel.folded().is_some();
     let shape = &kernel.operand_type(0).shape;
     let strides = shape.strides();
     let (mut kept, mut reduced) = (Vec::new(), Vec::new());
     let mut output_step = kernel.result_type(0).elements() as i64;
     for (axis, (&size, &stride)) in shape.iter().zip(&strides).enumerate() {
+        if inside.contains(&axis) {
+            continue;
+        }
         let stride = stride as i64;
         let count = if by_rows && axis == 1 { 1 } else { size };
         if axes.contains(&axis) {
@@ -55,6 +60,8 @@ fn fold(
 
 /// How a reduction folds: `first` makes the start value, `step` folds an element in, `last` makes the stored result.
 struct Reduction<F, S, L> {
+    /// How elements are made, if they aren't those in memory.
+    elements: Option<InnerMean>,
     first: F,
     step: S,
     last: L,
@@ -72,7 +79,7 @@ where
         if let Some(folded) = kernel.folded() {
             return self.fold_rows(kernel, axes, folded);
         }
-        let (kept, reduced) = split_axes(kernel, axes);
+        let (kept, reduced) = split_axes(kernel, axes, self.inside());
         let (source, target) = (kernel.source(0), kernel.target(0));
         let row = kernel.row();
         let b = &mut kernel.b;
@@ -90,7 +97,7 @@ where
 
     /// Folds a row in. What is folded is kept in memory from the first row to the last.
     fn fold_rows(&self, kernel: &mut Kernel<'_>, axes: &[usize], row: FoldedRow) {
-        let (kept, reduced) = split_axes(kernel, axes);
+        let (kept, reduced) = split_axes(kernel, axes, self.inside());
         let (source, output) = (kernel.source(0), kernel.output(0));
         let (count, values) = (kernel.result_type(0).elements(), kernel.kept_values());
         let b = &mut kernel.b;
@@ -116,6 +123,10 @@ where
         });
     }
 
+    fn inside(&self) -> &[usize] {
+        self.elements.as_ref().map_or(&[], |mean| &mean.inside)
+    }
+
     fn fold(
         &self,
         b: &mut Builder<'_>,
@@ -125,16 +136,71 @@ where
         start: Value,
     ) -> Value {
         fold(b, reduced, offset, vec![start], &mut |b, at, carried| {
-            let element = b.load(input, at);
+            let element = match &self.elements {
+                Some(mean) => mean.at(b, input, at),
+                None => b.load(input, at),
+            };
             vec![(self.step)(b, carried[0], element)]
         })[0]
     }
 }
 
+/// The arithmetic of an int8 sum or mean.
+struct Sums {
+    /// What the sum begins with: the zero point of all its elements, negated.
+    start: i32,
+    /// Whether sums stay within 32 bits.
+    fits: bool,
+    multiplier: QuantizedMultiplier,
+    zero_point: i32,
+}
+
+impl Sums {
+    fn of(input: &TensorType, output: &TensorType, axes: &[usize], mean: bool) -> Option<Self> {
+        let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
+        let multiplier = reduction_multiplier(input, output, mean.then_some(count))?;
+        let start = input.affine()?.zero_point.wrapping_mul(count as i32).wrapping_neg();
+        // 2^23 elements of at most 128 and their offset stay within 32 bits.
+        Some(Self { start, fits: count <= 1 << 22, multiplier, zero_point: output.affine()?.zero_point })
+    }
+
+    fn first(&self, b: &mut Builder<'_>) -> Value {
+        b.i32(self.start)
+    }
+
+    fn step(&self, b: &mut Builder<'_>, sum: Value, element: Value) -> Value {
+        if self.fits { b.add(sum, element) } else { b.add_wrap(sum, element) }
+    }
+
+    fn last(&self, b: &mut Builder<'_>, sum: Value) -> Value {
+        requantize(b, sum, self.multiplier, self.zero_point, (-128, 127))
+    }
+}
+
+/// A mean that is an element of another one.
+struct InnerMean {
+    /// Axes that it reduces.
+    inside: Vec<usize>,
+    /// The same, as steps of the input.
+    axes: Vec<Axis>,
+    sums: Sums,
+}
+
+impl InnerMean {
+    fn at(&self, b: &mut Builder<'_>, input: Value, at: Value) -> Value {
+        let start = self.sums.first(b);
+        let sum = fold(b, &self.axes, at, vec![start], &mut |b, at, carried| {
+            let element = b.load(input, at);
+            vec![self.sums.step(b, carried[0], element)]
+        })[0];
+        self.sums.last(b, sum)
+    }
+}
+
 fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), Diagnostic> {
     let (input, output) = (kernel.operand_type(0), kernel.result_type(0));
-    let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
     if output.storage() == Scalar::F32 {
+        let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
         let last = |b: &mut Builder<'_>, sum| {
             if !mean {
                 return sum;
@@ -144,22 +210,38 @@ fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), 
         };
         let first = |b: &mut Builder<'_>| b.f32(0.0);
         let step = |b: &mut Builder<'_>, sum, element| b.add(sum, element);
-        Reduction { first, step, last, finishes: mean }.lower(kernel, axes);
+        Reduction { elements: None, first, step, last, finishes: mean }.lower(kernel, axes);
         return Ok(());
     }
-    let multiplier = reduction_multiplier(input, output, mean.then_some(count))
+    let sums = Sums::of(input, output, axes, mean)
         .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
-    let input_zero = input.affine().map_or(0, |affine| affine.zero_point);
-    let output_zero = output.affine().map_or(0, |affine| affine.zero_point);
-    let offset = input_zero.wrapping_mul(count as i32);
-    // 2^23 elements of at most 128 and their offset stay within 32 bits.
-    let fits = count <= 1 << 22;
-    let first = |b: &mut Builder<'_>| b.i32(offset.wrapping_neg());
-    let step =
-        |b: &mut Builder<'_>, sum, element| if fits { b.add(sum, element) } else { b.add_wrap(sum, element) };
-    let last = |b: &mut Builder<'_>, sum| requantize(b, sum, multiplier, output_zero, (-128, 127));
-    Reduction { first, step, last, finishes: true }.lower(kernel, axes);
+    lower_sums(kernel, None, &sums, axes);
     Ok(())
+}
+
+fn lower_sums(kernel: &mut Kernel<'_>, elements: Option<InnerMean>, sums: &Sums, axes: &[usize]) {
+    let first = |b: &mut Builder<'_>| sums.first(b);
+    let step = |b: &mut Builder<'_>, sum, element| sums.step(b, sum, element);
+    let last = |b: &mut Builder<'_>, sum| sums.last(b, sum);
+    Reduction { elements, first, step, last, finishes: true }.lower(kernel, axes);
+}
+
+impl LowerOp for MeanOfMeans {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let (input, output) = (kernel.operand_type(0), kernel.result_type(0));
+        let between = self.between(input).map_err(|message| kernel.error(message))?;
+        let refused = || "expected scales whose ratio can be quantized, got others";
+        let inner = Sums::of(input, &between, &self.inner, true).ok_or_else(|| kernel.error(refused()))?;
+        let outer = Sums::of(&between, output, &self.outer, true).ok_or_else(|| kernel.error(refused()))?;
+        let strides = input.shape.strides();
+        let axes = self
+            .inner
+            .iter()
+            .map(|&axis| Axis { count: input.shape[axis], steps: vec![strides[axis] as i64] });
+        let elements = InnerMean { inside: self.inner.clone(), axes: collapse(axes.collect()), sums: inner };
+        lower_sums(kernel, Some(elements), &outer, &self.outer);
+        Ok(())
+    }
 }
 
 impl LowerOp for Mean {
@@ -185,7 +267,8 @@ fn lower_extreme(kernel: &mut Kernel<'_>, axes: &[usize], greatest: bool) {
     let step = |b: &mut Builder<'_>, best, element| {
         if greatest { b.max(element, best) } else { b.min(element, best) }
     };
-    Reduction { first, step, last: |_: &mut Builder<'_>, best| best, finishes: false }.lower(kernel, axes);
+    let last = |_: &mut Builder<'_>, best| best;
+    Reduction { elements: None, first, step, last, finishes: false }.lower(kernel, axes);
 }
 
 impl LowerOp for ReduceMax {

@@ -9,7 +9,7 @@ use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops::{
-    Abs, Elu, Exp, HardSwish, LeakyRelu, Log, Logistic, Neg, Relu, Rsqrt, Sqrt, Square, Tanh,
+    Abs, Elu, Exp, HardSwish, LeakyRelu, Log, Logistic, Lookup, Neg, Relu, Rsqrt, Sqrt, Square, Tanh,
 };
 use mcunet_ir::nn::unary::int8_table;
 use mcunet_ir::tensor::Data;
@@ -93,6 +93,13 @@ unary! {
         b.value(l::Div {}, &[one, root], Type::F32)
     };
     Square |_op, b, x| b.mul(x, x);
+}
+
+impl LowerOp for Lookup {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        lower_table(kernel, 0, &self.table.0);
+        Ok(())
+    }
 }
 
 /// Comparisons of the reference, in which -0.0 and NaN stay.

@@ -2,7 +2,7 @@
 
 use super::{FLOAT, Graph};
 use mcunet_ir::Value;
-use mcunet_ir::attr::Clamp;
+use mcunet_ir::attr::{Clamp, Table};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::F32;
@@ -20,6 +20,11 @@ impl Graph<'_, '_> {
         }
         let mut input = self.number()?;
         let is_float = self.ty(input).element == FLOAT;
+        if !is_float && self.random.one_in(8) {
+            let table = std::array::from_fn(|_| self.random.range(-128, 127) as i8);
+            let element = self.int8();
+            return self.value(n::Lookup { table: Table::from(table) }, &[input], &element);
+        }
         let op: NnOp = match self.random.range(0, 11) {
             0 => n::LeakyRelu { alpha: F32(self.random.real(-0.5, 1.5)) }.into(),
             1 => n::Elu {}.into(),

@@ -155,8 +155,9 @@ impl Graph<'_, '_> {
         };
         let input = self.find(fits)?;
         let ty = self.ty(input);
-        let deep = ty.shape.nhwc()?[3] % (block * block) == 0;
-        if deep {
+        let [_, height, width, channels] = ty.shape.nhwc()?;
+        let (deep, wide) = (channels % (block * block) == 0, height % block == 0 && width % block == 0);
+        if deep && !(wide && self.random.flag()) {
             self.value(n::DepthToSpace { block }, &[input], &ty.element)
         } else {
             self.value(n::SpaceToDepth { block }, &[input], &ty.element)

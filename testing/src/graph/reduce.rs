@@ -23,6 +23,9 @@ impl Graph<'_, '_> {
             (0..rank).filter(|_| self.random.flag()).collect()
         };
         let keep_dims = self.random.flag();
+        if ty.element != FLOAT && axes.len() > 1 && self.random.one_in(4) {
+            return self.mean_of_means(input, axes, keep_dims);
+        }
         let (op, element): (NnOp, Element) = match self.random.range(0, 6) {
             0 | 1 => (n::Mean { axes, keep_dims }.into(), self.like(&ty.element)),
             2 => (n::Sum { axes, keep_dims }.into(), self.like(&ty.element)),
@@ -35,6 +38,14 @@ impl Graph<'_, '_> {
             }
         };
         self.value(op, &[input], &element)
+    }
+
+    /// Over some of the axes first.
+    fn mean_of_means(&mut self, input: Value, axes: Vec<usize>, keep_dims: bool) -> Option<Value> {
+        let (inner, outer): (Vec<usize>, Vec<usize>) = axes.into_iter().partition(|_| self.random.flag());
+        let (scale, zero_point) = (F32(self.random.scale(0.004, 0.5)), self.random.zero_point());
+        let element = self.int8();
+        self.value(n::MeanOfMeans { inner, outer, keep_dims, scale, zero_point }, &[input], &element)
     }
 
     fn normalization(&mut self) -> Option<Value> {
