@@ -167,6 +167,8 @@ struct Machine<'m> {
     function: &'m Function,
     /// Inputs to hand over row by row.
     received: &'m [Tensor],
+    /// Outputs that were handed over row by row, as far as they are: their bytes.
+    sent: HashMap<usize, Vec<u8>>,
     registers: Vec<Word>,
     memories: Vec<Memory>,
     /// Arenas of the regions, one after the other, and memory of buffers without a place.
@@ -184,6 +186,7 @@ impl<'m> Machine<'m> {
         let mut machine = Machine {
             function,
             received: &[],
+            sent: HashMap::new(),
             registers: vec![Word::I1(false); function.values.len()],
             memories: Vec::new(),
             arena: Vec::new(),
@@ -369,14 +372,19 @@ impl<'m> Machine<'m> {
         ports
             .map(|(index, port)| {
                 let missing = || RunError::Setup(format!("output '{}' has no buffer", port.name));
-                let (buffer, ty) =
-                    (buffers.get(&index).ok_or_else(missing)?, port.ty.as_tensor().ok_or_else(missing)?);
+                let ty = port.ty.as_tensor().ok_or_else(missing)?;
+                let tensor = |bytes: &[u8]| {
+                    Tensor::from_bytes(ty.clone(), bytes).map_err(|error| RunError::Setup(error.to_string()))
+                };
+                if let Some(bytes) = self.sent.get(&index) {
+                    return tensor(bytes);
+                }
+                let buffer = buffers.get(&index).ok_or_else(missing)?;
                 let Word::Memory(number) = self.register(*buffer) else { return Err(missing()) };
                 let Storage::Arena(base) = self.memories[number as usize].storage else {
                     return Err(missing());
                 };
-                let bytes = self.arena.get(base..base.saturating_add(ty.size_bytes())).ok_or_else(missing)?;
-                Tensor::from_bytes(ty.clone(), bytes).map_err(|error| RunError::Setup(error.to_string()))
+                tensor(self.arena.get(base..base.saturating_add(ty.size_bytes())).ok_or_else(missing)?)
             })
             .collect()
     }
@@ -528,6 +536,13 @@ impl<'m> Machine<'m> {
                     self.store(constant_word(&input.data, first + i), memory, element_offset(offset, i))?;
                 }
             }
+            LoopOp::Send(head) => {
+                let (Word::I32(row), Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2))
+                else {
+                    return Err(illegal);
+                };
+                self.send((head.index, row), memory, offset, head.count)?;
+            }
             LoopOp::Copy(head) => {
                 let (Word::Memory(source), Word::I32(from), Word::Memory(target), Word::I32(to)) =
                     (arg(0), arg(1), arg(2), arg(3))
@@ -652,6 +667,30 @@ impl<'m> Machine<'m> {
             packed |= ((value as u32) & mask) << (lane as u32 * bits);
         }
         Ok(Word::Packed(packed))
+    }
+
+    /// Hands a row of an output over, `count` elements of a memory.
+    fn send(
+        &mut self,
+        (output, row): (usize, i32),
+        number: u32,
+        offset: i32,
+        count: usize,
+    ) -> Result<(), Trap> {
+        let mut bytes = Vec::new();
+        for i in 0..count {
+            let offset = element_offset(offset, i);
+            self.load(number, offset)?;
+            let index = self.locate(number, offset, 1)?;
+            bytes.extend_from_slice(&self.arena[self.memories[number as usize].bytes_of(index, 1)]);
+        }
+        let sent = self.sent.entry(output).or_default();
+        let next = sent.len() / bytes.len().max(1);
+        if usize::try_from(row) != Ok(next) {
+            return Err(Trap::Order { output, row, next });
+        }
+        sent.extend(bytes);
+        Ok(())
     }
 
     fn store(&mut self, value: Word, number: u32, offset: i32) -> Result<(), Trap> {
