@@ -107,6 +107,8 @@ struct Memory {
     storage: Storage,
     /// Rows of the tensor.
     rows: usize,
+    /// Elements that do not exist between two scattered rows.
+    gap: usize,
     /// Rows that the kernel may touch in this step, counted in `counted` rows; all if there is none.
     touched: Option<(Range<usize>, usize)>,
     /// The row that is made in this step, if not all are.
@@ -114,10 +116,11 @@ struct Memory {
 }
 
 impl Memory {
-    /// Distance of two rows' offsets in a scattered buffer. An element that does not exist lies between any two rows, so
-    /// that who steps from one row to the next without asking for its offset is found out.
+    /// Distance of two rows' offsets in a scattered buffer. Elements that do not exist lie between any two rows, so that who
+    /// steps from one row to the next without asking for its offset is found out; how many differs from buffer to buffer, so
+    /// that who takes the offset of another one's row is, too.
     fn pitch(&self) -> usize {
-        self.row_elements() + 1
+        self.row_elements() + self.gap
     }
 
     fn row_elements(&self) -> usize {
@@ -159,6 +162,9 @@ impl Memory {
         start..start + count * size
     }
 }
+
+/// Different gaps between scattered rows.
+const GAPS: usize = 16;
 
 /// Nobody has written the byte.
 const UNWRITTEN: u32 = u32::MAX;
@@ -289,7 +295,8 @@ impl<'m> Machine<'m> {
             LoopOp::Buffer(buffer) => buffer.rows,
             _ => 1,
         };
-        self.memories.push(Memory { value, element, count, storage, rows, touched: None, made: None });
+        let gap = 1 + self.memories.len() % GAPS;
+        self.memories.push(Memory { value, element, count, storage, rows, gap, touched: None, made: None });
         Ok(())
     }
 

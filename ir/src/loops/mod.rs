@@ -53,6 +53,13 @@ pub fn copies_onto_itself(function: &Function, op: Op) -> bool {
         OpKind::Loop(LoopOp::Const(literal)) => Some(literal),
         _ => None,
     };
-    let same_offset = from == to || literal(*from).is_some_and(|from| Some(from) == literal(*to));
+    // Rows of one number lie at the same offset if the buffers have the same place.
+    let row = |value: Value| {
+        let data = &function.ops[function.defining_op(value)?];
+        matches!(data.kind, OpKind::Loop(LoopOp::Row(_))).then(|| data.operands[1])
+    };
+    let same_offset = from == to
+        || literal(*from).is_some_and(|from| Some(from) == literal(*to))
+        || row(*from).is_some_and(|from| Some(from) == row(*to));
     same_place && same_offset
 }

@@ -86,16 +86,16 @@ struct Puller<'g> {
     made: Vec<usize>,
     steps: Vec<(usize, usize)>,
     /// Stages that send what a stage makes.
-    senders: HashMap<usize, Vec<usize>>,
+    senders: Vec<Vec<usize>>,
 }
 
 impl<'g> Puller<'g> {
     fn new(graph: &'g Graph, range: Range<usize>) -> Self {
-        let mut senders: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut senders: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
         for stage in range.clone().filter(|&stage| graph.nodes[stage].sends) {
             for read in &graph.nodes[stage].reads {
                 if let Some(maker) = graph.maker(read.buffer, range.start, stage) {
-                    senders.entry(maker).or_default().push(stage);
+                    senders[maker - range.start].push(stage);
                 }
             }
         }
@@ -194,7 +194,8 @@ impl<'g> Puller<'g> {
 
     /// Sends the rows that a stage has made.
     fn send(&mut self, maker: usize) {
-        for sender in self.senders.get(&maker).cloned().unwrap_or_default() {
+        for index in 0..self.senders[maker - self.range.start].len() {
+            let sender = self.senders[maker - self.range.start][index];
             let (rows, made) = (self.graph.nodes[maker].rows, self.made(maker));
             let all = self.graph.nodes[sender].rows;
             // What is made at once, or counted otherwise, is there when all of it is.

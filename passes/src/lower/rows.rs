@@ -41,9 +41,9 @@ pub struct RowMap {
 }
 
 impl RowMap {
-    /// Whether every row lies at the same offset in both memories, if they begin at the same byte.
+    /// Whether every row lies at the same offset in both memories. Scattered rows lie anywhere.
     pub fn lies_as(self, other: Self) -> bool {
-        Self { memory: other.memory, ..self } == other
+        !self.scattered && Self { memory: other.memory, ..self } == other
     }
 
     /// Offset of the first element of a row.
