@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcunet_frontends::IoType;
-use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
 use std::path::PathBuf;
@@ -191,6 +191,19 @@ impl From<StreamArg> for Streaming {
     }
 }
 
+impl PipelineArgs {
+    /// What is handed over row by row.
+    pub fn handing(&self) -> Handing {
+        let input = self.stream_input.map_or(Streaming::No, Streaming::from);
+        Handing { input, output: self.stream_output }
+    }
+
+    /// Whether anything is.
+    pub fn streams(&self) -> bool {
+        self.stream_input.is_some() || self.stream_output
+    }
+}
+
 /// Which passes run.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Optimization")]
@@ -206,6 +219,10 @@ pub struct PipelineArgs {
     #[arg(long, conflicts_with = "pass_pipeline", value_name = "once|again", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "once", value_enum)]
     pub stream_input: Option<StreamArg>,
+    /// Let the program hand the rows of its outputs over as soon as they are made, where they are made by rows:
+    /// NAME_invoke_rows instead of NAME_invoke.
+    #[arg(long, conflicts_with = "pass_pipeline")]
+    pub stream_output: bool,
     /// What to save where one thing costs the other. Within the SRAM that there is, `cycles` computes nothing twice if that
     /// fits, and else as little as possible; `sram` makes the arena as small as can be.
     #[arg(long, conflicts_with = "pass_pipeline", value_enum, default_value = "cycles", value_name = "GOAL")]

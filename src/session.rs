@@ -6,7 +6,6 @@ use crate::files;
 use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::diag::{Category, render};
 use mcunet_ir::{Diagnostic, Diagnostics, Module};
-use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::fuse::Approximations;
 use mcunet_passes::manager::{self, Observer};
 use mcunet_passes::pass::OptionValue;
@@ -199,7 +198,7 @@ pub fn pipeline(args: &PipelineArgs) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
     let text = match &args.pass_pipeline {
         Some(text) => text.clone(),
-        None if args.stream_input.is_none() && args.goal == GoalArg::Cycles => {
+        None if !args.streams() && args.goal == GoalArg::Cycles => {
             level.pipeline_approximating(&approximations(args)?).ok_or_else(|| {
                 usage("expected a level that applies rules for --approximate, got -O0")
                     .help("leave -O0 or --approximate out")
@@ -229,17 +228,18 @@ pub fn approximations(args: &PipelineArgs) -> Result<Approximations, Failure> {
 /// If the level runs layer by layer.
 pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, Failure> {
     let choices = Choices {
-        streaming: args.stream_input.map_or(Streaming::No, Streaming::from),
+        handing: args.handing(),
         goal: args.goal.into(),
         way: way.cloned(),
         approximate: approximations(args)?,
     };
     let level: Level = args.level.into();
     level.pipeline_with(&choices).ok_or_else(|| {
-        let option = match (args.stream_input, args.goal) {
-            (Some(_), _) => "--stream-input",
-            (None, GoalArg::Sram) => "--goal=sram",
-            (None, GoalArg::Cycles) => "--pareto",
+        let option = match args.goal {
+            _ if args.stream_input.is_some() => "--stream-input",
+            _ if args.stream_output => "--stream-output",
+            GoalArg::Sram => "--goal=sram",
+            GoalArg::Cycles => "--pareto",
         };
         usage(format!("expected a level that runs layers row by row for {option}, got -O0"))
             .help(format!("leave -O0 or {option} out"))

@@ -5,14 +5,14 @@ use mcunet_backends::GoldenVector;
 use mcunet_ir::loops::program::received;
 use mcunet_ir::module::Port;
 use mcunet_ir::{Module, Tensor};
-use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::{Choices, Level};
 use mcunet_passes::plan_memory::{MemorySummary, region_bytes};
 use mcunet_passes::target::{Core, Memory, Target};
 use mcunet_testing::compile::{LEVELS, after, after_for, plan, project, reproduces};
 use mcunet_testing::corpus::{core_models, golden, import_model, models, name, op_cases, workspace};
-use mcunet_testing::properties::streamed;
+use mcunet_testing::properties::{HANDINGS, streamed};
 use mcunet_testing::tools::{SANITIZE, assert_none_fail, has_tool, make, make_test};
 use std::path::Path;
 
@@ -66,7 +66,8 @@ fn every_core_model_is_exact_on_a_simulated_cortex_m4() {
     });
 }
 
-/// The rows of the golden inputs are handed over in order, each once, by the project's own test.
+/// The rows of the golden inputs are handed over in order, each once, by the project's own test, and so are those of outputs
+/// to it, of the models that make them by rows.
 #[test]
 fn streamed_models_are_exact_in_c() {
     if !has_tool("gcc") {
@@ -75,7 +76,7 @@ fn streamed_models_are_exact_in_c() {
     let (module, samples) = digits();
     let planned = after(
         &Level::O2
-            .pipeline_with(&Choices { streaming: Streaming::Once, ..Choices::default() })
+            .pipeline_with(&Choices { handing: HANDINGS[0], ..Choices::default() })
             .expect("it runs by rows"),
         &module,
         Core::CortexM4,
@@ -86,9 +87,12 @@ fn streamed_models_are_exact_in_c() {
     assert_none_fail(&core_models(&root), |model| {
         let check = || {
             let module = import_model(model)?;
-            let Some(planned) = streamed(&module)? else { return Ok(()) };
-            let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
-            make_test(folder.path(), "gcc", SANITIZE)
+            for handing in HANDINGS {
+                let Some(planned) = streamed(&module, handing)? else { continue };
+                let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
+                make_test(folder.path(), "gcc", SANITIZE)?;
+            }
+            Ok(())
         };
         check().map_err(|error: String| format!("{}: {error}", name(model)))
     });
@@ -141,7 +145,11 @@ fn models_that_compute_again_are_exact_in_c() {
         return;
     }
     let Some(root) = models() else { return };
-    let choices = Choices { streaming: Streaming::Again, goal: Goal::Sram, ..Choices::default() };
+    let choices = Choices {
+        handing: Handing { input: Streaming::Again, output: false },
+        goal: Goal::Sram,
+        ..Choices::default()
+    };
     let pipeline = Level::O2.pipeline_with(&choices).expect("it runs by rows");
     let models = ["st-mnist-28", "mlperf-vww-int8", "te-vww"].map(|name| root.join(name));
     assert_none_fail(&models, |model| {

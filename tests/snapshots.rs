@@ -33,6 +33,20 @@ fn emitted_c_of_a_pool() {
     }
 }
 
+/// The same with the image's rows asked for, and the pooled ones handed over.
+#[test]
+fn emitted_c_of_a_pool_by_rows() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("a UTF-8 path");
+    let options = ["-", "--stream-input", "--stream-output", "--emit=project", "-o", path];
+    let (status, _, stderr) = run(&options, POOL);
+    assert_eq!(status, 0, "{stderr}");
+    for file in ["pool.h", "pool.c", "main.c"] {
+        let text = std::fs::read_to_string(folder.path().join(file)).expect("the file is there");
+        insta::assert_snapshot!(format!("by_rows_{file}"), text);
+    }
+}
+
 #[test]
 fn diagnostics_of_a_broken_module() {
     let broken = POOL.replace("nn.max_pool2d", "nn.max_pool").replace("%pooled\n  }", "%poled\n  }");

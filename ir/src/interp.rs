@@ -103,9 +103,9 @@ pub fn evaluate(module: &Module, function: &Function, inputs: &[Tensor]) -> Resu
                 let fail = |error| ExecError::Op { origin: "'tile.cascade' op".to_owned(), error };
                 tile::evaluate(function, op, cascade, &values).map_err(fail)?
             }
-            OpKind::Tile(TileOp::Receive(_)) => {
-                let fail = |error| ExecError::Op { origin: "'tile.receive' op".to_owned(), error };
-                vec![tile::receive(function, op, values.get(&data.operands[0])).map_err(fail)?]
+            OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) => {
+                let fail = |error| ExecError::Op { origin: format!("'{}' op", data.kind.name()), error };
+                vec![tile::handed_over(function, op, values.get(&data.operands[0])).map_err(fail)?]
             }
             _ => continue,
         };

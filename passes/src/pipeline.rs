@@ -13,7 +13,7 @@
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
 //! - `plan-memory` last: only now is it known which buffers exist and when they live.
 
-use crate::cascade::stream::Streaming;
+use crate::cascade::stream::{Handing, Streaming};
 use crate::fuse::Approximations;
 use crate::pass::{ConfiguredPass, OptionValue};
 use crate::patch_split::Goal;
@@ -69,13 +69,15 @@ impl Level {
         let mut items: Vec<String> = split_items(self.pipeline()).into_iter().map(str::to_owned).collect();
         let split = items.iter().position(|item| item.starts_with("patch-split"))?;
         let cascade = items.iter().position(|item| item == "cascade")?;
-        let streaming = choices.streaming.print();
-        items[cascade] = format!("cascade{{stream-input={streaming}}}");
+        let Handing { input, output } = choices.handing;
+        let handing = match output {
+            true => format!("stream-input={},stream-output=true", input.print()),
+            false => format!("stream-input={}", input.print()),
+        };
+        items[cascade] = format!("cascade{{{handing}}}");
         let goal = choices.goal.print();
         match &choices.way {
-            None => {
-                items[split] = format!("patch-split{{layers=search,goal={goal},stream-input={streaming}}}")
-            }
+            None => items[split] = format!("patch-split{{layers=search,goal={goal},{handing}}}"),
             Some(way) if way.is_plain() => {
                 items.remove(split);
             }
@@ -99,8 +101,8 @@ fn approximating(pipeline: &str, rules: &Approximations) -> Option<String> {
 /// What can be chosen where layers run row by row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choices {
-    /// How inputs are received.
-    pub streaming: Streaming,
+    /// What is handed over row by row.
+    pub handing: Handing,
     /// What splits are searched for.
     pub goal: Goal,
     /// The way, if it isn't searched for.
@@ -111,7 +113,12 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { streaming: Streaming::No, goal: Goal::Fit, way: None, approximate: Approximations::default() }
+        Self {
+            handing: Handing { input: Streaming::No, output: false },
+            goal: Goal::Fit,
+            way: None,
+            approximate: Approximations::default(),
+        }
     }
 }
 

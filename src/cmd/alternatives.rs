@@ -66,29 +66,29 @@ struct Variant {
 
 /// What may be added to given arguments; several options after each by itself.
 fn variants(model: &ModelArgs, pipeline: &PipelineArgs) -> Vec<Variant> {
-    let streams =
-        pipeline.stream_input.is_none() && pipeline.pass_pipeline.is_none() && pipeline.level != LevelArg::O0;
-    let borders = matches!(model.io_type, IoTypeArg::Model | IoTypeArg::Float32);
-    let variant = |int8: bool, stream: bool| Variant {
-        options: [("--io-type=int8", int8), ("--stream-input", stream)]
-            .into_iter()
-            .filter_map(|(option, given)| given.then_some(option))
-            .collect(),
-        model: ModelArgs { io_type: if int8 { IoTypeArg::Int8 } else { model.io_type }, ..model.clone() },
-        pipeline: PipelineArgs {
-            stream_input: if stream { Some(StreamArg::Once) } else { pipeline.stream_input },
-            ..pipeline.clone()
-        },
+    let by_rows = pipeline.pass_pipeline.is_none() && pipeline.level != LevelArg::O0;
+    let input = by_rows && pipeline.stream_input.is_none();
+    let int8 = matches!(model.io_type, IoTypeArg::Model | IoTypeArg::Float32);
+    let output = by_rows && !pipeline.stream_output;
+    // Bits of a subset, in the order in which options are tried by themselves.
+    let options = [("--stream-input", input), ("--io-type=int8", int8), ("--stream-output", output)];
+    let possible = |subset: &u32| (0..options.len()).all(|i| subset >> i & 1 == 0 || options[i].1);
+    let mut subsets: Vec<u32> = (1..1 << options.len()).filter(possible).collect();
+    subsets.sort_by_key(|subset| subset.count_ones());
+    let variant = |subset: u32| {
+        let [input, int8, output] = [0, 1, 2].map(|i| subset >> i & 1 == 1);
+        Variant {
+            options: [("--io-type=int8", int8), ("--stream-input", input), ("--stream-output", output)]
+                .into_iter()
+                .filter_map(|(option, given)| given.then_some(option))
+                .collect(),
+            model: ModelArgs { io_type: if int8 { IoTypeArg::Int8 } else { model.io_type }, ..model.clone() },
+            pipeline: PipelineArgs {
+                stream_input: if input { Some(StreamArg::Once) } else { pipeline.stream_input },
+                stream_output: output || pipeline.stream_output,
+                ..pipeline.clone()
+            },
+        }
     };
-    let mut variants = Vec::new();
-    if streams {
-        variants.push(variant(false, true));
-    }
-    if borders {
-        variants.push(variant(true, false));
-    }
-    if streams && borders {
-        variants.push(variant(true, true));
-    }
-    variants
+    subsets.into_iter().map(variant).collect()
 }

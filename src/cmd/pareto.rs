@@ -8,7 +8,6 @@ use crate::cli::CompileArgs;
 use crate::report::Alternative;
 use crate::session::{self, Failure};
 use mcunet_ir::Diagnostic;
-use mcunet_passes::cascade::stream::Streaming;
 use mcunet_passes::manager::Silent;
 use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
@@ -36,15 +35,17 @@ struct Point {
 /// # Errors
 /// If the model can't be compiled, or the level runs layer by layer.
 pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
-    let streaming = args.pipeline.stream_input.map_or(Streaming::No, Streaming::from);
     let mut module = setup.file.import(&args.model_args)?;
     let rules = session::approximations(&args.pipeline)?;
     let before = Level::from(args.pipeline.level).before_splitting(&rules);
     let before = Pipeline::parse(&before, &Registry::builtin())?;
     let watch = Impatient(setup.watcher);
     session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;
-    let found =
-        module.functions.first().map(|function| ways(function, streaming, &watch)).unwrap_or_default();
+    let found = module
+        .functions
+        .first()
+        .map(|function| ways(function, args.pipeline.handing(), &watch))
+        .unwrap_or_default();
     // A split that adds nothing may still gain nothing, so the network as it is comes first.
     let split = found.into_iter().filter(|way| !way.is_plain());
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();

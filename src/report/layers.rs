@@ -69,7 +69,7 @@ pub fn layers(module: &Module, kernels_only: bool) -> Vec<Layer> {
         let listed = match &function.ops[op].kind {
             OpKind::Nn(NnOp::Const(_)) => false,
             OpKind::Nn(NnOp::Reshape(_)) => !kernels_only,
-            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_)) => true,
+            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) => true,
             _ => false,
         };
         if listed {
@@ -177,7 +177,9 @@ pub fn measure_runs(function: &Function, liveness: &Liveness, live: &[usize], la
             let life = liveness.buffers.iter().find(|life| life.value == *result);
             life.filter(|life| life.role != Role::Scratch)
         });
-        let held = results.map(|life| composition::rows_held(function, life)).max();
+        // What is sent is not held.
+        let none = (head.writes == 0).then_some(0);
+        let held = results.map(|life| composition::rows_held(function, life)).max().or(none);
         layer.run = Some(Run {
             cascade: cascades.iter().position(|kernels| kernels.contains(&index)),
             rows,

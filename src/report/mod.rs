@@ -12,6 +12,7 @@ mod words;
 pub use alternative::Alternative;
 use layers::{Layer, element};
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::program::{Streamed, received, sent};
 use mcunet_ir::module::{Function, Module, OpKind, Port};
 use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::cost;
@@ -148,8 +149,8 @@ impl Report {
             cascades: function.map_or(Vec::new(), |function| memory::cascades(function, &liveness, &live)),
             warnings: warnings(&regions),
             regions,
-            inputs: function.map_or(Vec::new(), inputs),
-            outputs: function.map_or(Vec::new(), |function| ports(&function.outputs)),
+            inputs: function.map_or(Vec::new(), |function| ports(&function.inputs, &received(function))),
+            outputs: function.map_or(Vec::new(), |function| ports(&function.outputs, &sent(function))),
             next_kilobyte: function
                 .and_then(|function| NextKilobyte::of(function, &liveness, &live, memory.arena_bytes)),
             alternatives: Vec::new(),
@@ -193,28 +194,18 @@ fn warnings(regions: &[Region]) -> Vec<String> {
     regions.iter().filter_map(nearly_full).collect()
 }
 
-fn inputs(function: &Function) -> Vec<Interface> {
-    let mut inputs = ports(&function.inputs);
-    for received in mcunet_ir::loops::program::received(function) {
-        if let Some(input) = inputs.get_mut(received.index) {
-            input.streamed = true;
-        }
-    }
-    inputs
-}
-
-fn ports(ports: &[Port]) -> Vec<Interface> {
-    let interface = |port: &Port| {
+fn ports(ports: &[Port], streamed: &[Streamed]) -> Vec<Interface> {
+    let interface = |(index, port): (usize, &Port)| {
         let ty = port.ty.as_tensor()?;
         Some(Interface {
             name: port.name.to_string(),
             shape: ty.shape.0.clone(),
             element: element(ty),
             bytes: ty.size_bytes(),
-            streamed: false,
+            streamed: streamed.iter().any(|streamed| streamed.index == index),
         })
     };
-    ports.iter().filter_map(interface).collect()
+    ports.iter().enumerate().filter_map(interface).collect()
 }
 
 /// Bytes of the constants that a function's kernels read.

@@ -12,9 +12,10 @@ use mcunet_ir::{Module, Op, Tensor, Value};
 use mcunet_passes::analysis::range::Ranges;
 use mcunet_passes::cascade::cut::unreachable_stage;
 use mcunet_passes::cascade::graph::Graph;
-use mcunet_passes::cascade::stream::Streaming;
+use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::fuse::Fuse;
 use mcunet_passes::fuse::check::{Compared, compare};
+use mcunet_passes::pass::OptionValue;
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::patch_split::split::operations;
 use mcunet_passes::pipeline::{Choices, Level};
@@ -62,38 +63,56 @@ pub fn round_trips(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// The module for a Cortex-M4 with its inputs received row by row; `None` if none of them is read so.
+/// The module for a Cortex-M4 with its inputs received row by row, its outputs sent so, or both; `None` if none of them
+/// can be.
 ///
 /// # Errors
 /// What else the passes say.
-pub fn streamed(module: &Module) -> Result<Option<Module>, String> {
+pub fn streamed(module: &Module, handing: Handing) -> Result<Option<Module>, String> {
     let pipeline = Level::O2
-        .pipeline_with(&Choices { streaming: Streaming::Once, ..Choices::default() })
+        .pipeline_with(&Choices { handing, ..Choices::default() })
         .ok_or("expected a level that runs by rows")?;
     match after(&pipeline, module, Core::CortexM4) {
         Ok(planned) => Ok(Some(planned)),
-        Err(error) if error.contains("expected an input that can be streamed") => Ok(None),
+        Err(error) if error.contains("that can be streamed") => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Received row by row, in cascades and lowered, inputs give what they give as a whole. Returns whether any input is
-/// received.
+/// What can be handed over row by row: inputs, outputs, both.
+pub const HANDINGS: [Handing; 3] = [
+    Handing { input: Streaming::Once, output: false },
+    Handing { input: Streaming::No, output: true },
+    Handing { input: Streaming::Once, output: true },
+];
+
+/// Received row by row, in cascades and lowered, inputs give what they give as a whole, and so do outputs that are sent so.
+/// Returns for each of [`HANDINGS`] whether anything is handed over.
 ///
 /// # Errors
 /// The output that differs.
-pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<bool, String> {
-    let Some(planned) = streamed(module)? else { return Ok(false) };
+pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<[bool; 3], String> {
     let expected = reference(module, inputs)?;
-    computes(&planned, inputs, &expected)?;
-    let cascades = after(
-        "canonicalize,fuse,eliminate-dead-channels,cascade{stream-input=once}",
-        module,
-        Core::CortexM4,
-    )?;
-    round_trips(&cascades)?;
-    computes(&cascades, inputs, &expected)?;
-    Ok(true)
+    let mut any = [false; 3];
+    for (any, handing) in any.iter_mut().zip(HANDINGS) {
+        let at = |error: String| format!("{handing:?}: {error}");
+        let Some(planned) = streamed(module, handing).map_err(at)? else { continue };
+        computes(&planned, inputs, &expected).map_err(at)?;
+        let input = handing.input.print();
+        let cascade = format!(
+            "canonicalize,fuse,eliminate-dead-channels,cascade{{stream-input={input},stream-output={}}}",
+            handing.output
+        );
+        for pipeline in [&cascade, &format!("{cascade},lower")] {
+            let module = after(pipeline, module, Core::CortexM4).map_err(at)?;
+            round_trips(&module).map_err(at)?;
+            if pipeline == &cascade {
+                computes(&module, inputs, &expected).map_err(at)?;
+            }
+        }
+        *any = true;
+    }
+    Ok(any)
 }
 
 /// What the reference interpreter computes.
@@ -391,11 +410,13 @@ pub fn splits_keep_results(
     for rest in ["cascade", "cascade,lower,pack-weights,plan-memory", "lower,pack-weights,plan-memory"] {
         computes(&after(rest, &tiled, Core::CortexM4).map_err(at)?, inputs, &expected).map_err(at)?;
     }
-    let received = "cascade{stream-input=again},lower,pack-weights,plan-memory";
-    match after(received, &tiled, Core::CortexM4) {
-        Ok(planned) => computes(&planned, inputs, &expected).map_err(at)?,
-        Err(error) if error.contains("expected an input that can be streamed") => {}
-        Err(error) => return Err(at(error)),
+    for handing in ["stream-input=again", "stream-output=true", "stream-input=again,stream-output=true"] {
+        let streamed = format!("cascade{{{handing}}},lower,pack-weights,plan-memory");
+        match after(&streamed, &tiled, Core::CortexM4) {
+            Ok(planned) => computes(&planned, inputs, &expected).map_err(at)?,
+            Err(error) if error.contains("that can be streamed") => {}
+            Err(error) => return Err(at(error)),
+        }
     }
     Ok(rows * columns > 1)
 }

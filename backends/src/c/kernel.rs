@@ -304,11 +304,13 @@ impl<'p> KernelPrinter<'p> {
                 let [row, memory, offset] = data.operands[..] else { return };
                 let (row, offset, memory) = (self.value(row), self.value(offset), self.memory(memory));
                 let asked = format!("user, {}, {}, 1, &{memory}[{}]", head.index, row.text, offset.text);
-                self.line(&format!("if (read_rows({asked}) != 0) {{"));
-                self.indent += 1;
-                self.line("return 1;");
-                self.indent -= 1;
-                self.line("}");
+                self.call_user(&format!("read_rows({asked})"), "INPUT");
+            }
+            LoopOp::Send(head) => {
+                let [row, memory, offset] = data.operands[..] else { return };
+                let (row, offset, memory) = (self.value(row), self.value(offset), self.memory(memory));
+                let sent = format!("user, {}, {}, 1, &{memory}[{}]", head.index, row.text, offset.text);
+                self.call_user(&format!("write_rows({sent})"), "OUTPUT");
             }
             _ => {
                 // What nobody uses is not printed.
@@ -324,6 +326,15 @@ impl<'p> KernelPrinter<'p> {
                 }
             }
         }
+    }
+
+    /// A call of the user's function, which ends the run if it fails.
+    fn call_user(&mut self, call: &str, what: &str) {
+        self.line(&format!("if ({call} != 0) {{"));
+        self.indent += 1;
+        self.line(&format!("return {}_ERROR_{what};", self.names.upper));
+        self.indent -= 1;
+        self.line("}");
     }
 
     /// A local constant.
@@ -564,6 +575,7 @@ impl<'p> KernelPrinter<'p> {
             | LoopOp::Store(_)
             | LoopOp::Copy(_)
             | LoopOp::Receive(_)
+            | LoopOp::Send(_)
             | LoopOp::Fill(_) => {
                 let message = format!("'{}' op is no expression ({operand_type:?})", data.kind.name());
                 self.errors.push(Diagnostic::error(message).at(data.origin.clone()));

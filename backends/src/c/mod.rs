@@ -11,8 +11,10 @@ mod kernel;
 mod names;
 mod prelude;
 mod project;
+mod project_rows;
 mod rows;
 mod source;
+mod streams;
 mod weights;
 
 use crate::{Artifact, Backend, EmitOptions};

@@ -3,13 +3,14 @@
 use super::arenas::{Arena, Arenas};
 use super::header::port_type;
 use super::names::Names;
+use super::project_rows as rows;
+use super::streams::Streams;
 use super::weights::{element_type, initializer};
 use crate::{EmitOptions, GoldenVector};
 use mcunet_ir::Tensor;
-use mcunet_ir::loops::program::{Received, received};
+use mcunet_ir::loops::ops::Role;
 use mcunet_ir::module::Function;
 use mcunet_ir::types::Scalar;
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Files beside the sources.
@@ -82,9 +83,9 @@ fn vectors_source(function: &Function, options: &EmitOptions) -> String {
 
 fn main_source(function: &Function, names: &Names, arenas: &Arenas) -> String {
     let (prefix, upper) = (&names.prefix, &names.upper);
-    let received = received(function);
+    let streams = Streams::of(function);
     let mut fill = String::new();
-    for index in (0..function.inputs.len()).filter(|&i| received.iter().all(|received| received.index != i)) {
+    for index in (0..function.inputs.len()).filter(|&index| !streams.has(Role::Input, index)) {
         let _ = writeln!(
             fill,
             "        memcpy({prefix}_input_{index}(&ctx), test_input_{index}[vector], {upper}_INPUT_{index}_BYTES);"
@@ -94,18 +95,22 @@ fn main_source(function: &Function, names: &Names, arenas: &Arenas) -> String {
     let (mut floats, mut integers) = (false, false);
     for (index, port) in function.outputs.iter().enumerate() {
         let ty = port_type(port);
+        let found = match streams.has(Role::Output, index) {
+            true => format!("sent_output_{index}"),
+            false => format!("{prefix}_output_{index}(&ctx)"),
+        };
         if ty.storage() == Scalar::F32 {
             floats = true;
             let _ = writeln!(
                 compare,
-                "        failed |= floats_differ({prefix}_output_{index}(&ctx), test_output_{index}[vector], \
+                "        failed |= floats_differ({found}, test_output_{index}[vector], \
                  {upper}_OUTPUT_{index}_ELEMENTS);"
             );
         } else {
             integers = true;
             let _ = writeln!(
                 compare,
-                "        failed |= bytes_differ({prefix}_output_{index}(&ctx), test_output_{index}[vector], \
+                "        failed |= bytes_differ({found}, test_output_{index}[vector], \
                  {upper}_OUTPUT_{index}_BYTES);"
             );
         }
@@ -113,23 +118,9 @@ fn main_source(function: &Function, names: &Names, arenas: &Arenas) -> String {
     let mut helpers = String::new();
     let mut invoke = format!("        failed |= {prefix}_invoke(&ctx) != {upper}_OK;\n");
     let mut refused = String::new();
-    if !received.is_empty() {
-        helpers.push_str(&reader(&received, function, upper));
-        refused = format!(
-            "        failed |= {prefix}_invoke_rows(&ctx, read_nothing, NULL) != {upper}_ERROR_INPUT;\n"
-        );
-        invoke = format!(
-            "        reader from = {{ vector, {{ 0 }} }};\n        \
-             failed |= {prefix}_invoke_rows(&ctx, read_rows, &from) != {upper}_OK;\n"
-        );
-        let inputs: BTreeSet<usize> = received.iter().map(|received| received.index).collect();
-        for index in inputs {
-            let input = format!("{upper}_INPUT_{index}");
-            let _ = writeln!(
-                invoke,
-                "        failed |= from.next_row[{index}] != {input}_ROWS * {input}_SWEEPS;"
-            );
-        }
+    if streams.any() {
+        helpers.push_str(&rows::functions(&streams, function, upper));
+        (refused, invoke) = rows::calls(&streams, prefix, upper);
     }
     if integers {
         helpers.push_str(BYTES_DIFFER);
@@ -155,35 +146,6 @@ fn main_source(function: &Function, names: &Names, arenas: &Arenas) -> String {
          console_write(failed ? \"FAIL\\n\" : \"PASS\\n\");\n        failures += failed;\n    }}\n    \
          return failures == 0 ? 0 : 1;\n}}\n"
     )
-}
-
-/// Functions of the test that hand over rows of the vectors, and refuse to.
-fn reader(received: &[Received], function: &Function, upper: &str) -> String {
-    let mut out = format!(
-        "/* Which vector is read, and how many rows of each input have come. */\n\
-         typedef struct reader {{\n    int vector;\n    int32_t next_row[{}];\n}} reader;\n\n\
-         static int read_rows(void *user, int32_t input, int32_t first_row, int32_t rows, void *into)\n{{\n    \
-         reader *const from = user;\n    switch (input) {{\n",
-        function.inputs.len()
-    );
-    let inputs: BTreeSet<usize> = received.iter().map(|received| received.index).collect();
-    for index in inputs {
-        let rows = format!("{upper}_INPUT_{index}_ROWS");
-        let row_bytes = format!("{upper}_INPUT_{index}_ROW_BYTES");
-        let _ = write!(
-            out,
-            "    case {index}:\n        if (first_row < 0 || first_row != from->next_row[{index}] % {rows}) {{\n            return 1;\n        }}\n        \
-             from->next_row[{index}] += rows;\n        \
-             memcpy(into, (const uint8_t *)test_input_{index}[from->vector] + (size_t)first_row * {row_bytes},\n               \
-             (size_t)rows * {row_bytes});\n        return 0;\n"
-        );
-    }
-    out.push_str(
-        "    default:\n        return 1;\n    }\n}\n\n\
-         static int read_nothing(void *user, int32_t input, int32_t first_row, int32_t rows, void *into)\n{\n    \
-         (void)user;\n    (void)input;\n    (void)first_row;\n    (void)rows;\n    (void)into;\n    return 1;\n}\n\n",
-    );
-    out
 }
 
 const BYTES_DIFFER: &str = "static int bytes_differ(const void *found, const void *expected, size_t bytes)
@@ -361,12 +323,24 @@ fn cmake(names: &Names) -> String {
 fn readme(function: &Function, names: &Names, arenas: &Arenas) -> String {
     let prefix = &names.prefix;
     let needed = arenas.join(" and ", |arena| arena.bytes_macro.clone());
-    let run = if received(function).is_empty() {
-        format!("fill the inputs, call `{prefix}_invoke`, read the outputs")
-    } else {
-        format!(
-            "call `{prefix}_invoke_rows` with a function that hands over rows of the input, read the outputs"
-        )
+    let streams = Streams::of(function);
+    let run = match (streams.reads(), streams.writes()) {
+        (false, false) => format!("fill the inputs, call `{prefix}_invoke`, read the outputs"),
+        (true, false) => {
+            format!(
+                "call `{prefix}_invoke_rows` with a function that hands over rows of the input, read the outputs"
+            )
+        }
+        (false, true) => {
+            format!(
+                "fill the inputs, call `{prefix}_invoke_rows` with a function that takes rows of the output"
+            )
+        }
+        (true, true) => {
+            format!(
+                "call `{prefix}_invoke_rows` with functions that hand over rows of the input and take rows of the output"
+            )
+        }
     };
     format!(
         "# {prefix}\n\nThe model as plain C, made by mcunetc.\n\n\

@@ -48,6 +48,16 @@ pub enum Trap {
         /// Offset in elements.
         offset: usize,
     },
+    /// A row of an output that is not the next one.
+    #[error("row {row} of output {output} is sent where row {next} is next")]
+    Order {
+        /// The output.
+        output: usize,
+        /// The row.
+        row: i32,
+        /// The next one.
+        next: usize,
+    },
     /// A read of bytes that another buffer has overwritten, or that nobody has written.
     #[error("buffer '{reader}' is read at {byte}, which {owner}")]
     Clobbered {

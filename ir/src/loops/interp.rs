@@ -107,18 +107,18 @@ struct Memory {
     storage: Storage,
     /// Rows of the tensor.
     rows: usize,
+    /// Elements that do not exist between two scattered rows.
+    gap: usize,
     /// Rows that the kernel may touch in this step, counted in `counted` rows; all if there is none.
     touched: Option<(Range<usize>, usize)>,
     /// The row that is made in this step, if not all are.
     made: Option<usize>,
-    /// Elements between two rows of a scattered buffer.
-    gap: usize,
 }
 
 impl Memory {
-    /// Distance of two rows' offsets in a scattered buffer. Elements that don't exist lie between any two rows, another number
-    /// in each buffer, so that who steps from one row to the next without asking for its offset is found out, and who
-    /// takes that of a row of another buffer.
+    /// Distance of two rows' offsets in a scattered buffer. Elements that do not exist lie between any two rows, so that who
+    /// steps from one row to the next without asking for its offset is found out; how many differs from buffer to buffer, so
+    /// that who takes the offset of another one's row is, too.
     fn pitch(&self) -> usize {
         self.row_elements() + self.gap
     }
@@ -163,6 +163,9 @@ impl Memory {
     }
 }
 
+/// Different gaps between scattered rows.
+const GAPS: usize = 16;
+
 /// Nobody has written the byte.
 const UNWRITTEN: u32 = u32::MAX;
 
@@ -170,6 +173,8 @@ struct Machine<'m> {
     function: &'m Function,
     /// Inputs to hand over row by row.
     received: &'m [Tensor],
+    /// Outputs that were handed over row by row, as far as they are: their bytes.
+    sent: HashMap<usize, Vec<u8>>,
     registers: Vec<Word>,
     memories: Vec<Memory>,
     /// Arenas of the regions, one after the other, and memory of buffers without a place.
@@ -187,6 +192,7 @@ impl<'m> Machine<'m> {
         let mut machine = Machine {
             function,
             received: &[],
+            sent: HashMap::new(),
             registers: vec![Word::I1(false); function.values.len()],
             memories: Vec::new(),
             arena: Vec::new(),
@@ -289,8 +295,8 @@ impl<'m> Machine<'m> {
             LoopOp::Buffer(buffer) => buffer.rows,
             _ => 1,
         };
-        let gap = self.memories.len() + 1;
-        self.memories.push(Memory { value, element, count, storage, rows, touched: None, made: None, gap });
+        let gap = 1 + self.memories.len() % GAPS;
+        self.memories.push(Memory { value, element, count, storage, rows, gap, touched: None, made: None });
         Ok(())
     }
 
@@ -373,14 +379,19 @@ impl<'m> Machine<'m> {
         ports
             .map(|(index, port)| {
                 let missing = || RunError::Setup(format!("output '{}' has no buffer", port.name));
-                let (buffer, ty) =
-                    (buffers.get(&index).ok_or_else(missing)?, port.ty.as_tensor().ok_or_else(missing)?);
+                let ty = port.ty.as_tensor().ok_or_else(missing)?;
+                let tensor = |bytes: &[u8]| {
+                    Tensor::from_bytes(ty.clone(), bytes).map_err(|error| RunError::Setup(error.to_string()))
+                };
+                if let Some(bytes) = self.sent.get(&index) {
+                    return tensor(bytes);
+                }
+                let buffer = buffers.get(&index).ok_or_else(missing)?;
                 let Word::Memory(number) = self.register(*buffer) else { return Err(missing()) };
                 let Storage::Arena(base) = self.memories[number as usize].storage else {
                     return Err(missing());
                 };
-                let bytes = self.arena.get(base..base.saturating_add(ty.size_bytes())).ok_or_else(missing)?;
-                Tensor::from_bytes(ty.clone(), bytes).map_err(|error| RunError::Setup(error.to_string()))
+                tensor(self.arena.get(base..base.saturating_add(ty.size_bytes())).ok_or_else(missing)?)
             })
             .collect()
     }
@@ -532,6 +543,13 @@ impl<'m> Machine<'m> {
                     self.store(constant_word(&input.data, first + i), memory, element_offset(offset, i))?;
                 }
             }
+            LoopOp::Send(head) => {
+                let (Word::I32(row), Word::Memory(memory), Word::I32(offset)) = (arg(0), arg(1), arg(2))
+                else {
+                    return Err(illegal);
+                };
+                self.send((head.index, row), memory, offset, head.count)?;
+            }
             LoopOp::Copy(head) => {
                 let (Word::Memory(source), Word::I32(from), Word::Memory(target), Word::I32(to)) =
                     (arg(0), arg(1), arg(2), arg(3))
@@ -656,6 +674,30 @@ impl<'m> Machine<'m> {
             packed |= ((value as u32) & mask) << (lane as u32 * bits);
         }
         Ok(Word::Packed(packed))
+    }
+
+    /// Hands a row of an output over, `count` elements of a memory.
+    fn send(
+        &mut self,
+        (output, row): (usize, i32),
+        number: u32,
+        offset: i32,
+        count: usize,
+    ) -> Result<(), Trap> {
+        let mut bytes = Vec::new();
+        for i in 0..count {
+            let offset = element_offset(offset, i);
+            self.load(number, offset)?;
+            let index = self.locate(number, offset, 1)?;
+            bytes.extend_from_slice(&self.arena[self.memories[number as usize].bytes_of(index, 1)]);
+        }
+        let sent = self.sent.entry(output).or_default();
+        let next = sent.len() / bytes.len().max(1);
+        if usize::try_from(row) != Ok(next) {
+            return Err(Trap::Order { output, row, next });
+        }
+        sent.extend(bytes);
+        Ok(())
     }
 
     fn store(&mut self, value: Word, number: u32, offset: i32) -> Result<(), Trap> {

@@ -268,6 +268,17 @@ define_ops! {
         operands { row: I32, memory: MemRef, offset: I32 } attrs { index: usize, count: usize } traits [Writes]
     }
 
+    /// Hands row `row` of output number `index` to the caller, `count` elements of memory. The output has no buffer then: it
+    /// is handed over row by row.
+    ///
+    /// - C1: it stands in the body of a kernel itself, not in a loop, and `row` is the row that the kernel makes, so that
+    ///   every row is handed over once and in order. No other operation sends the output.
+    /// - C2: the output consists of the kernel's rows of `count` elements each.
+    /// - C3: the memory is a buffer of as many rows, of which the kernel needs the row that it sends.
+    Send = "loop.send" {
+        operands { row: I32, memory: MemRef, offset: I32 } attrs { index: usize, count: usize } traits [Reads]
+    }
+
     /// Copies `count` elements between memories of one element type. The ranges may overlap, and where they are the same
     /// nothing needs to be done: see [`super::copies_onto_itself`].
     Copy = "loop.copy" {

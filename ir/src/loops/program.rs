@@ -91,31 +91,47 @@ impl Kernel {
     }
 }
 
-/// An input that the caller hands over row by row.
+/// An input that the caller hands over row by row, or an output that is handed to it so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Received {
-    /// Which input.
+pub struct Streamed {
+    /// Which input or output.
     pub index: usize,
-    /// The kernel that receives it.
+    /// The kernel that receives or sends it.
     pub kernel: Op,
-    /// The `loop.receive` in its body.
+    /// The `loop.receive` or `loop.send` in its body.
     pub op: Op,
-    /// Rows that are asked for, one after the other.
+    /// Rows that are handed over, one after the other.
     pub rows: usize,
     /// Elements of a row.
     pub row_elements: usize,
 }
 
-/// Inputs that are handed over row by row.
-pub fn received(function: &Function) -> Vec<Received> {
+/// Inputs that are handed over row by row; one that is received several times counts as often.
+pub fn received(function: &Function) -> Vec<Streamed> {
+    streamed(function, |op| match op {
+        LoopOp::Receive(head) => Some((head.index, head.count)),
+        _ => None,
+    })
+}
+
+/// Outputs that are handed over row by row.
+pub fn sent(function: &Function) -> Vec<Streamed> {
+    streamed(function, |op| match op {
+        LoopOp::Send(head) => Some((head.index, head.count)),
+        _ => None,
+    })
+}
+
+/// Operations in kernels of which `port_of` tells which port's rows they hand over, and elements of a row.
+fn streamed(function: &Function, port_of: impl Fn(&LoopOp) -> Option<(usize, usize)>) -> Vec<Streamed> {
     let mut found = Vec::new();
     for kernel in function.walk() {
         let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
         for &body in &function.ops[kernel].regions {
             function.walk_block(body, &mut |op| {
-                if let OpKind::Loop(LoopOp::Receive(receive)) = &function.ops[op].kind {
-                    let (index, row_elements) = (receive.index, receive.count);
-                    found.push(Received { index, kernel, op, rows: head.rows, row_elements });
+                let OpKind::Loop(kind) = &function.ops[op].kind else { return };
+                if let Some((index, row_elements)) = port_of(kind) {
+                    found.push(Streamed { index, kernel, op, rows: head.rows, row_elements });
                 }
             });
         }

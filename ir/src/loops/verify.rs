@@ -50,7 +50,7 @@ macro_rules! unconstrained {
     )*};
 }
 unconstrained! {
-    Cascade Receive Row If Yield Clz Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt ExtendLanes ExtendAddLanes SplatLanes
+    Cascade Receive Send Row If Yield Clz Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt ExtendLanes ExtendAddLanes SplatLanes
     DualMac DoublingHighMul RoundShift Requantize
 }
 

@@ -93,10 +93,12 @@ fn make_row<'t>(
     value: &dyn Fn(Value) -> Option<&'t Tensor>,
 ) -> Result<Vec<Tensor>, EvalError> {
     let data = &function.ops[stage.op];
-    if let OpKind::Tile(TileOp::Receive(_)) = data.kind {
-        let whole = receive(function, stage.op, value(data.operands[0]))?;
-        let row = Tensor { ty: of_rows(&whole.ty, 1), data: rows_of(&whole, row..row + 1) };
-        return Ok(vec![if stage.rows == 1 { whole } else { row }]);
+    if let OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) = data.kind {
+        let whole = handed_over(function, stage.op, value(data.operands[0]))?;
+        let elements = whole.data.len() / stage.rows.max(1);
+        let row = whole.data.pick(row * elements..(row + 1) * elements);
+        let ty = whole.ty.with_shape([elements]);
+        return Ok(vec![if stage.rows == 1 { whole } else { Tensor { ty, data: row } }]);
     }
     let OpKind::Nn(kind) = &data.kind else {
         return Err(EvalError::Unsupported("expected a tensor operation".to_owned()));
@@ -130,13 +132,13 @@ fn make_row<'t>(
     }
 }
 
-/// What a `tile.receive` receives in the end: the input, in the shape of the result.
+/// What a `tile.receive` or `tile.send` has handed over in the end: its operand, in the shape of the result.
 ///
 /// # Errors
-/// If the input has no value, which the verifier would have reported.
-pub fn receive(function: &Function, op: Op, input: Option<&Tensor>) -> Result<Tensor, EvalError> {
+/// If the operand has no value, which the verifier would have reported.
+pub fn handed_over(function: &Function, op: Op, input: Option<&Tensor>) -> Result<Tensor, EvalError> {
     let ty = function.ops[op].results.first().and_then(|&result| function.ty(result).as_tensor());
-    let missing = || EvalError::Unsupported("an input has no value".to_owned());
+    let missing = || EvalError::Unsupported("what is handed over has no value".to_owned());
     let (ty, input) = (ty.ok_or_else(missing)?, input.ok_or_else(missing)?);
     Ok(Tensor { ty: ty.clone(), data: input.data.clone() })
 }
@@ -206,8 +208,9 @@ fn rows_of(tensor: &Tensor, rows: Range<usize>) -> Data {
     tensor.data.pick(rows.start * elements..rows.end * elements)
 }
 
+/// Puts a row in its place. What is sent may count its rows otherwise than its shape says.
 fn replace_row(tensor: &mut Tensor, row: usize, data: &Data) {
-    let first = row * row_elements(tensor);
+    let first = row * data.len();
     macro_rules! replace {
         ($($variant:ident)*) => {
             match (&mut tensor.data, data) {

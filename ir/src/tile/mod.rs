@@ -2,12 +2,13 @@
 //!
 //! A cascade changes when rows are made and how long they are held, never what they hold: its results are those of its
 //! operations run one after the other. Lowering turns it into a `loop.cascade` over scattered buffers. An input that is received
-//! row by row never lies in memory as a whole, if its rows are used up in the cascade.
+//! row by row never lies in memory as a whole, if its rows are used up in the cascade; nor does an output that is sent row by
+//! row, if they are made there.
 
 mod eval;
 pub mod ops;
 
-pub use eval::{evaluate, receive};
+pub use eval::{evaluate, handed_over};
 pub use ops::TileOp;
 
 use crate::module::{Function, Op, OpKind, Value};
@@ -44,6 +45,10 @@ impl Stage {
             OpKind::Nn(kind) => kind,
             OpKind::Tile(TileOp::Receive(_)) => {
                 let rows = image_rows(&tensors(function, &data.results)?.first()?.shape).unwrap_or(1);
+                return Some(Self { op, rows, folds: false, needs: vec![RowNeed::same(rows)] });
+            }
+            OpKind::Tile(TileOp::Send(_)) => {
+                let rows = image_rows(&tensors(function, &data.operands)?.first()?.shape).unwrap_or(1);
                 return Some(Self { op, rows, folds: false, needs: vec![RowNeed::same(rows)] });
             }
             _ => return None,

@@ -18,8 +18,8 @@ define_ops! {
     /// `held[i]` is the number of rows that the results of operation `i` are held for: row `r` is gone once row
     /// `r + held[i]` is made. Results of the cascade are held whole. The body may use values from around the cascade.
     ///
-    /// - C1: the body consists of tensor operations other than constants and reshapes, and of `tile.receive`, and ends with
-    ///   `tile.yield`.
+    /// - C1: the body consists of tensor operations other than constants and reshapes, and of `tile.receive` and `tile.send`,
+    ///   and ends with `tile.yield`.
     /// - C2: `held` has an entry per operation, at least 1 and at most as many rows as the results have.
     /// - C3: the schedule names every operation as often as it has rows, or as it has rows to fold.
     /// - C4: whenever a row is made, the rows that it needs have been made and are still held.
@@ -43,6 +43,18 @@ define_ops! {
         traits [Pure]
     }
 
+    /// An output of the function that is handed over to the caller row by row, each as soon as it is made, instead of being
+    /// left in memory. The rows are those of the operand; the result, which is the output, may have another shape. It is
+    /// nowhere as a whole; in a cascade all its rows count as held, since the caller has them.
+    ///
+    /// - C1: the result is returned by the function, through the cascade that yields it if there is one, and nothing else uses
+    ///   it: the caller gets all its rows once, from the first to the last.
+    /// - C2: the result has the operand's element type and as many elements.
+    Send = "tile.send" {
+        operands { input: Tensor }
+        results { output: Tensor }
+    }
+
     /// Ends the body of a cascade and names its results.
     Yield = "tile.yield" {
         operands { outputs: [Tensor] }
@@ -59,11 +71,23 @@ impl TileSemantics for Cascade {
 impl TileSemantics for Receive {
     fn verify(&self, operands: &[&Type], results: &[&Type], report: &mut Vec<String>) {
         // tile.receive C2; C1 is in `verify::cascade`.
-        let (Some(input), Some(output)) = (operands[0].as_tensor(), results[0].as_tensor()) else { return };
-        if input.element != output.element || input.elements() != output.elements() {
-            let (expected, found) = (type_name(operands[0]), type_name(results[0]));
-            report.push(format!("expected a result with the elements of {expected}, got {found}"));
-        }
+        has_the_same_elements(operands[0], results[0], report);
+    }
+}
+
+impl TileSemantics for Send {
+    fn verify(&self, operands: &[&Type], results: &[&Type], report: &mut Vec<String>) {
+        // tile.send C2; C1 is in `verify::cascade`.
+        has_the_same_elements(operands[0], results[0], report);
+    }
+}
+
+/// Reports a result that is not the operand in another shape.
+fn has_the_same_elements(operand: &Type, result: &Type, report: &mut Vec<String>) {
+    let (Some(input), Some(output)) = (operand.as_tensor(), result.as_tensor()) else { return };
+    if input.element != output.element || input.elements() != output.elements() {
+        let (expected, found) = (type_name(operand), type_name(result));
+        report.push(format!("expected a result with the elements of {expected}, got {found}"));
     }
 }
 

@@ -1,7 +1,7 @@
-//! Rules C1 to C5 of `tile.cascade`, and C1 of `tile.receive`; see their rows of the table.
+//! Rules C1 to C5 of `tile.cascade`, and C1 of `tile.receive` and `tile.send`; see their rows of the table.
 
 use super::Report;
-use crate::module::{Function, Op, OpKind, Value};
+use crate::module::{Block, Function, Op, OpKind, Value};
 use crate::tile::ops::Cascade;
 use crate::tile::{Stage, TileOp, body_of};
 use std::collections::HashMap;
@@ -27,9 +27,41 @@ pub(super) fn check(function: &Function, report: &mut Report) {
                     report.at(function, op, message);
                 }
             }
+            OpKind::Tile(TileOp::Send(_)) if !is_only_returned(function, function.ops[op].results[0]) => {
+                // tile.send C1
+                let message = "expected the function to return the result once, and nothing else to use it, got another use";
+                report.at(function, op, message);
+            }
             _ => {}
         }
     }
+}
+
+/// Whether the function returns a value, or what a cascade that yields it results in, and nothing else uses it.
+fn is_only_returned(function: &Function, value: Value) -> bool {
+    let end = function.terminator(function.body);
+    match only_use(function, value) {
+        Some((user, _)) if Some(user) == end => true,
+        Some((user, position)) => {
+            let yields = |&body: &Block| function.terminator(body) == Some(user);
+            let mut ops = function.walk().into_iter().map(|op| &function.ops[op]);
+            let cascade = ops.find(|data| data.regions.iter().any(yields));
+            let result = cascade.and_then(|data| data.results.get(position));
+            let used = result.and_then(|&result| only_use(function, result));
+            end.is_some() && used.map(|(user, _)| user) == end
+        }
+        None => false,
+    }
+}
+
+/// The operation that uses a value, and as which operand, if there is one use.
+fn only_use(function: &Function, value: Value) -> Option<(Op, usize)> {
+    let mut uses = Vec::new();
+    for op in function.walk() {
+        let operands = function.ops[op].operands.iter().enumerate();
+        uses.extend(operands.filter(|&(_, &operand)| operand == value).map(|(position, _)| (op, position)));
+    }
+    (uses.len() == 1).then(|| uses[0])
 }
 
 /// The name of an operation that uses a value without receiving it.

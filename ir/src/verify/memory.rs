@@ -13,6 +13,8 @@
 //! - M5: a step overwrites nothing that it reads, unless its kernel permits that and both rows start at the same byte. A
 //!   kernel that uses such a permission never reads a byte that it has overwritten: it is run on an arena that remembers
 //!   who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
+//! - M6: a kernel that hands rows of an output over sends them from the first to the last, each once, and reads nothing but
+//!   the row that it needs: it is run in the same way. By M4, that row is complete then.
 //!
 //! That a kernel's body reads no other rows than the kernel says is seen by running it: see
 //! [`crate::loops::interp::Options::shadow`].
@@ -228,7 +230,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// M4 and M5; returns the kernels that rely on a permission to overwrite.
+    /// M4 and M5; returns the kernels that rely on a permission to overwrite, and those of M6.
     fn run(&mut self, buffers: &[Placed<'c>]) -> Vec<(usize, Op)> {
         let mut arena = Arena::new(buffers);
         for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Input) {
@@ -293,6 +295,10 @@ impl<'c> Checker<'c> {
                 }
             }
         }
+        // M6.
+        let sends = crate::loops::program::sent(self.function);
+        let kernels = self.program.kernels.iter().copied().enumerate();
+        shared.extend(kernels.filter(|&(_, op)| sends.iter().any(|sent| sent.kernel == op)));
         shared.into_iter().collect()
     }
 
@@ -343,7 +349,7 @@ impl<'c> Checker<'c> {
         self.error(op, message);
     }
 
-    /// M5.
+    /// M5 and M6.
     fn check_shared(&mut self, module: &Module, shared: &[(usize, Op)]) {
         if shared.is_empty() {
             return;
@@ -483,6 +489,7 @@ impl Touched {
         let (read, written) = match &data.kind {
             OpKind::Loop(LoopOp::Store(_)) => (None, Some(1)),
             OpKind::Loop(LoopOp::Fill(_) | LoopOp::Receive(_)) => (None, Some(1)),
+            OpKind::Loop(LoopOp::Send(_)) => (Some(1), None),
             OpKind::Loop(LoopOp::Copy(_)) => (Some(0), Some(2)),
             _ => (Some(0), None),
         };

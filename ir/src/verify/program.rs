@@ -3,13 +3,14 @@
 //! P1: a function has at most [`MAX_STEPS`] steps. P2: buffers divide into their rows; only those of several are scattered.
 //! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
 //! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
-//! input that is received row by row is asked for every row once and in order, in one or several sweeps.
+//! input that is received row by row is asked for every row once and in order, in one or several sweeps. P6: an output that
+//! is sent row by row is handed over once, every row in order, by a kernel that needs the row whole.
 
 use super::Report;
 use crate::loops::LoopOp;
 use crate::loops::ops::{Buffer, Cascade, Kernel, Role};
-use crate::loops::program::{MAX_STEPS, Received, kernels_of, received, step_count};
-use crate::module::{Function, Op, OpKind, Value};
+use crate::loops::program::{MAX_STEPS, Streamed, kernels_of, received, sent, step_count};
+use crate::module::{Function, Op, OpKind, Port, Value};
 use crate::rows::{MAX_ROWS, RowNeed};
 
 pub(super) fn check(function: &Function, report: &mut Report) {
@@ -41,6 +42,15 @@ pub(super) fn check(function: &Function, report: &mut Report) {
         }
         check_received(function, found, meets, report);
     }
+    let sent = sent(function);
+    for (position, found) in sent.iter().enumerate() {
+        // loop.send C1
+        if sent[..position].iter().any(|other| other.index == found.index) {
+            let message = format!("expected output {} to be sent once, got another time", found.index);
+            report.at(function, found.op, message);
+        }
+        check_sent(function, found, report);
+    }
 }
 
 /// The cascade that a kernel is in, or the kernel.
@@ -51,29 +61,64 @@ fn enclosing(function: &Function, kernel: Op) -> Option<Op> {
 }
 
 /// P5.
-fn check_received(function: &Function, found: &Received, meets_another: bool, report: &mut Report) {
-    let Received { index, kernel, op, rows, row_elements } = *found;
-    let data = &function.ops[op];
+fn check_received(function: &Function, found: &Streamed, meets_another: bool, report: &mut Report) {
     // loop.receive C1
-    let makes_row = function.ops[kernel].regions.iter().any(|&body| {
+    check_place(function, found, report);
+    // loop.receive C2
+    if meets_another {
+        let index = found.index;
+        let message = format!("expected input {index} to be received once at a time, got two sweeps at once");
+        report.at(function, found.op, message);
+    }
+    check_rows(function, found, "inputs", &function.inputs, report);
+}
+
+/// P6.
+fn check_sent(function: &Function, found: &Streamed, report: &mut Report) {
+    // loop.send C1
+    check_place(function, found, report);
+    // loop.send C2
+    check_rows(function, found, "outputs", &function.outputs, report);
+    // loop.send C3
+    let memory = function.ops[found.op].operands[1];
+    let OpKind::Loop(LoopOp::Kernel(kernel)) = &function.ops[found.kernel].kind else { return };
+    let reads = function.ops[found.kernel].operands.iter().skip(kernel.writes);
+    let mut needs = reads.enumerate().filter(|&(_, &read)| read == memory);
+    let row_by_row = |need: &RowNeed| {
+        need.rows() == found.rows && (0..found.rows).all(|row| need.span(row) == (row..row + 1))
+    };
+    let is_row = needs.any(|(index, _)| row_by_row(kernel.need(index)));
+    if !is_row || buffer_of(function, memory).is_none_or(|buffer| buffer.rows != found.rows) {
+        let message = format!(
+            "expected to send rows of a buffer of {}, of which the kernel needs the row that it sends, got another",
+            found.rows
+        );
+        report.at(function, found.op, message);
+    }
+}
+
+/// A row is handed over when the kernel makes it.
+fn check_place(function: &Function, found: &Streamed, report: &mut Report) {
+    let makes_row = function.ops[found.kernel].regions.iter().any(|&body| {
         let block = &function.blocks[body];
-        block.ops.contains(&op) && block.args.first() == Some(&data.operands[0])
+        block.ops.contains(&found.op) && block.args.first() == Some(&function.ops[found.op].operands[0])
     });
     if !makes_row {
         report.at(
             function,
-            op,
+            found.op,
             "expected the row that a kernel makes, in its body itself, got another place or row",
         );
     }
-    // loop.receive C2
-    if meets_another {
-        let message = format!("expected input {index} to be received once at a time, got two sweeps at once");
-        report.at(function, op, message);
-    }
-    let Some(port) = function.inputs.get(index).and_then(|port| port.ty.as_tensor()) else {
-        let count = function.inputs.len();
-        return report.at(function, op, format!("expected one of {count} inputs, got number {index}"));
+}
+
+/// The rows are those of one of the `ports`.
+fn check_rows(function: &Function, found: &Streamed, what: &str, ports: &[Port], report: &mut Report) {
+    let Streamed { index, op, rows, row_elements, .. } = *found;
+    let data = &function.ops[op];
+    let Some(port) = ports.get(index).and_then(|port| port.ty.as_tensor()) else {
+        let count = ports.len();
+        return report.at(function, op, format!("expected one of {count} {what}, got number {index}"));
     };
     let memory = function.ty(data.operands[1]).as_memref().map(|memory| memory.element);
     if rows.checked_mul(row_elements) != Some(port.elements()) || memory != Some(port.storage()) {

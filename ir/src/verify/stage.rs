@@ -3,7 +3,7 @@
 use super::Report;
 use crate::loops::LoopOp;
 use crate::loops::ops::Role;
-use crate::loops::program::received;
+use crate::loops::program::{Streamed, received, sent};
 use crate::module::{Function, Module, OpKind, Port, Stage, Value};
 use crate::text::type_name;
 use crate::types::Type;
@@ -58,12 +58,14 @@ fn port_type(function: &Function, what: &str, port: &Port, found: &Type, report:
     }
 }
 
-/// G2 after lowering: every port has one buffer of its size, or is an input that is received row by row.
+/// G2 after lowering: every port has one buffer of its size, or is received or sent row by row.
 fn ports_of_buffers(function: &Function, report: &mut Report) {
-    let received: Vec<usize> = received(function).iter().map(|received| received.index).collect();
-    for (what, role, ports) in
-        [("input", Role::Input, &function.inputs), ("output", Role::Output, &function.outputs)]
-    {
+    let indices = |streamed: Vec<Streamed>| streamed.iter().map(|port| port.index).collect::<Vec<usize>>();
+    let sides = [
+        ("input", Role::Input, &function.inputs, "received", indices(received(function))),
+        ("output", Role::Output, &function.outputs, "sent", indices(sent(function))),
+    ];
+    for (what, role, ports, happens, streamed) in sides {
         let mut sizes: Vec<Vec<usize>> = vec![Vec::new(); ports.len()];
         for &op in &function.blocks[function.body].ops {
             let OpKind::Loop(LoopOp::Buffer(buffer)) = &function.ops[op].kind else { continue };
@@ -81,12 +83,12 @@ fn ports_of_buffers(function: &Function, report: &mut Report) {
             }
         }
         for (index, (port, found)) in ports.iter().zip(sizes).enumerate() {
-            if role == Role::Input && received.contains(&index) {
+            if streamed.contains(&index) {
                 if !found.is_empty() {
                     let name = &port.name;
                     report.function(
                         function,
-                        format!("expected no buffer for input '{name}', which is received"),
+                        format!("expected no buffer for {what} '{name}', which is {happens}"),
                     );
                 }
                 continue;

@@ -5,7 +5,7 @@
 //! arithmetic over the loop's bounds, whose `min` and `max` with constants limit them. Of the two sides of a `loop.if` the
 //! more expensive one counts, buffer by buffer. So what is found is an upper bound, and exact but at borders.
 //!
-//! An access moves up to four bytes: an element of 64 bits takes two, and `loop.copy`, `loop.fill` and `loop.receive`, which
+//! An access moves up to four bytes: an element of 64 bits takes two, and `loop.copy`, `loop.fill`, `loop.receive` and `loop.send`, which
 //! become library calls, move four bytes at a time. Constants are in flash and don't count, nor does what the caller does
 //! before and after: fill inputs and read outputs.
 
@@ -130,6 +130,7 @@ impl Walk<'_> {
             LoopOp::Store(_) => self.count(operands[1], 1, |memory, n| counts.store(memory, n)),
             LoopOp::Fill(fill) => self.count_words(operands[1], fill.count, |m, n| counts.store(m, n)),
             LoopOp::Receive(head) => self.count_words(operands[1], head.count, |m, n| counts.store(m, n)),
+            LoopOp::Send(head) => self.count_words(operands[1], head.count, |m, n| counts.load(m, n)),
             LoopOp::Copy(copy) => {
                 self.count_words(operands[0], copy.count, |memory, n| counts.load(memory, n));
                 self.count_words(operands[2], copy.count, |memory, n| counts.store(memory, n));

@@ -3,6 +3,7 @@
 //! At a cut, every tensor that is needed later exists as a whole, so what happens before a cut and after it are
 //! independent: the least peak over all ways of cutting is found by dynamic programming over the positions of cuts. Stages
 //! that see a buffer through a reshape don't run in one cascade with its maker, nor do two that receive the same input.
+//! What sends an output always runs with its maker, so that rows are sent as soon as they are made.
 
 use super::graph::Graph;
 use super::pull::Pulled;
@@ -20,13 +21,14 @@ pub fn candidates(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
-/// Peaks of the runs from every stage on, by length, in bytes.
+/// Peaks of the runs from every stage on, by length, in bytes; the greatest number where no run may end.
 pub fn peaks(graph: &Graph) -> Vec<Vec<usize>> {
     let count = graph.nodes.len();
     let from = |start: usize| {
         let ends = (start + 1..=count.min(start + MAX_STAGES))
             .take_while(|&end| end - start == 1 || may_join(graph, &(start..end)));
-        ends.map(|end| peak_of(graph, &(start..end))).collect()
+        let parts_sender = |end: usize| graph.nodes.get(end).is_some_and(|node| node.sends);
+        ends.map(|end| if parts_sender(end) { usize::MAX } else { peak_of(graph, &(start..end)) }).collect()
     };
     (0..count).map(from).collect()
 }

@@ -69,6 +69,15 @@ pub struct Node {
     pub reads: Vec<Read>,
     /// The input that it receives row by row, if that is what it does.
     pub receives: Option<Value>,
+    /// Whether it sends an output row by row: then it writes no buffer.
+    pub sends: bool,
+}
+
+impl Node {
+    /// Whether it hands rows over from or to the caller, and computes nothing.
+    pub fn hands_over(&self) -> bool {
+        self.receives.is_some() || self.sends
+    }
 }
 
 /// Stages in order, and the buffers between them.
@@ -147,7 +156,7 @@ impl<'f> Building<'f> {
                     self.homes.insert(data.results[0], (buffer, true));
                 }
             }
-            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_)) => {
+            OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) => {
                 let stage = Stage::of(self.function, op)?;
                 let index = self.graph.nodes.len();
                 let reads: Vec<Read> = data
@@ -162,8 +171,11 @@ impl<'f> Building<'f> {
                 for read in &reads {
                     self.graph.buffers[read.buffer].last = index;
                 }
+                let sends = matches!(data.kind, OpKind::Tile(TileOp::Send(_)));
                 let overwritten = self.overwritten(op, &stage);
                 let writes = match overwritten {
+                    // What is sent is nowhere as a whole.
+                    _ if sends => Vec::new(),
                     Some(buffer) => {
                         self.homes.insert(data.results[0], (buffer, false));
                         vec![buffer]
@@ -180,7 +192,7 @@ impl<'f> Building<'f> {
                 let keeps = self.kept(op, &stage);
                 let receives =
                     matches!(data.kind, OpKind::Tile(TileOp::Receive(_))).then(|| data.operands[0]);
-                self.graph.nodes.push(Node { op, rows: stage.rows, keeps, writes, reads, receives });
+                self.graph.nodes.push(Node { op, rows: stage.rows, keeps, writes, reads, receives, sends });
             }
             OpKind::Tile(_) | OpKind::Loop(_) => return None,
             OpKind::Builtin(_) => {}

@@ -32,7 +32,7 @@ use mcunet_ir::{Block, Diagnostic, Diagnostics, Function, Module, Op, Type, Valu
 use pull::Pulled;
 use std::collections::HashSet;
 use std::ops::Range;
-use stream::Streaming;
+use stream::{Handing, Streaming};
 
 /// Where to cut: found by search, or given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,8 +67,8 @@ crate::declare_pass! {
     ///
     /// Cuts each function into runs of operations; a run of several becomes a `tile.cascade`, in which every row is made
     /// once, when it is needed, and held only as long. The cuts are placed where the peak of SRAM is least. Inputs can be
-    /// cut into rows as well, which the caller then hands over one by one. Fails if that is asked for and no input is read
-    /// by rows.
+    /// cut into rows as well, which the caller then hands over one by one, and outputs, which are then handed to the caller
+    /// so. Fails if that is asked for and no input is read by rows or no output made by rows.
     pub Cascade = "cascade" {
         /// Operations before which to cut, counted from 0 without constants and reshapes; `search` finds the best.
         cuts: Cuts = Cuts::Search,
@@ -76,6 +76,9 @@ crate::declare_pass! {
         /// `once`, or `again`, if the caller can hand the rows over as often as they are wanted, once for each tile. An
         /// operation that receives counts as one of the first that reads.
         stream_input: Streaming = Streaming::No,
+        /// Send outputs to the caller row by row, each as soon as it is made, where they are made so, instead of leaving them
+        /// in memory. An operation that sends counts as one behind the maker.
+        stream_output: bool = false,
     } requires Imported ensures Imported;
 }
 
@@ -83,9 +86,13 @@ impl Pass for Cascade {
     fn run(&self, module: &mut Module, cx: &PassContext<'_>) -> Result<Changed, Diagnostics> {
         let mut changed = Changed::No;
         for function in &mut module.functions {
-            if self.stream_input != Streaming::No {
-                cx.count("inputs received", stream::receive_inputs(function, self.stream_input)? as u64);
-                changed = Changed::Yes;
+            let handing = Handing { input: self.stream_input, output: self.stream_output };
+            let [received, sent] = handing.apply(function)?;
+            for (what, count) in [("inputs received", received), ("outputs sent", sent)] {
+                if count > 0 {
+                    cx.count(what, count as u64);
+                    changed = Changed::Yes;
+                }
             }
             let Some(graph) = Graph::of(function) else { continue };
             let rooms: Vec<Room> = cx.target.sram_by_speed().into_iter().map(Room::of).collect();
@@ -152,6 +159,9 @@ fn form(function: &mut Function, graph: &Graph, range: Range<usize>) {
     let schedule = Schedule(pulled.steps.iter().map(|&(stage, _)| (stage - range.start) as u16).collect());
     let held = range.clone().map(|stage| {
         let node = &graph.nodes[stage];
+        if node.sends {
+            return node.rows;
+        }
         let windows = node.writes.iter().filter_map(|buffer| pulled.buffers.get(buffer));
         windows.map(|rows| rows.held).max().unwrap_or(1).min(node.rows)
     });

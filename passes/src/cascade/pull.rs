@@ -3,6 +3,10 @@
 //! Rows are pulled: a stage makes a row when a later stage needs it, and before it does, the rows that it needs itself are
 //! pulled. No row is made twice, and none before it is needed, so that few rows wait. The pull starts at the last stage and
 //! at the stages whose results are used after the cascade.
+//!
+//! A row of an output that is sent goes as soon as it is made. Where outputs are sent, everything the pull starts at is
+//! pulled in turns, so that several outputs use up together what they share: the next row is one that makes the fewest
+//! bytes of what others need, too.
 
 use super::graph::Graph;
 use crate::analysis::liveness::LiveBytes;
@@ -32,13 +36,27 @@ pub struct Pulled {
 impl Pulled {
     /// The schedule and windows of stages `range` of a graph.
     pub fn of(graph: &Graph, range: Range<usize>) -> Self {
-        let mut puller =
-            Puller { graph, range: range.clone(), made: vec![0; range.len()], steps: Vec::new() };
-        for stage in range.clone().rev() {
-            let escapes = graph.nodes[stage].writes.iter().any(|&b| graph.buffers[b].last >= range.end);
-            if escapes || stage + 1 == range.end {
-                puller.finish(stage);
+        let mut puller = Puller::new(graph, range.clone());
+        let escapes =
+            |stage: usize| graph.nodes[stage].writes.iter().any(|&b| graph.buffers[b].last >= range.end);
+        if range.clone().any(|stage| graph.nodes[stage].sends) {
+            // What is there already is sent first, so that it need not be held.
+            for stage in range.clone().filter(|&stage| graph.nodes[stage].sends) {
+                if puller.needs_nothing(stage) {
+                    puller.finish(stage);
+                }
             }
+            let ends = range
+                .clone()
+                .rev()
+                .filter(|&stage| escapes(stage) || stage + 1 == range.end || graph.nodes[stage].sends);
+            puller.finish_in_turns(&ends.collect::<Vec<_>>());
+        } else {
+            range
+                .clone()
+                .rev()
+                .filter(|&stage| escapes(stage) || stage + 1 == range.end)
+                .for_each(|stage| puller.finish(stage));
         }
         // What nobody needs has to be made as well.
         range.clone().for_each(|stage| puller.finish(stage));
@@ -60,24 +78,99 @@ impl Pulled {
     }
 }
 
+#[derive(Clone)]
 struct Puller<'g> {
     graph: &'g Graph,
     range: Range<usize>,
     /// Rows made, per stage.
     made: Vec<usize>,
     steps: Vec<(usize, usize)>,
+    /// Stages that send what a stage makes.
+    senders: Vec<Vec<usize>>,
 }
 
-impl Puller<'_> {
+impl<'g> Puller<'g> {
+    fn new(graph: &'g Graph, range: Range<usize>) -> Self {
+        let mut senders: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
+        for stage in range.clone().filter(|&stage| graph.nodes[stage].sends) {
+            for read in &graph.nodes[stage].reads {
+                if let Some(maker) = graph.maker(read.buffer, range.start, stage) {
+                    senders[maker - range.start].push(stage);
+                }
+            }
+        }
+        Self { graph, made: vec![0; range.len()], range, steps: Vec::new(), senders }
+    }
+
+    fn made(&self, stage: usize) -> usize {
+        self.made[stage - self.range.start]
+    }
+
     fn finish(&mut self, stage: usize) {
         self.pull(stage, self.graph.nodes[stage].rows);
+    }
+
+    /// Whether nothing that a stage reads is made in the run.
+    fn needs_nothing(&self, stage: usize) -> bool {
+        let mut reads = self.graph.nodes[stage].reads.iter();
+        reads.all(|read| self.graph.maker(read.buffer, self.range.start, stage).is_none())
+    }
+
+    /// Makes all rows of several stages, the next one where it takes the fewest bytes of what others need, too.
+    fn finish_in_turns(&mut self, ends: &[usize]) {
+        let shared = self.shared(ends);
+        loop {
+            let left = |&&end: &&usize| self.made(end) < self.graph.nodes[end].rows;
+            let left: Vec<usize> = ends.iter().filter(left).copied().collect();
+            let next = match left[..] {
+                [] => return,
+                [only] => only,
+                // Of equal ones the first.
+                _ => left.into_iter().min_by_key(|&end| self.cost(end, &shared)).unwrap_or(self.range.start),
+            };
+            self.pull(next, self.made(next) + 1);
+        }
+    }
+
+    /// Stages that several of the `ends` need.
+    fn shared(&self, ends: &[usize]) -> Vec<bool> {
+        let mut readers = vec![0; self.range.len()];
+        for &end in ends {
+            let mut needed = vec![false; self.range.len()];
+            needed[end - self.range.start] = true;
+            // Makers come before their readers.
+            for stage in self.range.clone().rev().filter(|&stage| stage <= end) {
+                if !needed[stage - self.range.start] {
+                    continue;
+                }
+                readers[stage - self.range.start] += 1;
+                for read in &self.graph.nodes[stage].reads {
+                    if let Some(maker) = self.graph.maker(read.buffer, self.range.start, stage) {
+                        needed[maker - self.range.start] = true;
+                    }
+                }
+            }
+        }
+        readers.into_iter().map(|count| count > 1).collect()
+    }
+
+    /// Bytes of shared stages that the next row of a stage makes.
+    fn cost(&self, end: usize, shared: &[bool]) -> usize {
+        let mut tried = Self { steps: Vec::new(), ..self.clone() };
+        tried.pull(end, self.made(end) + 1);
+        let steps = tried.steps.iter().filter(|(stage, _)| shared[stage - self.range.start]);
+        let bytes = |stage: usize| {
+            let writes = self.graph.nodes[stage].writes.iter();
+            writes.map(|&buffer| self.graph.buffers[buffer].row_bytes).sum::<usize>()
+        };
+        steps.map(|&(stage, _)| bytes(stage)).sum()
     }
 
     /// Makes rows of a stage until there are `end` of them.
     fn pull(&mut self, stage: usize, end: usize) {
         let graph = self.graph;
-        while self.made[stage - self.range.start] < end {
-            let row = self.made[stage - self.range.start];
+        while self.made(stage) < end {
+            let row = self.made(stage);
             for read in &graph.nodes[stage].reads {
                 if let Some(maker) = graph.maker(read.buffer, self.range.start, stage) {
                     let span = read.span(row, &graph.buffers[read.buffer]);
@@ -89,8 +182,25 @@ impl Puller<'_> {
                     }
                 }
             }
+            // What is pulled may have been sent in the meantime.
+            if self.made(stage) > row {
+                continue;
+            }
             self.steps.push((stage, row));
             self.made[stage - self.range.start] = row + 1;
+            self.send(stage);
+        }
+    }
+
+    /// Sends the rows that a stage has made.
+    fn send(&mut self, maker: usize) {
+        for index in 0..self.senders[maker - self.range.start].len() {
+            let sender = self.senders[maker - self.range.start][index];
+            let (rows, made) = (self.graph.nodes[maker].rows, self.made(maker));
+            let all = self.graph.nodes[sender].rows;
+            // What is made at once, or counted otherwise, is there when all of it is.
+            let ready = if rows == all { made } else { all * usize::from(made == rows) };
+            self.pull(sender, ready);
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Kernel<'k> {
     source: &'k Function,
     op: Op,
     homes: &'k std::collections::HashMap<Value, Home>,
+    outputs: &'k std::collections::HashMap<Value, usize>,
     constants: &'k mut std::collections::HashMap<Value, Value>,
     features: super::CoreFeatures,
     /// Emits into the kernel's body.
@@ -57,6 +58,7 @@ impl<'k> Kernel<'k> {
             source: lowering.source,
             op,
             homes: &lowering.homes,
+            outputs: &lowering.outputs,
             constants: &mut lowering.constants,
             features: lowering.features,
             b,
@@ -156,9 +158,19 @@ impl<'k> Kernel<'k> {
         self.source.blocks[self.source.body].args.iter().position(|&argument| argument == operand)
     }
 
+    /// Which output of the function result `index` is, if it is one.
+    pub fn output_number(&self, index: usize) -> Option<usize> {
+        self.outputs.get(&self.source.ops[self.op].results[index]).copied()
+    }
+
     /// How often the body runs.
     pub fn rows(&self) -> usize {
-        let rows = || self.folded.or(image_rows(&self.result_type(0).shape));
+        let made = match self.source.ops[self.op].kind {
+            // Its result may have another shape.
+            OpKind::Tile(TileOp::Send(_)) => self.operand_type(0),
+            _ => self.result_type(0),
+        };
+        let rows = || self.folded.or(image_rows(&made.shape));
         self.needs.as_ref().and_then(|_| rows()).unwrap_or(1)
     }
 
@@ -359,6 +371,10 @@ fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
         OpKind::Nn(kind) => kind,
         OpKind::Tile(TileOp::Receive(_)) => {
             let rows = image_rows(&tensor_type(function, data.results[0]).shape)?;
+            return Some(vec![RowNeed::same(rows)]);
+        }
+        OpKind::Tile(TileOp::Send(_)) => {
+            let rows = image_rows(&tensor_type(function, data.operands[0]).shape).unwrap_or(1);
             return Some(vec![RowNeed::same(rows)]);
         }
         _ => return None,

@@ -22,6 +22,7 @@ mod reduce;
 mod requantize;
 mod resize;
 mod rows;
+mod send;
 mod softmax;
 mod unary;
 mod window;
@@ -86,7 +87,7 @@ pub(crate) struct FunctionLowering<'a> {
     homes: HashMap<Value, Home>,
     /// `loop.data` of constants, so that two kernels share one.
     constants: HashMap<Value, Value>,
-    /// Tensors that become outputs, and which.
+    /// Tensors that become outputs or are sent as such, and which.
     outputs: HashMap<Value, usize>,
     /// Where kernels go: the function's body, or that of a cascade.
     kernels: Block,
@@ -225,6 +226,7 @@ impl<'a> FunctionLowering<'a> {
         let data = &self.source.ops[op];
         let kind: &dyn LowerOp = match &data.kind {
             OpKind::Tile(TileOp::Receive(op)) => op,
+            OpKind::Tile(TileOp::Send(op)) => op,
             OpKind::Nn(NnOp::Const(_)) => {
                 self.homes.insert(data.results[0], Home::Constant(op));
                 return Ok(());
@@ -237,7 +239,9 @@ impl<'a> FunctionLowering<'a> {
             OpKind::Nn(op) => dispatch(op),
             _ => return Ok(()),
         };
-        for &result in &data.results {
+        // What is sent row by row is nowhere as a whole.
+        let sends = matches!(data.kind, OpKind::Tile(TileOp::Send(_)));
+        for &result in data.results.iter().filter(|_| !sends) {
             let (role, index) = match self.outputs.get(&result) {
                 Some(&index) => (l::Role::Output, index),
                 None => (l::Role::Activation, 0),

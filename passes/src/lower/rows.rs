@@ -41,7 +41,7 @@ pub struct RowMap {
 }
 
 impl RowMap {
-    /// Whether every row lies at the same offset in both memories. Scattered ones have offsets of their own.
+    /// Whether every row lies at the same offset in both memories. Scattered rows lie anywhere.
     pub fn lies_as(self, other: Self) -> bool {
         !self.scattered && Self { memory: other.memory, ..self } == other
     }

@@ -17,7 +17,7 @@ pub mod tile;
 use crate::analysis::macs;
 use crate::cascade::estimate::{self, Effort};
 use crate::cascade::graph::Graph;
-use crate::cascade::stream::{Streaming, receive_inputs};
+use crate::cascade::stream::{Handing, Streaming};
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::region_bytes;
 use crate::rematerialize;
@@ -119,6 +119,8 @@ crate::declare_pass! {
         goal: Goal = Goal::Fit,
         /// How `cascade` is going to receive inputs.
         stream_input: Streaming = Streaming::No,
+        /// Whether `cascade` is going to send outputs.
+        stream_output: bool = false,
     } requires Imported ensures Imported;
 }
 
@@ -165,7 +167,7 @@ impl PatchSplit {
         if self.fits(module, plain, budget, cx) {
             return None;
         }
-        let ways = ways(function, self.stream_input, cx.watch);
+        let ways = ways(function, self.handing(), cx.watch);
         // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing fits.
         let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) = ways
             .iter()
@@ -193,6 +195,11 @@ impl PatchSplit {
         measured.min_by_key(|&(bytes, _)| bytes).map(|(_, way)| way.clone())
     }
 
+    /// What `cascade` is going to do at the borders.
+    fn handing(&self) -> Handing {
+        Handing { input: self.stream_input, output: self.stream_output }
+    }
+
     /// Bytes of the arena if a function runs in a way, as far as can be told before lowering; `None` if it has cascades
     /// already. `enough` bytes need not be improved.
     fn estimate(
@@ -205,7 +212,8 @@ impl PatchSplit {
     ) -> Option<usize> {
         let mut function = function.clone();
         apply(&mut function, way).ok()?;
-        let graph = Graph::of(&received(&function, self.stream_input)?)?;
+        self.handing().apply(&mut function).ok()?;
+        let graph = Graph::of(&function)?;
         Some(estimate::best_cuts(&graph, enough, effort, watch).1)
     }
 
@@ -258,8 +266,8 @@ fn program(
 }
 
 /// The ways of running a canonicalized function that no other beats in both bytes and multiply-accumulates: see
-/// [`space::front`]. None if its inputs can't be received as they are to be.
-pub fn ways(function: &Function, streaming: Streaming, watch: &dyn Watch) -> Vec<Way> {
+/// [`space::front`]. None if its inputs or outputs can't be handed over as they are to be.
+pub fn ways(function: &Function, handing: Handing, watch: &dyn Watch) -> Vec<Way> {
     let mut sizes: Vec<usize> = rematerialize::candidates(function).iter().map(|found| found.bytes).collect();
     sizes.sort_unstable();
     sizes.dedup();
@@ -278,8 +286,10 @@ pub fn ways(function: &Function, streaming: Streaming, watch: &dyn Watch) -> Vec
             rematerialize::apply(&mut swept, again_from);
         }
         let added = macs::of_function(&swept) - plain;
-        let found =
-            received(&swept, streaming).map(|function| space::front(&function, watch)).unwrap_or_default();
+        let found = match handing.apply(&mut swept) {
+            Ok(_) => space::front(&swept, watch),
+            Err(_) => Vec::new(),
+        };
         ways.extend(found.into_iter().map(|way| Way {
             again_from,
             added_macs: way.added_macs + added,
@@ -300,15 +310,6 @@ pub fn apply(function: &mut Function, way: &Way) -> Result<usize, Diagnostics> {
         split::split(function, strips.layers.clone(), [1, strips.columns])?;
     }
     Ok(repeated)
-}
-
-/// The function with its inputs received; `None` if none can be.
-fn received(function: &Function, streaming: Streaming) -> Option<Function> {
-    let mut function = function.clone();
-    if streaming != Streaming::No {
-        receive_inputs(&mut function, streaming).ok()?;
-    }
-    Some(function)
 }
 
 fn check_range(function: &Function, range: &Range<usize>) -> Result<(), Diagnostic> {

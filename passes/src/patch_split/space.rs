@@ -60,7 +60,8 @@ pub struct Way {
 }
 
 /// The ways of running a function that no other beats in both bytes and multiply-accumulates, from the fewest of the latter
-/// on. Inputs that are received row by row are told by `tile.receive`; they are received again for each strip.
+/// on. Inputs that are received row by row are told by `tile.receive`; they are received again for each strip. Outputs that are
+/// sent are told by `tile.send`; strips are put together before.
 pub fn front(function: &Function, watch: &dyn Watch) -> Vec<Way> {
     let Some(graph) = Graph::of(function) else { return Vec::new() };
     let plain = cut::peaks(&graph);
@@ -133,9 +134,9 @@ pub fn prune(mut ways: Vec<Way>) -> Vec<Way> {
 struct StripRuns<'g> {
     function: &'g Function,
     graph: &'g Graph,
-    /// Whether one tensor alone crosses a position.
+    /// Whether one tensor alone crosses a position, or none where everything has been sent.
     narrow: Vec<bool>,
-    /// Operations before a position, received inputs aside.
+    /// Operations before a position, those that hand rows over aside.
     numbers: Vec<usize>,
 }
 
@@ -148,10 +149,10 @@ impl<'g> StripRuns<'g> {
             });
             crossing.count()
         };
-        let narrow = (0..=count).map(|position| position == 0 || crosses(position) == 1).collect();
+        let narrow = (0..=count).map(|position| position == 0 || crosses(position) <= 1).collect();
         let mut numbers = vec![0];
         for node in &graph.nodes {
-            numbers.push(numbers[numbers.len() - 1] + usize::from(node.receives.is_none()));
+            numbers.push(numbers[numbers.len() - 1] + usize::from(!node.hands_over()));
         }
         Self { function, graph, narrow, numbers }
     }
@@ -170,7 +171,7 @@ impl<'g> StripRuns<'g> {
         for end in (start + 2..=last).filter(|&end| self.narrow[end]) {
             let stages = start..end;
             let ops = self.graph.nodes[stages.clone()].iter();
-            let ops: Vec<Op> = ops.filter(|node| node.receives.is_none()).map(|node| node.op).collect();
+            let ops: Vec<Op> = ops.filter(|node| !node.hands_over()).map(|node| node.op).collect();
             let run = Run::of(self.function, ops);
             if run.escaping.len() != 1 {
                 continue;
@@ -213,7 +214,10 @@ impl<'g> StripRuns<'g> {
                 // Rows come whole, before a strip is cut out of them.
                 constant += buffer.row_bytes;
             }
-            let escapes = buffer.last >= stages.end;
+            let mut nodes = self.graph.nodes[stages.clone()].iter();
+            // What is sent is put together before.
+            let sent = nodes.any(|node| node.sends && node.reads.iter().any(|read| read.buffer == index));
+            let escapes = sent || buffer.last >= stages.end;
             if escapes {
                 constant += buffer.bytes();
             }
