@@ -30,7 +30,7 @@ row() {
     local rows layers streamed
     rows=$(arena "$model")
     streamed=$(arena "$model" --stream-input)
-    layers=$(arena "$model" --pass-pipeline=canonicalize,lower,pack-weights,plan-memory)
+    layers=$(arena "$model" --pass-pipeline=canonicalize,fuse,eliminate-dead-channels,lower,pack-weights,plan-memory)
     awk -v m="$model" -v r="$rows" -v l="$layers" -v s="$streamed" -v b="$bound" -v t="$streamed_bound" -v o="$others" '
         function kb(bytes) { return bytes == "-" ? bytes : sprintf("%.1f", bytes / 1000) }
         function distance(bytes, bound) {

@@ -59,11 +59,15 @@ pub fn source(function: &Function, names: &Names, arenas: &Arenas) -> Result<Str
         "/* Define this to time layers: it is called with a layer's number before the layer runs, and once at the end. */\n\
          #ifndef {upper}_PROFILE\n#define {upper}_PROFILE(layer) ((void)0)\n#endif\n\n"
     );
+    // With `noinline` alone, gcc 12 takes a layer for one without effect, and leaves its call out, if it computes the address
+    // of what it writes from that of what it reads (induction variables of in-place loops over elements of two sizes).
     let _ = write!(
         out,
-        "/* A layer is a function of its own: within a larger one, compilers run out of registers in its loops. */\n\
-         #if defined(__GNUC__)\n#define {upper}_NOINLINE __attribute__((noinline))\n#else\n#define {upper}_NOINLINE\n\
-         #endif\n\n"
+        "/* A layer is a function of its own: within a larger one, compilers run out of registers in its loops. GCC also may\n \
+         * conclude nothing from its code for its callers: it concludes too much if both operands lie in one arena. */\n\
+         #if defined(__clang__)\n#define {upper}_LAYER __attribute__((noinline))\n\
+         #elif defined(__GNUC__) && __GNUC__ >= 8\n#define {upper}_LAYER __attribute__((noipa))\n\
+         #else\n#define {upper}_LAYER\n#endif\n\n"
     );
     out.push_str(&tables.text);
     out.push_str(&layers);
@@ -136,7 +140,7 @@ fn layer_function(
         .port_name(function)
         .unwrap_or_else(|| function.ops[program.kernels[index]].origin.to_string());
     format!(
-        "/* Layer {index}: {}, {}.{what} */\n{}_NOINLINE static {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
+        "/* Layer {index}: {}, {}.{what} */\n{}_LAYER static {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
         comment(&kernel.layer),
         comment(&origin),
         names.upper,
@@ -166,7 +170,7 @@ fn cascade_function(
     let (result, parameters) = signature(names, &touched, "", &handing);
     let mut out = format!(
         "/* Layers {first} to {last}, row by row: each step makes the next row of one layer, of which only so many are kept\n \
-         * as the next layers need. */\n{upper}_NOINLINE static {result} {}({parameters})\n{{\n    static const {ty} steps[{}] = {{\n",
+         * as the next layers need. */\n{upper}_LAYER static {result} {}({parameters})\n{{\n    static const {ty} steps[{}] = {{\n",
         cascade_name(part),
         part.steps.len()
     );

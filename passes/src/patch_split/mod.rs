@@ -18,6 +18,7 @@ use crate::analysis::macs;
 use crate::cascade::estimate::{self, Effort};
 use crate::cascade::graph::Graph;
 use crate::cascade::stream::{Handing, Streaming};
+use crate::cost;
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::region_bytes;
 use crate::rematerialize;
@@ -33,6 +34,12 @@ const MAX_SMALLEST: usize = 6;
 
 /// Of these, ways whose programs are made to find the smallest.
 const MAX_MEASURED: usize = 3;
+
+/// Ways that fit whose cycles are compared with those of the first.
+const MAX_RIVALS: usize = 2;
+
+/// The part of a network's multiply-accumulates that they may add to the first's, to be worth comparing.
+const FEW_MACS: u64 = 16;
 
 /// The part of a budget by which an estimate may be too high: a longer search finds a smaller arena.
 const LITTLE: usize = 12;
@@ -92,7 +99,7 @@ impl OptionValue for Tiles {
 /// What a search is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Goal {
-    /// The fewest multiply-accumulates in the memory there is.
+    /// The fewest cycles in the memory there is.
     Fit,
     /// The smallest arena.
     Sram,
@@ -108,14 +115,14 @@ crate::declare_pass! {
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
     /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
     /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
-    /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that adds the fewest multiply-accumulates; if
+    /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that takes the fewest cycles of those that add the fewest multiply-accumulates; if
     /// it fits anyway nothing changes.
     pub PatchSplit = "patch-split" {
         /// First operation and the one after the last, counted from 0 without constants and reshapes; or `search`.
         layers: Layers = Layers::Given(0..0),
         /// Tiles down and across, of given layers.
         tiles: Tiles = Tiles([1, 1]),
-        /// What to search for: the fewest multiply-accumulates that `fit`, or the least `sram`.
+        /// What to search for: the fewest cycles that `fit`, or the least `sram`.
         goal: Goal = Goal::Fit,
         /// How `cascade` is going to receive inputs.
         stream_input: Streaming = Streaming::No,
@@ -164,7 +171,7 @@ impl PatchSplit {
         };
         let plain = Way::default();
         let plain = (self.estimate(function, &plain, budget, Effort::Usual, cx.watch)?, &plain);
-        if self.fits(module, plain, budget, cx) {
+        if self.cycles_if_it_fits(module, plain, budget, cx).is_some() {
             return None;
         }
         let ways = ways(function, self.handing(), cx.watch);
@@ -175,17 +182,23 @@ impl PatchSplit {
             .partition(|way| way.peak_bytes <= budget + budget / ERROR_OF_PEAKS);
         let smallest = too_large.iter().rev().take(MAX_SMALLEST.saturating_sub(may_fit.len()));
         let candidates: Vec<&Way> = may_fit.iter().chain(smallest).copied().collect();
-        let mut others: Vec<Estimated<'_>> = Vec::new();
+        let (mut fitting, mut others): (Vec<(u64, &Way)>, Vec<Estimated<'_>>) = (Vec::new(), Vec::new());
+        let slower = macs::of_function(function) / FEW_MACS;
         for (index, way) in candidates.iter().enumerate() {
-            cx.watch.progress(index, candidates.len());
-            let Some(bytes) = self.estimate(function, way, budget, Effort::Quick, cx.watch) else { continue };
-            if self.fits(module, (bytes, way), budget, cx) {
-                return Some((*way).clone());
-            }
-            others.push((bytes, way));
-            if cx.watch.is_over() {
+            let is_slower =
+                fitting.first().is_some_and(|(_, first)| way.added_macs > first.added_macs + slower);
+            if is_slower || fitting.len() > MAX_RIVALS || cx.watch.is_over() && index > 0 {
                 break;
             }
+            cx.watch.progress(index, candidates.len());
+            let Some(bytes) = self.estimate(function, way, budget, Effort::Quick, cx.watch) else { continue };
+            match self.cycles_if_it_fits(module, (bytes, way), budget, cx) {
+                Some(cycles) => fitting.push((cycles, way)),
+                None => others.push((bytes, way)),
+            }
+        }
+        if let Some((_, way)) = fitting.into_iter().min_by_key(|&(cycles, _)| cycles) {
+            return Some(way.clone());
         }
         others.retain(|&(bytes, _)| bytes < plain.0);
         others.sort_by_key(|&(bytes, _)| bytes);
@@ -217,25 +230,26 @@ impl PatchSplit {
         Some(estimate::best_cuts(&graph, enough, effort, watch).1)
     }
 
-    /// Whether the program that the rest of the pipeline makes of a way fits the target. If the pipeline doesn't go as far as
-    /// to place its buffers, the estimate decides.
-    fn fits(
+    /// Cycles of the program that the rest of the pipeline makes of a way, if it fits the target. If the pipeline doesn't go as
+    /// far as to place its buffers, the estimate decides, and added multiply-accumulates stand for cycles.
+    fn cycles_if_it_fits(
         &self,
         module: &Module,
         (bytes, way): Estimated<'_>,
         budget: usize,
         cx: &PassContext<'_>,
-    ) -> bool {
+    ) -> Option<u64> {
         // Far from it, programs need not be made.
-        let (most, least) = (budget + budget / LITTLE, budget - budget / MUCH);
-        let several = cx.target.sram.len() > 1;
-        if bytes > most || self.goal == Goal::Sram || (bytes <= least && !several) {
-            return bytes <= least;
+        if bytes > budget + budget / LITTLE || self.goal == Goal::Sram {
+            return None;
+        }
+        // Nor where there is no doubt, if there is nothing to compare with either.
+        if way.is_plain() && bytes <= budget - budget / MUCH && cx.target.sram.len() == 1 {
+            return Some(0);
         }
         match program(module, way, cx.target, cx) {
-            Some(Ok(_)) => true,
-            Some(Err(_)) => false,
-            None => bytes <= budget,
+            Some(planned) => Some(cost::of_module(&planned.ok()?, cx.target).total.cycles),
+            None => (bytes <= budget).then_some(way.added_macs),
         }
     }
 
