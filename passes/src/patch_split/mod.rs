@@ -115,8 +115,8 @@ crate::declare_pass! {
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
     /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
     /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
-    /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that takes the fewest cycles of those that add the fewest multiply-accumulates; if
-    /// it fits anyway nothing changes.
+    /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that takes the fewest cycles of those that add
+    /// the fewest multiply-accumulates; if it fits anyway nothing changes.
     pub PatchSplit = "patch-split" {
         /// First operation and the one after the last, counted from 0 without constants and reshapes; or `search`.
         layers: Layers = Layers::Given(0..0),
