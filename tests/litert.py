@@ -1,7 +1,8 @@
 """Compares models in pairs under LiteRT's interpreter with its reference kernels.
 
 Reads lines `name TAB original TAB exported TAB folder`, where the folder holds the inputs `0.in0.bin` and so on, and writes a line
-`name TAB verdict` for each: `same`, `original: why it does not run`, `exported: why it does not run`, or what differs.
+`name TAB verdict` for each: `same`, `runs` if only the exported one does, `neither: why`, `exported: why it does not run while
+the original does`, or what differs.
 """
 
 import pathlib
@@ -34,15 +35,21 @@ def one_line(error):
     return " ".join(str(error).split())
 
 
+def attempt(model, folder):
+    """Outputs, or why there are none."""
+    try:
+        return run(model, folder), None
+    except (RuntimeError, ValueError) as error:
+        return None, one_line(error)
+
+
 def verdict(original, exported, folder):
-    try:
-        expected = run(original, folder)
-    except (RuntimeError, ValueError) as error:
-        return f"original: {one_line(error)}"
-    try:
-        found = run(exported, folder)
-    except (RuntimeError, ValueError) as error:
-        return f"exported: {one_line(error)}"
+    expected, _ = attempt(original, folder)
+    found, reason = attempt(exported, folder)
+    if found is None:
+        return f"neither: {reason}" if expected is None else f"exported: {reason}"
+    if expected is None:
+        return "runs"
     if len(expected) != len(found):
         return f"expected {len(expected)} outputs, got {len(found)}"
     for i, (a, b) in enumerate(zip(expected, found)):
@@ -50,7 +57,8 @@ def verdict(original, exported, folder):
             return f"output {i}: expected {a.dtype}{a.shape}, got {b.dtype}{b.shape}"
         if a.tobytes() != b.tobytes():
             differing = int((a.reshape(-1) != b.reshape(-1)).sum())
-            return f"output {i}: {differing} of {a.size} elements differ"
+            worst = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
+            return f"output {i}: {differing} of {a.size} elements differ, by at most {worst:.9g}"
     return "same"
 
 

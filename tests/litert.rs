@@ -59,8 +59,8 @@ fn verdicts(python: &Path, pairs: &str) -> Vec<(String, String)> {
     lines.map(|(name, verdict)| (name.to_owned(), verdict.to_owned())).collect()
 }
 
-/// Exports the models of folders after a pipeline and compares each with its original.
-fn check(folders: &[(PathBuf, PathBuf)], pipeline: &str, least: usize) {
+/// Exports the models of folders after a pipeline and compares each with its original; a difference that ends in `near` is fine.
+fn check(folders: &[(PathBuf, PathBuf)], pipeline: &str, least: usize, near: &str) {
     let Some(python) = python() else { return };
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let (mut pairs, mut count) = (String::new(), 0);
@@ -76,26 +76,33 @@ fn check(folders: &[(PathBuf, PathBuf)], pipeline: &str, least: usize) {
         count += 1;
     }
     let verdicts = verdicts(&python, &pairs);
-    let (refused, rest): (Vec<_>, Vec<_>) =
-        verdicts.iter().partition(|(_, verdict)| verdict.starts_with("original: "));
-    for (name, verdict) in &refused {
-        println!("NOT CHECKED: LiteRT does not run {name}, {verdict}");
+    let of =
+        |wanted: &str| verdicts.iter().filter(|(_, verdict)| verdict.starts_with(wanted)).collect::<Vec<_>>();
+    for (name, verdict) in of("neither: ") {
+        println!("NOT CHECKED: LiteRT runs {name} neither before nor after, {verdict}");
     }
-    let wrong: Vec<String> = rest
+    let fine = |(name, verdict): &&(String, String)| {
+        let known = ["same", "runs"].contains(&verdict.as_str()) || verdict.starts_with("neither: ");
+        known || (!near.is_empty() && verdict.ends_with(near)) || UNLIKE.contains(&name.as_str())
+    };
+    let wrong: Vec<String> = verdicts
         .iter()
-        .filter(|(name, verdict)| verdict != "same" && !UNLIKE.contains(&name.as_str()))
+        .filter(|pair| !fine(pair))
         .map(|(name, verdict)| format!("{name}: {verdict}"))
         .collect();
     assert!(wrong.is_empty(), "{} of {count} fail:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(verdicts.len(), count, "LiteRT ended before all models were compared");
-    assert!(rest.len() >= least, "expected at least {least} models to run under LiteRT, got {}", rest.len());
-    println!("{} exported models give LiteRT's bytes of their originals", rest.len());
+    let (same, alone) = (of("same").len(), of("runs").len());
+    assert!(same >= least, "expected at least {least} models to give the same bytes, got {same}");
+    println!(
+        "{same} of {count} exported models give LiteRT's bytes of their originals, {alone} run where those do not"
+    );
 }
 
 #[test]
 fn exported_operator_cases_run_under_litert() {
     let folders: Vec<_> = op_cases().into_iter().map(|case| (case.clone(), case)).collect();
-    check(&folders, "", 300);
+    check(&folders, "", 300, "");
 }
 
 #[test]
@@ -103,15 +110,16 @@ fn exported_models_run_under_litert() {
     let Some(root) = models() else { return };
     let folders: Vec<_> =
         model_folders(&root).into_iter().map(|model| (model.clone(), model.join("io"))).collect();
-    check(&folders, "", 20);
-    check(&folders, "canonicalize", 20);
+    check(&folders, "", 20, "");
+    check(&folders, "canonicalize", 20, "");
 }
 
-/// Optimized models that have no tables.
+/// Optimized models that have no tables. LiteRT rounds a fully connected layer once and a convolution twice, so that a rewrite of
+/// one as the other, which is exact in TensorFlow Lite Micro, may move its results by a step.
 #[test]
 fn exported_optimized_models_run_under_litert() {
     let Some(root) = models() else { return };
     let folders: Vec<_> =
         model_folders(&root).into_iter().map(|model| (model.clone(), model.join("io"))).collect();
-    check(&folders, "canonicalize,fuse,eliminate-dead-channels", 10);
+    check(&folders, "canonicalize,fuse,eliminate-dead-channels", 20, ", by at most 1");
 }

@@ -3,10 +3,12 @@
 use crate::compare::differences;
 use crate::properties::{reference, text, verifies};
 use mcunet_frontends::tflite::export;
+use mcunet_frontends::tflite::reader::read;
 use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::module::{OpKind, Port};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::{Function, Module, Tensor};
+use std::collections::HashSet;
 
 /// The file of a module; exporting twice gives the same bytes.
 ///
@@ -14,10 +16,38 @@ use mcunet_ir::{Function, Module, Tensor};
 /// What the export says, or that the bytes differ.
 pub fn exported(module: &Module) -> Result<Vec<u8>, String> {
     let bytes = export(module).map_err(|errors| errors.to_string())?;
+    check_layout(&bytes)?;
     match export(&module.clone()) {
         Ok(again) if again == bytes => Ok(bytes),
         _ => Err("a second export gives other bytes".to_owned()),
     }
+}
+
+/// Constants are aligned, and each is stored once; no two tensors have one name, unless ports do.
+fn check_layout(bytes: &[u8]) -> Result<(), String> {
+    let model = read(bytes).map_err(|errors| format!("{errors:?}"))?;
+    let mut seen = HashSet::new();
+    for buffer in &model.buffers {
+        let offset = buffer.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr());
+        if !buffer.is_empty() && !offset.is_multiple_of(16) {
+            return Err(format!("expected constants at multiples of 16 bytes, got one at {offset}"));
+        }
+        if !seen.insert(buffer) {
+            return Err("expected each constant once, got one twice".to_owned());
+        }
+    }
+    let [graph] = model.subgraphs.as_slice() else { return Err("expected one subgraph".to_owned()) };
+    let ports: HashSet<usize> =
+        graph.inputs.iter().chain(&graph.outputs).map(|index| index.index()).collect();
+    let inner =
+        graph.tensors.iter().enumerate().filter(|(i, _)| !ports.contains(i)).map(|(_, tensor)| &tensor.name);
+    let mut names: HashSet<&String> = ports.iter().map(|&port| &graph.tensors[port].name).collect();
+    for name in inner {
+        if !names.insert(name) {
+            return Err(format!("expected names of tensors to differ, got '{name}' twice"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether TensorFlow Lite has operators for everything in a module, as far as the kinds of its operations tell.

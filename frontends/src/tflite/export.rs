@@ -20,7 +20,7 @@ use mcunet_ir::define::Trait;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
-use mcunet_ir::quant::QuantType;
+use mcunet_ir::quant::{Granularity, QuantType};
 use mcunet_ir::types::{Element, Scalar};
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Op, Shape, Stage, TensorType, Value};
 use std::collections::HashMap;
@@ -177,6 +177,16 @@ impl<'m> Exporter<'m> {
                 "expected a tensor of at most {MAX_TENSOR_BYTES} bytes, got shape {}",
                 ty.shape
             ));
+        }
+        let scales: Vec<f32> = match ty.quant().map(|quant| &quant.granularity) {
+            None => Vec::new(),
+            Some(Granularity::PerTensor(affine)) => vec![affine.scale.get()],
+            Some(Granularity::PerAxis { channels, .. }) => {
+                channels.iter().map(|affine| affine.scale.get()).collect()
+            }
+        };
+        if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(format!("expected finite scales, got {scale}"));
         }
         Ok(ty)
     }

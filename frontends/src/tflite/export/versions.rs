@@ -60,10 +60,11 @@ fn movement(code: B, from: Scalar, rank: usize, narrow: i32) -> i32 {
         (B::PAD | B::PADV2 | B::CONCATENATION | B::PACK, Scalar::I16) => 3,
         (B::CONCATENATION | B::PACK, Scalar::U32) => 4,
         (B::SLICE | B::SPLIT | B::GATHER | B::UNPACK, Scalar::I16) => 4,
-        (B::SPLIT, Scalar::I32) | (B::TILE, Scalar::I8) => 3,
+        (B::SPLIT, Scalar::I32) => 3,
         (B::TRANSPOSE | B::STRIDED_SLICE | B::GATHER | B::UNPACK | B::ARG_MAX | B::ARG_MIN, Scalar::I1) => 3,
         (B::UNPACK, Scalar::U8) => 2,
-        (B::TILE, _) => 1,
+        // The reference kernels take int8, but are registered as versions without.
+        (B::TILE | B::DEPTH_TO_SPACE, _) => 1,
         _ => narrow,
     }
 }

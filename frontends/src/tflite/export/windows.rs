@@ -42,6 +42,40 @@ fn padding(windows: Windows, image: [usize; 2]) -> Result<Option<Padding>, Refus
     Ok((same == pad).then_some(Padding::Same))
 }
 
+/// Padding of a transposed convolution, and the height and width of its output, from which a slice is taken if they are not
+/// those wanted. Runtimes ask that the convolution the other way makes the input's size.
+fn transposed(
+    op: &n::TransposeConv2d,
+    input: [usize; 2],
+    taps: [usize; 2],
+) -> Result<(Padding, [usize; 2]), Refusal> {
+    let wanted = op.output_size.map(|size| size as usize);
+    let stride = op.stride.map(|stride| stride as usize);
+    for padding in [Padding::Valid, Padding::Same] {
+        let [top, bottom, left, right] = image_pads(padding, wanted, taps, op.stride, [1, 1])?;
+        let there = |axis: usize, pads: u32| {
+            let room = (wanted[axis] + pads as usize).checked_sub(taps[axis]);
+            room.and_then(|room| room.checked_div(stride[axis])).map(|steps| steps + 1) == Some(input[axis])
+        };
+        if op.pad == [top, left] && there(0, top + bottom) && there(1, left + right) {
+            return Ok((padding, wanted));
+        }
+    }
+    let mut whole = wanted;
+    for axis in 0..2 {
+        // All that the windows reach, and what lies behind it before another window would begin.
+        let reached = input[axis].saturating_sub(1).saturating_mul(stride[axis]).saturating_add(taps[axis]);
+        let end = wanted[axis].saturating_add(op.pad[axis] as usize);
+        if end >= reached.saturating_add(stride[axis]) {
+            return Err(format!(
+                "expected an output that the input reaches ({reached}), got one up to {end}"
+            ));
+        }
+        whole[axis] = reached.max(end);
+    }
+    Ok((Padding::Valid, whole))
+}
+
 /// Strides and other pairs of options: height, width.
 fn pair(values: [u32; 2], what: &str) -> Result<[i32; 2], Refusal> {
     Ok([int(values[0], what)?, int(values[1], what)?])
@@ -106,6 +140,10 @@ impl<'m> Exporter<'m> {
                 QuantType::per_axis(Scalar::I32, 0, channels)
             }
         };
+        let mut channels = (0..ty.elements()).filter_map(|channel| quant.channel(channel));
+        if let Some(Affine { scale, .. }) = channels.find(|affine| !affine.scale.get().is_finite()) {
+            return Err(format!("expected scales of input and filter with a finite product, got {scale:?}"));
+        }
         if let Some(&id) = self.biases.get(&(bias, quant.clone())) {
             return Ok(id);
         }
@@ -192,20 +230,13 @@ impl<'m> Exporter<'m> {
         op: &n::TransposeConv2d,
     ) -> Result<(), Refusal> {
         let (x, filter) = (self.operand(site.operands[0])?, self.operand(site.operands[1])?);
-        let output = op.output_size.map(|size| size as usize);
-        let same = image_pads(Padding::Same, output, image(site.inputs[1])?, op.stride, [1, 1])?;
-        let [top, left] = op.pad.map(|amount| amount as usize);
-        let (padding, cut) = match op.pad {
-            [0, 0] => (Padding::Valid, false),
-            pad if pad == [same[0], same[2]] => (Padding::Same, false),
-            _ => (Padding::Valid, true),
-        };
         let result = site.outputs[0];
+        let (padding, size) = transposed(op, image(site.inputs[0])?, image(site.inputs[1])?)?;
         let mut whole = result.clone();
-        if let (true, [_, height, width, _]) = (cut, whole.shape.0.as_mut_slice()) {
-            *height = height.saturating_add(top);
-            *width = width.saturating_add(left);
+        if let [_, height, width, _] = whole.shape.0.as_mut_slice() {
+            [*height, *width] = size;
         }
+        let cut = whole != *result;
         let shape = self.list("output_shape", &whole.shape.0)?;
         let mut inputs = vec![shape, filter, x];
         let zero = self.constant(site.operands[2])?.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0));
@@ -227,6 +258,7 @@ impl<'m> Exporter<'m> {
         }
         let uncut = self.between(site.results[0], whole);
         self.push_clamped(uncut, op.clamp, &CLAMPS, B::TRANSPOSE_CONV, inputs, options)?;
+        let [top, left] = op.pad.map(|amount| amount as usize);
         let begin = self.list("begin", &[0, top, left, 0])?;
         let size = self.list("size", &result.shape.0)?;
         self.finish(site, B::SLICE, vec![uncut, begin, size], OperatorOptions::Slice)

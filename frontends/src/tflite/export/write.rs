@@ -197,7 +197,26 @@ fn options(b: &mut Builder<'_>, options: &O<'_>) -> Option<(Tag, WIPOffset<Union
         O::ArgMin { output_type } => {
             table!(b, ArgMinOptions, ArgMinOptionsArgs { output_type: (*output_type).into() })
         }
-        _ => movement(b, options),
+        O::Reshape { .. }
+        | O::Squeeze { .. }
+        | O::ExpandDims
+        | O::Shape { .. }
+        | O::Transpose
+        | O::Tile
+        | O::Pad
+        | O::PadV2
+        | O::Slice
+        | O::StridedSlice(_)
+        | O::Gather { .. }
+        | O::Concatenation { .. }
+        | O::Split { .. }
+        | O::SplitV { .. }
+        | O::Pack { .. }
+        | O::Unpack { .. }
+        | O::SpaceToDepth { .. }
+        | O::DepthToSpace { .. }
+        | O::ResizeBilinear(_)
+        | O::ResizeNearestNeighbor(_) => movement(b, options),
     }
 }
 
