@@ -82,6 +82,12 @@ impl Exporter<'_> {
     pub(super) fn clamp(&mut self, from: Id, clamp: Clamp, to: Id) -> Result<(), Refusal> {
         let ty = self.graph.tensor(to).ty.clone();
         let storage = ty.storage();
+        if storage == Scalar::I8 && ty.affine().is_none() {
+            return Err(
+                "expected a tensor quantized per tensor under a clamp that is no activation, got another"
+                    .to_owned(),
+            );
+        }
         let (all, wanted) = (Clamp::None, clamp);
         let (integers, whole) = (integer_limits(wanted, storage), integer_limits(all, storage));
         let (reals, finite) = (real_limits(wanted), real_limits(all));
