@@ -18,6 +18,7 @@ use std::time::Duration;
   mcunetc model.tflite                              write model/model.{h,c} and model/model_weights.c
   mcunetc model.tflite --emit=project -o demo       a project with test vectors, Makefile and a QEMU example
   mcunetc model.tflite --target stm32f746 --report=html   a page on memory, flash and layers
+  mcunetc model.tflite --emit=tflite --io-type=int8 -o int8.tflite   the same model with int8 inputs and outputs
   mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
   mcunetc cost model.tflite                         estimated cycles of each layer
   mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
@@ -63,6 +64,8 @@ pub enum Emit {
     Mlir,
     /// The arena over time as a picture, with its peak: NAME_memory.svg.
     Svg,
+    /// The model as NAME.tflite, after `canonicalize` or the given --pass-pipeline instead of a level's passes.
+    Tflite,
 }
 
 /// Type of the model's inputs and outputs.
@@ -246,7 +249,7 @@ pub struct CompileArgs {
     /// What to write; may be given several times.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "c")]
     pub emit: Vec<Emit>,
-    /// Folder for the output (a file or `-` for --emit=mcir, mlir or svg alone, without --report); ./NAME by default.
+    /// Folder for the output (a file or `-` for --emit=mcir, mlir, svg or tflite alone, without --report); ./NAME by default.
     #[arg(short, long, value_name = "DIR|FILE|-")]
     pub output: Option<PathBuf>,
     /// Write a report of memory, flash and layers beside the output; may be given several times.

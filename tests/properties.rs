@@ -10,7 +10,7 @@ use mcunet_testing::compile::{LEVELS, after, project};
 use mcunet_testing::properties::HANDINGS;
 use mcunet_testing::seeds::{for_seed_batches, for_seeds};
 use mcunet_testing::tools::{SANITIZE, has_tool, make_test};
-use mcunet_testing::{Random, graph, plan, properties};
+use mcunet_testing::{Random, export, graph, plan, properties};
 use std::collections::BTreeMap;
 
 fn random_module(seed: u64) -> (Module, Vec<Tensor>) {
@@ -125,6 +125,25 @@ fn dead_channels_keep_results() {
         Ok([properties::dead_channels_keep_results(module, &samples(module, inputs, random))?])
     });
     assert!(eliminated > 200, "expected hundreds of graphs to have dead channels, got {eliminated}");
+}
+
+/// Exported as `.tflite` and imported again, graphs compute the same, as far as TensorFlow Lite has their operations.
+#[test]
+fn exporting_keeps_results() {
+    let [written] = tally(600, |module, inputs, random| {
+        if !export::is_exportable(&module.functions[0]) {
+            return Ok([false]);
+        }
+        match export::export_keeps_results(module, &samples(module, inputs, random)) {
+            Ok(()) => Ok([true]),
+            Err(error) if error.contains("': expected ") => {
+                println!("{error}");
+                Ok([false])
+            }
+            Err(error) => Err(error),
+        }
+    });
+    assert!(written > 200, "expected hundreds of graphs to be exported, got {written}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::alternatives::{self, Setup};
 use super::{budget, pareto};
 use crate::Io;
-use crate::cli::{CompileArgs, Emit, PipelineArgs, ReportFormat};
+use crate::cli::{CompileArgs, Emit, GoalArg, PipelineArgs, ReportFormat};
 use crate::files;
 use crate::report::layers::{LayerObserver, macs};
 use crate::report::{Report, html, memory_map};
@@ -17,6 +17,7 @@ use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, print};
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Diagnostic, Module, Tensor};
+use mcunet_passes::pipeline::Pipeline;
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::Target;
 use mcunet_passes::watch::Watch;
@@ -49,7 +50,11 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     }
     let Some(model) = &args.model else { return Err(usage("expected a model").into()) };
     let target = session::target(&args.target)?;
-    let pipeline = session::pipeline(&args.pipeline)?;
+    let pipeline = if args.emit.contains(&Emit::Tflite) {
+        tflite_pipeline(args)?
+    } else {
+        session::pipeline(&args.pipeline)?
+    };
     let file = ModelFile::read(model, io)?;
     let imported = file.import(&args.model_args)?;
     let name = imported.name.to_string();
@@ -128,6 +133,36 @@ fn check_interface(module: &Module) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The passes before an export: `canonicalize` unless others are given, since those of every level end in planned loops.
+fn tflite_pipeline(args: &CompileArgs) -> Result<Pipeline, Failure> {
+    let lowered = args.emit.iter().find_map(|emit| match emit {
+        Emit::C => Some("--emit=c"),
+        Emit::Project => Some("--emit=project"),
+        Emit::Svg => Some("--emit=svg"),
+        Emit::Mcir | Emit::Mlir | Emit::Tflite => None,
+    });
+    let options = [
+        (!args.report.is_empty(), "--report"),
+        (args.pareto, "--pareto"),
+        (args.pipeline.stream_input.is_some(), "--stream-input"),
+        (args.pipeline.stream_output, "--stream-output"),
+        (args.pipeline.goal != GoalArg::Cycles, "--goal"),
+        (!args.pipeline.approximate.is_empty(), "--approximate"),
+    ];
+    let given = options.into_iter().find_map(|(given, option)| given.then_some(option));
+    if let Some(option) = lowered.or(given) {
+        let message =
+            format!("expected --emit=tflite without what only compiled programs have, got {option}");
+        return Err(usage(message)
+            .help(
+                "run mcunetc once for each; --pass-pipeline says which passes an exported model goes through",
+            )
+            .into());
+    }
+    let text = args.pipeline.pass_pipeline.as_deref().unwrap_or("canonicalize");
+    Ok(Pipeline::parse(text, &Registry::builtin())?)
+}
+
 /// Files to write, by path relative to the output folder.
 fn outputs(
     args: &CompileArgs,
@@ -150,6 +185,9 @@ fn outputs(
                 let function = compiled.module.functions.first();
                 let picture = function.map(|function| memory_map::draw(&compiled.module.name, function));
                 files.push((format!("{name}_memory.svg"), picture.unwrap_or_default().into_bytes()));
+            }
+            Emit::Tflite => {
+                files.push((format!("{name}.tflite"), mcunet_frontends::tflite::export(&compiled.module)?));
             }
             // A project contains the sources.
             Emit::C if args.emit.contains(&Emit::Project) => {}
@@ -233,7 +271,7 @@ enum Place {
 
 /// Where the output goes: a folder, or for a single text a file or standard output.
 fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
-    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg])
+    let single = matches!(args.emit[..], [Emit::Mcir | Emit::Mlir | Emit::Svg | Emit::Tflite])
         && args.report.is_empty()
         && !args.pareto;
     let Some(path) = &args.output else { return Ok(Place::Folder(session::file_stem(name).into())) };
@@ -243,7 +281,7 @@ fn place(args: &CompileArgs, name: &str) -> Result<Place, Failure> {
     if path == Path::new("-") || names_a_text(path) {
         let message = format!("expected a folder for several files, got '{}'", path.display());
         return Err(usage(message)
-            .help("only --emit=mcir, --emit=mlir or --emit=svg alone fits one file; a report lies beside the output")
+            .help("only --emit=mcir, --emit=mlir, --emit=svg or --emit=tflite alone fits one file; a report lies beside the output")
             .into());
     }
     Ok(Place::Folder(path.clone()))

@@ -14,7 +14,8 @@ const MAX_VALUES: usize = 200;
 /// Larger tensors neither: a kernel may hold a table of its output's size.
 const MAX_TENSOR_BYTES: usize = 1 << 20;
 
-/// Bytes as a `.tflite` file: imported or refused; what was imported and verifies is lowered to something that verifies.
+/// Bytes as a `.tflite` file: imported or refused; what was imported and verifies is lowered to something that verifies, and
+/// exported to something that can be read.
 ///
 /// # Panics
 /// See the module.
@@ -65,6 +66,17 @@ fn has_reasons(errors: &mcunet_ir::Diagnostics) {
     assert!(errors.0.iter().all(|error| !error.message.is_empty()), "expected reasons, got {errors}");
 }
 
+/// What is exported can be read.
+fn exports(module: &Module) {
+    match mcunet_frontends::tflite::export(module) {
+        Ok(bytes) => {
+            let read = mcunet_frontends::tflite::reader::read(&bytes);
+            assert!(read.is_ok(), "the export made a file that can't be read: {:?}", read.err());
+        }
+        Err(errors) => has_reasons(&errors),
+    }
+}
+
 fn lowers(mut module: Module) {
     if verify(&module).is_err() || module.stage != mcunet_ir::Stage::Imported {
         return;
@@ -73,6 +85,9 @@ fn lowers(mut module: Module) {
         let sizes = || function.values.keys().filter_map(|value| function.ty(value).as_tensor());
         function.values.len() < MAX_VALUES && sizes().all(|ty| ty.size_bytes() <= MAX_TENSOR_BYTES)
     });
+    if small {
+        exports(&module);
+    }
     if small && lower_module(&mut module, CoreFeatures { dsp: true, unroll: true }).is_ok() {
         let verified = verify(&module).map(|_| ());
         assert!(verified.is_ok(), "lowering made an invalid module: {:?}", verified.err());

@@ -381,6 +381,22 @@ fn scalar(element: ElementType) -> Option<Scalar> {
     })
 }
 
+/// The format's type for elements of a storage type.
+pub(super) fn element_type(scalar: Scalar) -> ElementType {
+    match scalar {
+        Scalar::I1 => ElementType::Bool,
+        Scalar::I8 => ElementType::Int8,
+        Scalar::I16 => ElementType::Int16,
+        Scalar::I32 => ElementType::Int32,
+        Scalar::I64 => ElementType::Int64,
+        Scalar::U8 => ElementType::Uint8,
+        Scalar::U16 => ElementType::Uint16,
+        Scalar::U32 => ElementType::Uint32,
+        Scalar::U64 => ElementType::Uint64,
+        Scalar::F32 => ElementType::Float32,
+    }
+}
+
 /// Name of a builtin operator in the format.
 pub(super) fn builtin_name(code: BuiltinOperator) -> String {
     OperatorCode::Builtin(code).to_string()

@@ -1,11 +1,15 @@
-//! TensorFlow Lite models: checked reading ([`reader`]), then one row per operator (`ops`) to `nn`.
+//! TensorFlow Lite models: checked reading ([`reader`]), then one row per operator (`ops`) to `nn`; and the way back
+//! ([`export`]).
 
+mod export;
 mod importer;
 mod ops;
 pub mod reader;
 #[allow(missing_docs)]
 pub mod schema;
 pub mod text;
+
+pub use export::export;
 
 use mcunet_ir::{Diagnostic, Diagnostics, Module};
 

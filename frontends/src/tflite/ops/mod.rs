@@ -2,7 +2,7 @@
 
 mod arithmetic;
 mod movement;
-mod windows;
+pub(super) mod windows;
 
 use super::importer::{Importer, Refusal, builtin_name};
 use super::reader::{Activation, BuiltinOperator, Operator, TensorIndex};
@@ -147,7 +147,7 @@ fn activation_limits(activation: Activation) -> Result<(Option<f32>, Option<f32>
 }
 
 /// The clamp of a fused activation on results of the given element type.
-fn clamp(activation: Activation, element: &Element) -> Result<Clamp, Refusal> {
+pub(super) fn clamp(activation: Activation, element: &Element) -> Result<Clamp, Refusal> {
     let limits = activation_limits(activation)?;
     if limits == (None, None) {
         return Ok(Clamp::None);

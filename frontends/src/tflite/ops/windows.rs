@@ -29,7 +29,7 @@ fn pads(padding: Padding, size: usize, taps: usize, stride: u32, dilation: u32) 
 }
 
 /// Padding of an image: top, bottom, left, right.
-fn image_pads(
+pub(in crate::tflite) fn image_pads(
     padding: Padding,
     image: [usize; 2],
     taps: [usize; 2],

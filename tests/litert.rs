@@ -1,0 +1,125 @@
+//! Exported models under LiteRT, the runtime that the format belongs to: its interpreter loads them, and with its reference
+//! kernels they give the bytes that the original gives.
+//!
+//! LiteRT comes from PyPI (`ai-edge-litert`) into a virtual environment below `target`; without python3, pip or a network
+//! the test says NOT CHECKED. Where LiteRT rounds unlike the kernels that we are exact to, it does so for both files.
+
+use mcunet_passes::target::Core;
+use mcunet_testing::compile::after;
+use mcunet_testing::corpus::{import_model, model_folders, models, name, op_cases, workspace};
+use mcunet_testing::export::exported;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The release that is compared with.
+const LITERT: &str = "ai-edge-litert==2.3.0";
+
+/// Cases where LiteRT computes something else than TensorFlow Lite Micro, whose results exported files keep: RELU6 does not
+/// rescale there.
+const UNLIKE: [&str; 1] = ["relu6_rescale_i8"];
+
+/// A python that has LiteRT; `None`, said aloud, where there is none.
+fn python() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("litert");
+    let python = folder.join("bin/python");
+    let runs = |command: &mut Command| {
+        command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+    };
+    let imports = || runs(Command::new(&python).args(["-c", "import ai_edge_litert.interpreter"]));
+    if imports() {
+        return Some(python);
+    }
+    let made = runs(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", LITERT];
+    if made && runs(Command::new(&python).args(pip)) && imports() {
+        return Some(python);
+    }
+    println!("NOT CHECKED with LiteRT: python3 with venv and pip could not install {LITERT}");
+    None
+}
+
+/// Runs `tests/litert.py` on pairs of models: what it says of each.
+fn verdicts(python: &Path, pairs: &str) -> Vec<(String, String)> {
+    let script = workspace().join("tests/litert.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("python runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let pairs = pairs.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(pairs.as_bytes()));
+    let output = child.wait_with_output().expect("python ends");
+    writer.join().expect("the writer ends").expect("python reads its input");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| line.split_once('\t'));
+    lines.map(|(name, verdict)| (name.to_owned(), verdict.to_owned())).collect()
+}
+
+/// Exports the models of folders after a pipeline and compares each with its original; a difference that ends in `near` is fine.
+fn check(folders: &[(PathBuf, PathBuf)], pipeline: &str, least: usize, near: &str) {
+    let Some(python) = python() else { return };
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let (mut pairs, mut count) = (String::new(), 0);
+    for (folder, io) in folders {
+        let Ok(module) = import_model(folder) else { continue };
+        let module = after(pipeline, &module, Core::CortexM4).expect("the passes run");
+        let Ok(bytes) = exported(&module) else { continue };
+        let path = scratch.path().join(format!("{}.tflite", name(folder)));
+        std::fs::write(&path, bytes).expect("a writable folder");
+        let original = folder.join("model.tflite");
+        let [original, path, io] = [&original, &path, io].map(|path| path.display().to_string());
+        pairs.push_str(&format!("{}\t{original}\t{path}\t{io}\n", name(folder)));
+        count += 1;
+    }
+    let verdicts = verdicts(&python, &pairs);
+    let of =
+        |wanted: &str| verdicts.iter().filter(|(_, verdict)| verdict.starts_with(wanted)).collect::<Vec<_>>();
+    for (name, verdict) in of("neither: ") {
+        println!("NOT CHECKED: LiteRT runs {name} neither before nor after, {verdict}");
+    }
+    let fine = |(name, verdict): &&(String, String)| {
+        let known = ["same", "runs"].contains(&verdict.as_str()) || verdict.starts_with("neither: ");
+        known || (!near.is_empty() && verdict.ends_with(near)) || UNLIKE.contains(&name.as_str())
+    };
+    let wrong: Vec<String> = verdicts
+        .iter()
+        .filter(|pair| !fine(pair))
+        .map(|(name, verdict)| format!("{name}: {verdict}"))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {count} fail:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(verdicts.len(), count, "LiteRT ended before all models were compared");
+    let (same, alone) = (of("same").len(), of("runs").len());
+    assert!(same >= least, "expected at least {least} models to give the same bytes, got {same}");
+    println!(
+        "{same} of {count} exported models give LiteRT's bytes of their originals, {alone} run where those do not"
+    );
+}
+
+#[test]
+fn exported_operator_cases_run_under_litert() {
+    let folders: Vec<_> = op_cases().into_iter().map(|case| (case.clone(), case)).collect();
+    check(&folders, "", 300, "");
+}
+
+#[test]
+fn exported_models_run_under_litert() {
+    let Some(root) = models() else { return };
+    let folders: Vec<_> =
+        model_folders(&root).into_iter().map(|model| (model.clone(), model.join("io"))).collect();
+    check(&folders, "", 20, "");
+    check(&folders, "canonicalize", 20, "");
+}
+
+/// Optimized models that have no tables. LiteRT rounds a fully connected layer once and a convolution twice, so that a rewrite of
+/// one as the other, which is exact in TensorFlow Lite Micro, may move its results by a step.
+#[test]
+fn exported_optimized_models_run_under_litert() {
+    let Some(root) = models() else { return };
+    let folders: Vec<_> =
+        model_folders(&root).into_iter().map(|model| (model.clone(), model.join("io"))).collect();
+    check(&folders, "canonicalize,fuse,eliminate-dead-channels", 20, ", by at most 1");
+}
