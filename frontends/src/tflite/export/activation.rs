@@ -104,7 +104,8 @@ impl Exporter<'_> {
         let mut from = from;
         let count = steps.len();
         for (step, (code, name, bytes)) in steps.into_iter().enumerate() {
-            let bound = self.graph.constant(name, ty.with_shape([1]), Arc::from(bytes));
+            let bound =
+                self.graph.constant(name, ty.with_shape(vec![1; ty.shape.rank().min(1)]), Arc::from(bytes));
             let next = if step + 1 == count { to } else { self.between(to, ty.clone()) };
             self.push(code, vec![bound, from], vec![next], OperatorOptions::MaximumMinimum);
             from = next;
