@@ -11,7 +11,7 @@ cargo build -q --release --manifest-path "$here/../Cargo.toml"
 mcunetc=${CARGO_TARGET_DIR:-$here/../target}/release/mcunetc
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-without=canonicalize,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory
+without=canonicalize,fuse,schedule,patch-split{layers=search},cascade,lower,pack-weights,plan-memory
 
 # Arena and constants in bytes for a model and further options, or dashes.
 memory() {

@@ -175,7 +175,8 @@ fn checked<T>(wrap: bool, (value, overflows): (T, bool)) -> Option<T> {
     (wrap || !overflows).then_some(value)
 }
 
-fn compare<T: PartialOrd>(predicate: Predicate, a: &T, b: &T) -> bool {
+/// Whether two numbers compare as a predicate says; with NaNs, only `Ne` holds.
+pub fn compare<T: PartialOrd>(predicate: Predicate, a: &T, b: &T) -> bool {
     match predicate {
         Predicate::Eq => a == b,
         Predicate::Ne => a != b,

@@ -8,7 +8,7 @@
 use crate::analysis::index_range::Ranges;
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::LoopOp;
-use mcunet_ir::loops::ops::Predicate;
+use mcunet_ir::loops::eval::compare;
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -215,19 +215,8 @@ impl Counter<'_> {
             LoopOp::Shl(_) => arg(0)?.checked_shl(u32::try_from(arg(1)?).ok()?)?,
             LoopOp::Shr(_) => arg(0)?.checked_shr(u32::try_from(arg(1)?).ok()?)?,
             LoopOp::Select(_) => arg(if arg(0)? != 0 { 1 } else { 2 })?,
-            LoopOp::Cmp(head) => i64::from(holds(head.predicate, arg(0)?, arg(1)?)),
+            LoopOp::Cmp(head) => i64::from(compare(head.predicate, &arg(0)?, &arg(1)?)),
             _ => return None,
         })
-    }
-}
-
-fn holds(predicate: Predicate, a: i64, b: i64) -> bool {
-    match predicate {
-        Predicate::Eq => a == b,
-        Predicate::Ne => a != b,
-        Predicate::Lt => a < b,
-        Predicate::Le => a <= b,
-        Predicate::Gt => a > b,
-        Predicate::Ge => a >= b,
     }
 }
