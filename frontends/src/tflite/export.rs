@@ -22,11 +22,12 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::{Granularity, QuantType};
 use mcunet_ir::types::{Element, Scalar};
+use mcunet_ir::verify::MAX_TENSOR_BYTES;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Op, Shape, Stage, TensorType, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::reader::{BuiltinOperator, MAX_TENSOR_BYTES, OperatorOptions};
+use super::reader::{BuiltinOperator, OperatorOptions};
 
 /// Why an operation can't be written: `expected X, got Y`.
 type Refusal = String;
@@ -170,14 +171,7 @@ impl<'m> Exporter<'m> {
     fn tensor_type(&self, value: Value) -> Result<&'m TensorType, Refusal> {
         let ty =
             self.function.ty(value).as_tensor().ok_or("expected a tensor, got a value of another kind")?;
-        if ty.size_bytes() as u64 > MAX_TENSOR_BYTES
-            || ty.shape.iter().any(|&dim| i32::try_from(dim).is_err())
-        {
-            return Err(format!(
-                "expected a tensor of at most {MAX_TENSOR_BYTES} bytes, got shape {}",
-                ty.shape
-            ));
-        }
+        check_size(ty)?;
         let scales: Vec<f32> = match ty.quant().map(|quant| &quant.granularity) {
             None => Vec::new(),
             Some(Granularity::PerTensor(affine)) => vec![affine.scale.get()],
@@ -273,10 +267,12 @@ impl<'m> Exporter<'m> {
         self.integers(name, [values.len()], values)
     }
 
-    /// A new tensor between two operators of one operation.
-    fn between(&mut self, after: Id, ty: TensorType) -> Id {
+    /// A new tensor between two operators of one operation. It can be larger than what the operation reads and makes,
+    /// and too large.
+    fn between(&mut self, after: Id, ty: TensorType) -> Result<Id, Refusal> {
+        check_size(&ty)?;
         let name = self.graph.tensor(after).name.clone();
-        self.graph.add(&name, ty)
+        Ok(self.graph.add(&name, ty))
     }
 
     /// Appends an operator, of the least version that has its types and options.
@@ -303,6 +299,14 @@ impl<'m> Exporter<'m> {
         self.push(code, inputs, site.results.clone(), options);
         Ok(())
     }
+}
+
+/// Whether a file may have tensors of a type: import refuses larger ones.
+fn check_size(ty: &TensorType) -> Result<(), Refusal> {
+    if ty.size_bytes() > MAX_TENSOR_BYTES || ty.shape.iter().any(|&dim| i32::try_from(dim).is_err()) {
+        return Err(format!("expected a tensor of at most {MAX_TENSOR_BYTES} bytes, got shape {}", ty.shape));
+    }
+    Ok(())
 }
 
 /// A number of an option or a constant operand.

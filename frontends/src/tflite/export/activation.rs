@@ -72,7 +72,7 @@ impl Exporter<'_> {
             self.push(code, inputs, vec![result], options(activation));
             return Ok(());
         }
-        let open = self.between(result, ty.clone());
+        let open = self.between(result, ty.clone())?;
         self.push(code, inputs, vec![open], options(Activation::None));
         self.clamp(open, clamp, result)
     }
@@ -106,7 +106,7 @@ impl Exporter<'_> {
         for (step, (code, name, bytes)) in steps.into_iter().enumerate() {
             let bound =
                 self.graph.constant(name, ty.with_shape(vec![1; ty.shape.rank().min(1)]), Arc::from(bytes));
-            let next = if step + 1 == count { to } else { self.between(to, ty.clone()) };
+            let next = if step + 1 == count { to } else { self.between(to, ty.clone())? };
             self.push(code, vec![bound, from], vec![next], OperatorOptions::MaximumMinimum);
             from = next;
         }

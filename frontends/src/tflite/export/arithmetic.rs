@@ -85,7 +85,7 @@ impl<'m> Exporter<'m> {
         if fused(op.clamp, &to.element, &CLAMPS[..1]).is_some() {
             return self.finish(site, B::LEAKY_RELU, vec![x], options);
         }
-        let open = self.between(result, to.clone());
+        let open = self.between(result, to.clone())?;
         self.push(B::LEAKY_RELU, vec![x], vec![open], options);
         self.clamp(open, op.clamp, result)
     }
@@ -110,7 +110,7 @@ impl<'m> Exporter<'m> {
     /// Two MEANs, the second of which also drops the dimensions of 1 that the first has left.
     pub(super) fn mean_of_means(&mut self, site: &Site<'m>, op: &n::MeanOfMeans) -> Result<(), Refusal> {
         let x = self.operand(site.operands[0])?;
-        let means = self.between(site.results[0], op.between(site.inputs[0])?);
+        let means = self.between(site.results[0], op.between(site.inputs[0])?)?;
         let inner = self.list("axes", &op.inner)?;
         self.push(B::MEAN, vec![x, inner], vec![means], OperatorOptions::Reducer { keep_dims: true });
         let mut axes = [op.inner.as_slice(), &op.outer].concat();

@@ -97,7 +97,7 @@ impl<'m> Exporter<'m> {
         let (low, high) = ([0, top, left, 0], [0, bottom, right, 0]);
         let shape: Vec<usize> =
             ty.shape.iter().zip(low).zip(high).map(|((dim, low), high)| dim + low + high).collect();
-        let padded = self.between(x, ty.with_shape(shape));
+        let padded = self.between(x, ty.with_shape(shape))?;
         super::movement::write_pad(self, x, &low, &high, value(ty)?, padded)?;
         Ok((padded, Padding::Valid))
     }
@@ -256,7 +256,7 @@ impl<'m> Exporter<'m> {
         if !cut {
             return self.push_clamped(site.results[0], op.clamp, &CLAMPS, B::TRANSPOSE_CONV, inputs, options);
         }
-        let uncut = self.between(site.results[0], whole);
+        let uncut = self.between(site.results[0], whole)?;
         self.push_clamped(uncut, op.clamp, &CLAMPS, B::TRANSPOSE_CONV, inputs, options)?;
         let [top, left] = op.pad.map(|amount| amount as usize);
         let begin = self.list("begin", &[0, top, left, 0])?;
