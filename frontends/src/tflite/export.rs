@@ -303,7 +303,10 @@ impl<'m> Exporter<'m> {
 
 /// Whether a file may have tensors of a type: import refuses larger ones.
 fn check_size(ty: &TensorType) -> Result<(), Refusal> {
-    if ty.size_bytes() > MAX_TENSOR_BYTES || ty.shape.iter().any(|&dim| i32::try_from(dim).is_err()) {
+    // Empty tensors too: import wants their strides to be small.
+    let extent =
+        ty.shape.iter().fold(ty.storage().size_bytes(), |bytes, &dim| bytes.saturating_mul(dim.max(1)));
+    if extent > MAX_TENSOR_BYTES {
         return Err(format!("expected a tensor of at most {MAX_TENSOR_BYTES} bytes, got shape {}", ty.shape));
     }
     Ok(())
