@@ -5,9 +5,10 @@
 
 mod cli;
 mod cmd;
-#[allow(dead_code)] // the commands that read data sets come next
 mod data;
+mod execute;
 mod files;
+mod metrics;
 mod observe;
 mod report;
 mod session;

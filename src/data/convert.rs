@@ -30,6 +30,12 @@ pub struct Wrong {
     help: Option<String>,
 }
 
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl Wrong {
     /// Something that is wrong.
     pub fn new(message: impl Into<String>) -> Self {
@@ -99,6 +105,13 @@ impl Reading {
     /// Order of the colours in the files.
     pub fn channels(&self) -> Channels {
         self.channels
+    }
+
+    /// Takes what pixels mean from elsewhere if it isn't known.
+    pub fn learn(&mut self, pixels: Option<&Normalization>) {
+        if self.pixels.is_none() {
+            self.pixels = pixels.cloned();
+        }
     }
 
     /// Whether nobody says what pixels mean to a float input.
@@ -224,7 +237,7 @@ fn plain(storage: Scalar, items: impl Iterator<Item = Option<i64>>) -> Result<Da
     Data::from_i64s(storage, checked).ok_or_else(|| Wrong::new("expected an integer input"))
 }
 
-/// Real numbers that stored values of a type stand for.
+/// Real numbers that stored values of a type stand for; plain numbers stand for themselves.
 ///
 /// # Errors
 /// A type with several scales.

@@ -21,6 +21,7 @@ use crate::tensors::port_type;
 use args::DataArgs;
 use array::Array;
 use convert::Reading;
+pub use convert::reals;
 use labels::Labels;
 use mcunet_ir::module::Port;
 use mcunet_ir::{Diagnostic, Diagnostics, Module, Tensor, TensorType};
@@ -37,6 +38,8 @@ pub struct DataSet {
     /// Names of the classes, where folders name them.
     classes: Option<Vec<String>>,
     notes: Vec<String>,
+    /// Whether there are values that are or may be pixels.
+    has_pixels: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,46 +107,23 @@ impl DataSet {
     /// Nothing there, files that can't be read or don't fit, labels that don't match. Files are read as far as needed to
     /// know how many samples they hold; the samples themselves are checked by [`DataSet::inputs`].
     pub fn open(args: &DataArgs, module: &Module) -> Result<Self, Failure> {
-        Self::open_with(args, module, None)
-    }
-
-    /// The same with a meaning for pixels where neither `--normalize` nor the module says any.
-    ///
-    /// # Errors
-    /// See [`DataSet::open`].
-    pub fn open_with(
-        args: &DataArgs,
-        module: &Module,
-        pixels: Option<Normalization>,
-    ) -> Result<Self, Failure> {
         let ports = module.functions.first().map(|function| function.inputs.as_slice()).unwrap_or_default();
         if ports.is_empty() {
             return Err(Diagnostic::error("expected a model with inputs, got one without").into());
         }
-        let mut notes = Vec::new();
         let readings = ports.iter().enumerate().map(|(index, port)| {
             let ty = port_type(port)?.clone();
             let known = args.normalize.clone().or_else(|| pixels::of_input(module, index));
-            let known = known.or_else(|| pixels.clone());
             Ok(Reading::new(ty, known, args))
         });
         let readings = readings.collect::<Result<Vec<_>, Failure>>()?;
         let found = find(args, ports, &readings)?;
-        if readings.iter().any(|reading| reading.guesses()) && found.iter().any(Found::has_pixels) {
-            notes.push(
-                "pixels are divided by 255, since the model does not say what it expects: --normalize does"
-                    .to_owned(),
-            );
-        }
-        Self::assemble(args, readings, found, notes)
+        Self::assemble(args, readings, found)
     }
 
-    fn assemble(
-        args: &DataArgs,
-        readings: Vec<Reading>,
-        found: Vec<Found>,
-        mut notes: Vec<String>,
-    ) -> Result<Self, Failure> {
+    fn assemble(args: &DataArgs, readings: Vec<Reading>, found: Vec<Found>) -> Result<Self, Failure> {
+        let mut notes = Vec::new();
+        let has_pixels = found.iter().any(Found::has_pixels);
         let count = found.first().map_or(0, |found| found.places.len());
         if let Some(other) = found.iter().find(|found| found.places.len() != count) {
             let message =
@@ -182,7 +162,16 @@ impl DataSet {
                 .help(format!("there are {count}"))
                 .into());
         }
-        Ok(Self { readings, samples, classes, notes })
+        Ok(Self { readings, samples, classes, notes, has_pixels })
+    }
+
+    /// With a meaning of pixels for inputs where neither `--normalize` nor the module says any.
+    #[must_use]
+    pub fn with_pixels(mut self, pixels: Option<&Normalization>) -> Self {
+        for reading in &mut self.readings {
+            reading.learn(pixels);
+        }
+        self
     }
 
     /// The same samples for the inputs of another model, such as a float model of the same network: pictures are made
@@ -227,8 +216,15 @@ impl DataSet {
     }
 
     /// What the user should know about what was read.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.has_pixels && self.readings.iter().any(Reading::guesses) {
+            notes.push(
+                "pixels are divided by 255, since the model does not say what it expects: --normalize does"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// Reads a sample: one tensor for each input, of the input's type.
