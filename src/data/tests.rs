@@ -64,6 +64,11 @@ fn png(path: &Path, width: u32, height: u32, pixels: &[u8]) {
     image::save_buffer(path, pixels, width, height, image::ExtendedColorType::Rgb8).expect("a picture");
 }
 
+fn jpeg(path: &Path, width: u16, height: u16, pixels: &[u8]) {
+    let encoder = jpeg_encoder::Encoder::new_file(path, 100).expect("a file");
+    encoder.encode(pixels, width, height, jpeg_encoder::ColorType::Rgb).expect("a picture");
+}
+
 fn open(args: &DataArgs, module: &Module) -> Result<DataSet, String> {
     DataSet::open(args, module).map_err(|failure| failure.render(false))
 }
@@ -113,19 +118,29 @@ fn colours_are_swapped_greyed_and_normalized() {
 }
 
 #[test]
+fn photographs_are_decoded_in_colour() {
+    let folder = folder();
+    let file = folder.path().join("a.jpg");
+    let colours: Vec<u8> = [200, 100, 50].repeat(64);
+    jpeg(&file, 8, 8, &colours);
+    let set = open(&args(&[&file]), &module(&["tensor<1x8x8x3xui8>"])).expect("a set");
+    let found = first(&set);
+    for (&found, &expected) in found.u8s().expect("bytes").iter().zip(&colours) {
+        assert!(found.abs_diff(expected) <= 2, "{found} instead of {expected}");
+    }
+}
+
+#[test]
 fn resizing_is_bilinear_with_half_pixel_centres() {
     let size = |rows, columns| Size { rows, columns, channels: 1 };
     // Positions -0.25, 0.25, 0.75, 1.25 of two pixels, clamped.
     assert_eq!(resize(&[0.0, 100.0], size(1, 2), 1, 4), [0.0, 25.0, 75.0, 100.0]);
-    // Position 0.5 of each two.
-    assert_eq!(resize(&[0.0, 10.0, 20.0, 40.0], size(2, 2), 1, 1), [17.5]);
-    // Positions 0.5, 2.5 of four: no filter, so the others count nothing.
-    assert_eq!(resize(&[0.0, 10.0, 20.0, 40.0], size(1, 4), 1, 2), [5.0, 30.0]);
-    // Positions 0, 1.5, 3 of four along 3.
-    let three = resize(&[0.0, 12.0, 24.0, 36.0], size(4, 1), 3, 1);
-    for (found, expected) in three.iter().zip([2.0, 18.0, 34.0]) {
-        assert!((found - expected).abs() < 1e-4, "{three:?}");
-    }
+    // The means 5 and 30 of both rows, and of those 17.5.
+    assert_eq!(resize(&[0.0, 10.0, 20.0, 40.0], size(2, 2), 1, 1), [18.0]);
+    // Weights 3/7, 3/7, 1/7, 0 and 0, 1/7, 3/7, 3/7: 50 / 7 and 190 / 7.
+    assert_eq!(resize(&[0.0, 10.0, 20.0, 40.0], size(1, 4), 1, 2), [7.0, 27.0]);
+    assert_eq!(resize(&[0.0, 10.0, 20.0, 40.0], size(4, 1), 2, 1), [7.0, 27.0]);
+    assert_eq!(resize(&[1.0, 2.0, 3.0, 4.0], size(2, 2), 2, 2), [1.0, 2.0, 3.0, 4.0]);
 }
 
 #[test]
@@ -348,7 +363,7 @@ fn damaged_files_are_refused() {
     let picture = folder.path().join("a.png");
     png(&picture, 2, 2, &TWELVE);
     let photograph = folder.path().join("a.jpg");
-    image::save_buffer(&photograph, &TWELVE, 2, 2, image::ExtendedColorType::Rgb8).expect("a picture");
+    jpeg(&photograph, 8, 8, &[9; 192]);
     let (array, archive) = (folder.path().join("a.npy"), folder.path().join("a.npz"));
     let whole = npy("<f4", &[2, 2, 3], &floats(&[1.0; 12]));
     std::fs::write(&array, &whole).expect("a file");

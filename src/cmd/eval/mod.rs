@@ -10,10 +10,11 @@ use crate::Io;
 use crate::cli::{EvalArgs, TaskArg};
 use crate::data::{DataSet, pixels};
 use crate::execute::Program;
-use crate::session::{self, Failure, base_name, usage};
+use crate::session::{self, Failure, usage};
 use crate::watch::Watcher;
 use mcunet_ir::{Diagnostic, Module, TensorType};
 use run::{Evaluation, Role};
+use std::path::Path;
 use summary::Summary;
 
 /// Evaluates a model and prints what was found.
@@ -39,7 +40,7 @@ pub fn run(args: &EvalArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     });
     let others = others.transpose()?;
     let watcher = Watcher::new(None, io.color);
-    let names = Names::new(args, &module);
+    let names = Names::new(args);
     let program = Program::new(module, args.executor, &watcher, io)?;
     let reference = reference.map(|module| Program::new(module, args.executor, &watcher, io)).transpose()?;
     let evaluation =
@@ -52,19 +53,16 @@ pub fn run(args: &EvalArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     super::print(io, &text)
 }
 
-/// What models and files are called in the report.
+/// What models are called in the report: as on the command line.
 struct Names {
     model: String,
     reference: Option<String>,
 }
 
 impl Names {
-    fn new(args: &EvalArgs, module: &Module) -> Self {
-        let model = args.model_args.name.clone().unwrap_or_else(|| match base_name(&args.model) {
-            file if args.model.as_os_str() == "-" => file.replace("stdin", &module.name),
-            file => file,
-        });
-        Self { model, reference: args.reference.as_deref().map(base_name) }
+    fn new(args: &EvalArgs) -> Self {
+        let name = |path: &Path| path.display().to_string();
+        Self { model: name(&args.model), reference: args.reference.as_deref().map(name) }
     }
 }
 
