@@ -455,6 +455,7 @@ pub enum TaskArg {
 
 /// Arguments of `eval`.
 #[derive(Args, Debug)]
+#[command(override_usage = "mcunetc eval <MODEL> --data <[INPUT=]PATH>... [OPTIONS]")]
 #[command(after_long_help = "Examples:
   mcunetc eval vww.tflite --data images --labels y_labels.csv      accuracy; labels by file name
   mcunetc eval vww.tflite --data images/                           a folder for each class
@@ -467,8 +468,6 @@ Results go to standard output, progress and notes to standard error. docs/evalua
 pub struct EvalArgs {
     /// Model: .tflite or .mcir.
     pub model: PathBuf,
-    #[command(flatten)]
-    pub data: DataArgs,
     /// Compare with this model on the same inputs, in real numbers.
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<PathBuf>,
@@ -488,8 +487,11 @@ pub struct EvalArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Type of the models' inputs and outputs.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
     #[command(flatten)]
-    pub model_args: ModelArgs,
+    pub data: DataArgs,
 }
 
 /// Arguments of `targets`.

@@ -1,7 +1,7 @@
 //! Runs a model many times on this machine.
 //!
 //! Two executors with equal results: the reference interpreter, and the emitted C compiled by the host's compiler, which
-//! is about a thousand times as fast. A [`Program`] is made once; each thread asks it for a [`Runner`] of its own. Every
+//! is about four times as fast once the compiler has run for some seconds. A [`Program`] is made once; each thread asks it for a [`Runner`] of its own. Every
 //! run starts from the state after `init`.
 
 use crate::Io;
@@ -26,7 +26,7 @@ const PIPELINE: &str =
 /// Which executor is wanted.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Wanted {
-    /// C where there is a compiler for it, else the interpreter.
+    /// C for 200 samples or more if there is a compiler for it, else the interpreter.
     #[default]
     Auto,
     /// The reference interpreter.
@@ -35,6 +35,9 @@ pub enum Wanted {
     C,
 }
 
+/// From how many samples on compiling pays, for networks of 10 million multiply-accumulates.
+const WORTH_COMPILING: usize = 200;
+
 /// A model that is ready to run.
 pub struct Program {
     module: Module,
@@ -42,13 +45,20 @@ pub struct Program {
 }
 
 impl Program {
-    /// Prepares a model. With [`Wanted::Auto`], why C can't be used is written to standard error.
+    /// Prepares a model for a number of samples. With [`Wanted::Auto`], why C can't be used is written to standard error.
     ///
     /// # Errors
     /// C is wanted, and there is no compiler or the model has no lowering.
-    pub fn new(module: Module, wanted: Wanted, watch: &dyn Watch, io: &mut Io<'_>) -> Result<Self, Failure> {
+    pub fn new(
+        module: Module,
+        wanted: Wanted,
+        samples: usize,
+        watch: &dyn Watch,
+        io: &mut Io<'_>,
+    ) -> Result<Self, Failure> {
         let c = match wanted {
             Wanted::Interp => None,
+            Wanted::Auto if samples < WORTH_COMPILING => None,
             Wanted::C => Some(HostC::compile(&module, watch)?),
             Wanted::Auto => match HostC::compile(&module, watch) {
                 Ok(c) => Some(c),

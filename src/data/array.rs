@@ -264,7 +264,7 @@ pub fn integers(path: &Path, bytes: &[u8]) -> Result<Vec<i64>, Diagnostics> {
     }
     let start = usize::try_from(head.offset).unwrap_or(usize::MAX);
     let numbers = head.number.data(bytes.get(start..).unwrap_or_default());
-    let count: u64 = head.shape.iter().product();
+    let count = head.shape.iter().fold(1u64, |product, &dim| product.saturating_mul(dim));
     let integers =
         numbers.to_i64s().ok_or_else(|| wrong(path, "expected integers as classes, got floats"))?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -125,13 +125,13 @@ impl Reading {
     /// Numbers that the input can't hold, or of a type that may mean anything.
     pub fn tensor(&self, values: Values) -> Result<Tensor, Wrong> {
         let data = match values {
-            Values::Pixels(pixels) => self.from_pixels(&pixels)?,
-            Values::Numbers(data) => self.from_numbers(data)?,
+            Values::Pixels(pixels) => self.convert_pixels(&pixels)?,
+            Values::Numbers(data) => self.convert_numbers(data)?,
         };
         Tensor::new(self.ty.clone(), data).map_err(|error| Wrong::new(error.to_string()))
     }
 
-    fn from_numbers(&self, data: Data) -> Result<Data, Wrong> {
+    fn convert_numbers(&self, data: Data) -> Result<Data, Wrong> {
         let is_stored = data.scalar() == self.stored.storage();
         match data {
             Data::U8(bytes) if !is_stored || self.is_explicit => {
@@ -139,12 +139,12 @@ impl Reading {
                 if self.channels == Channels::Bgr {
                     swap_red_and_blue(&mut pixels, self.last_dimension())?;
                 }
-                self.from_pixels(&pixels)
+                self.convert_pixels(&pixels)
             }
-            Data::F32(reals) => self.from_reals(&reals),
+            Data::F32(reals) => self.convert_reals(&reals),
             data if is_stored && self.stored.element == self.ty.element => Ok(data),
-            data if is_stored => self.from_reals(&reals(&data, &self.stored)?),
-            data => self.from_integers(data),
+            data if is_stored => self.convert_reals(&reals(&data, &self.stored)?),
+            data => self.convert_integers(data),
         }
     }
 
@@ -153,7 +153,7 @@ impl Reading {
     }
 
     /// Integers of a type other than the input's: the numbers themselves where the input holds plain numbers.
-    fn from_integers(&self, data: Data) -> Result<Data, Wrong> {
+    fn convert_integers(&self, data: Data) -> Result<Data, Wrong> {
         let found = data.scalar().name();
         let integers = data.to_i64s().unwrap_or_default();
         match self.ty.storage() {
@@ -167,7 +167,7 @@ impl Reading {
         }
     }
 
-    fn from_pixels(&self, pixels: &[f32]) -> Result<Data, Wrong> {
+    fn convert_pixels(&self, pixels: &[f32]) -> Result<Data, Wrong> {
         if self.ty.quant().is_none() && self.ty.storage() != Scalar::F32 && !self.is_explicit {
             // Plain bytes: an int8 camera's black is -128.
             let offset = if self.ty.storage() == Scalar::I8 { 128 } else { 0 };
@@ -184,7 +184,7 @@ impl Reading {
             return Err(Wrong::new(format!("expected {channels} channels in --normalize, got {count}")));
         }
         let reals = pixels.iter().enumerate().map(|(i, &pixel)| normalization.real(pixel, i % channels));
-        self.from_reals(&reals.collect::<Vec<f32>>())
+        self.convert_reals(&reals.collect::<Vec<f32>>())
     }
 
     fn unknown_pixels(&self) -> Wrong {
@@ -199,7 +199,7 @@ impl Reading {
     }
 
     /// Real numbers in the input's type.
-    fn from_reals(&self, reals: &[f32]) -> Result<Data, Wrong> {
+    fn convert_reals(&self, reals: &[f32]) -> Result<Data, Wrong> {
         if let Some(at) = reals.iter().position(|real| !real.is_finite()) {
             return Err(Wrong::new(format!("expected finite numbers, got {} at element {at}", reals[at])));
         }

@@ -7,7 +7,7 @@ mod run;
 mod summary;
 
 use crate::Io;
-use crate::cli::{EvalArgs, TaskArg};
+use crate::cli::{EvalArgs, ModelArgs, TaskArg};
 use crate::data::{DataSet, pixels};
 use crate::execute::Program;
 use crate::session::{self, Failure, usage};
@@ -19,9 +19,9 @@ use summary::Summary;
 
 /// Evaluates a model and prints what was found.
 pub fn run(args: &EvalArgs, io: &mut Io<'_>) -> Result<(), Failure> {
-    let module = session::load(&args.model, &args.model_args, io)?;
-    let reference =
-        args.reference.as_ref().map(|path| session::load(path, &args.model_args, io)).transpose()?;
+    let how = ModelArgs { io_type: args.io_type, name: None };
+    let module = session::load(&args.model, &how, io)?;
+    let reference = args.reference.as_ref().map(|path| session::load(path, &how, io)).transpose()?;
     // A quantized reference may say what pixels mean to a float model.
     let hint = reference.as_ref().and_then(|reference| pixels::of_input(reference, 0));
     let data = DataSet::open(&args.data, &module)?.with_pixels(hint.as_ref());
@@ -41,8 +41,9 @@ pub fn run(args: &EvalArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let others = others.transpose()?;
     let watcher = Watcher::new(None, io.color);
     let names = Names::new(args);
-    let program = Program::new(module, args.executor, &watcher, io)?;
-    let reference = reference.map(|module| Program::new(module, args.executor, &watcher, io)).transpose()?;
+    let program = Program::new(module, args.executor, data.len(), &watcher, io)?;
+    let reference =
+        reference.map(|module| Program::new(module, args.executor, data.len(), &watcher, io)).transpose()?;
     let evaluation =
         Evaluation { role, model: (&program, &data), reference: reference.as_ref().zip(others.as_ref()) };
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
