@@ -1,5 +1,7 @@
 //! The command line as types. Help on passes comes from their registry, help on targets from their files.
 
+use crate::data::args::DataArgs;
+use crate::execute::Wanted;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::{Handing, Streaming};
@@ -21,6 +23,7 @@ use std::time::Duration;
   mcunetc model.tflite --emit=tflite --io-type=int8 -o int8.tflite   the same model with int8 inputs and outputs
   mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
   mcunetc cost model.tflite                         estimated cycles of each layer
+  mcunetc eval model.tflite --data images           accuracy over a folder of pictures for each class
   mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
 
 Exit codes: 0 done, 1 the input can't be compiled, 2 wrong usage, 3 a budget is not met.")]
@@ -47,6 +50,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show what each layer of the compiled program costs: estimated cycles and instructions.
     Cost(CostArgs),
+    /// Measure accuracy over a data set, or how far a model is from a reference.
+    Eval(EvalArgs),
     /// List the devices that can be compiled for.
     Targets(TargetsArgs),
 }
@@ -435,6 +440,58 @@ pub struct CostArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+}
+
+/// What is measured besides the difference from a reference.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskArg {
+    /// Reconstruction if the one output has the shape of the one input, else classification.
+    Auto,
+    /// The greatest number of an output is the class.
+    Classification,
+    /// An output is compared with the input; labels say 0 for normal and 1 for anomalous.
+    Reconstruction,
+}
+
+/// Arguments of `eval`.
+#[derive(Args, Debug)]
+#[command(override_usage = "mcunetc eval <MODEL> --data <[INPUT=]PATH>... [OPTIONS]")]
+#[command(after_long_help = "Examples:
+  mcunetc eval vww.tflite --data images --labels y_labels.csv      accuracy; labels by file name
+  mcunetc eval vww.tflite --data images/                           a folder for each class
+  mcunetc eval vww.tflite --data images --reference float.tflite   agreement with the float model, SQNR of each output
+  mcunetc eval ic.tflite --data cifar/*.bin --data-type=uint8      raw bytes that are pixels
+  mcunetc eval ad.tflite --data x.npy --labels y.npy               an autoencoder: mean square error and AUC
+  mcunetc eval model.tflite --data test.npz --json | jq .accuracy  inputs by name, and an array 'y' of classes
+
+Results go to standard output, progress and notes to standard error. docs/evaluation.md says what the figures mean.")]
+pub struct EvalArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Compare with this model on the same inputs, in real numbers.
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<PathBuf>,
+    /// What the model does.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub task: TaskArg,
+    /// The output that gives the class, by position or name; needed where there are several.
+    #[arg(long, value_name = "OUTPUT")]
+    pub output: Option<String>,
+    /// What runs the models; results are the same.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub executor: Wanted,
+    /// Threads; as many as there are processors by default.
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub jobs: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Type of the models' inputs and outputs.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// Arguments of `targets`.

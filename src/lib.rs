@@ -5,7 +5,10 @@
 
 mod cli;
 mod cmd;
+mod data;
+mod execute;
 mod files;
+mod metrics;
 mod observe;
 mod report;
 mod session;

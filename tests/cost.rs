@@ -1,9 +1,11 @@
 //! Estimated cycles against those of the simulator, and what prints them.
 
+mod common;
+
+use common::POOL;
 use mcunet_testing::corpus::{core_models, models, name, workspace};
 use mcunet_testing::tools::{assert_none_fail, has_tool};
 use serde_json::Value;
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,14 +25,11 @@ const CORES: [(&str, &[&str], f64); 2] = [
     ("m7", &["-mcpu=cortex-m7", "-mfpu=fpv5-d16"], 0.10),
 ];
 
-/// Runs the compiler in process; what it prints.
+/// What the compiler prints.
 fn run(args: &[&str], input: &str) -> Result<String, String> {
-    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let (mut stdin, mut stdout, mut stderr) = (input.as_bytes(), Vec::new(), Vec::new());
-    let mut io = mcunetc::Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr, color: false };
-    match mcunetc::run(&args, &mut io) {
-        0 => String::from_utf8(stdout).map_err(|error| error.to_string()),
-        _ => Err(String::from_utf8_lossy(&stderr).into_owned()),
+    match common::run(args, input) {
+        (0, stdout, _) => Ok(stdout),
+        (_, _, stderr) => Err(stderr),
     }
 }
 
@@ -118,15 +117,6 @@ fn estimates_agree_with_the_simulator() {
         Ok(())
     });
 }
-
-const POOL: &str = r#"module "pool" stage "imported" {
-  func "main" inputs ["image" : tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>] outputs ["pooled" : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>] {
-  ^(%image: tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>):
-    %pooled = nn.max_pool2d %image {kernel = [2, 2], stride = [2, 2]} : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>
-    func.return %pooled
-  }
-}
-"#;
 
 #[test]
 fn the_command_lists_layers_that_sum_up() {

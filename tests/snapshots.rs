@@ -1,25 +1,8 @@
 //! What users read: emitted C and diagnostics, as snapshots. `INSTA_UPDATE=always cargo test --test snapshots` rewrites them.
 
-use std::ffi::OsString;
+mod common;
 
-/// Runs the compiler in process; its exit code, output and errors.
-fn run(args: &[&str], input: &str) -> (u8, String, String) {
-    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let (mut stdin, mut stdout, mut stderr) = (input.as_bytes(), Vec::new(), Vec::new());
-    let mut io = mcunetc::Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr, color: false };
-    let status = mcunetc::run(&args, &mut io);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
-    (status, text(stdout), text(stderr))
-}
-
-const POOL: &str = r#"module "pool" stage "imported" {
-  func "main" inputs ["image" : tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>] outputs ["pooled" : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>] {
-  ^(%image: tensor<1x4x4x2x!quant.uniform<i8:f32, 0.5:3>>):
-    %pooled = nn.max_pool2d %image {kernel = [2, 2], stride = [2, 2]} : tensor<1x2x2x2x!quant.uniform<i8:f32, 0.5:3>>
-    func.return %pooled
-  }
-}
-"#;
+use common::{POOL, run};
 
 #[test]
 fn emitted_c_of_a_pool() {

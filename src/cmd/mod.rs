@@ -3,8 +3,9 @@
 mod alternatives;
 mod budget;
 mod check;
-mod compile;
+pub mod compile;
 mod cost;
+mod eval;
 mod inspect;
 mod opt;
 mod pareto;
@@ -24,6 +25,7 @@ pub fn dispatch(cli: Cli, io: &mut Io<'_>) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(&args, io),
         Some(Command::Inspect(args)) => inspect::run(&args, io),
         Some(Command::Cost(args)) => cost::run(&args, io),
+        Some(Command::Eval(args)) => eval::run(&args, io),
         Some(Command::Targets(args)) => targets::run(&args, io),
     }
 }
@@ -34,6 +36,6 @@ fn print(io: &mut Io<'_>, text: &str) -> Result<(), Failure> {
 }
 
 /// Writes progress to standard error; a closed terminal is no reason to fail.
-fn progress(io: &mut Io<'_>, text: &str) {
+pub fn progress(io: &mut Io<'_>, text: &str) {
     let _ = io.stderr.write_all(text.as_bytes());
 }

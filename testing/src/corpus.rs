@@ -25,6 +25,18 @@ pub fn models() -> Option<PathBuf> {
     None
 }
 
+/// Folder of real data sets, found through `MCUNETC_DATASETS` (default `../shared/datasets` beside the workspace); `None`,
+/// said aloud, where there is none.
+pub fn datasets() -> Option<PathBuf> {
+    let folder = std::env::var_os("MCUNETC_DATASETS")
+        .map_or_else(|| workspace().join("../shared/datasets"), PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("NOT CHECKED: no data sets; set MCUNETC_DATASETS to the folder that holds them");
+    None
+}
+
 /// Folders below `root` that hold a model, by name.
 ///
 /// # Panics
