@@ -6,8 +6,8 @@ use mcunet_ir::quant::{Affine, F32, Granularity, QuantType};
 use mcunet_ir::types::{Scalar, TensorType};
 use std::collections::BTreeSet;
 
-/// The module with every int8 filter that may be one of `storage`, of 4 or 2 bits: the high bits of each weight, with scales
-/// to match.
+/// The module with every int8 filter that may be one of `storage`, of 4 or 2 bits. Weights are the low bits of the model's, which
+/// are as good as random, so that no channel becomes constant; scales make up for what is lost in size.
 pub fn narrowed(module: &Module, storage: Scalar) -> Module {
     let mut module = module.clone();
     let mut functions = std::mem::take(&mut module.functions);
@@ -46,9 +46,10 @@ fn narrow(module: &mut Module, function: &mut Function, filter: Value, storage: 
     let Some(ty) = function.ty(filter).as_tensor() else { return };
     let Some(quant) = ty.quant() else { return };
     let shift = 8 - storage.bits();
+    let low = |number: i8| (number << shift) >> shift;
     let wider = |affine: &Affine| Affine {
         scale: F32(affine.scale.get() * (1 << shift) as f32),
-        zero_point: affine.zero_point >> shift,
+        zero_point: i32::from(low(affine.zero_point as i8)),
     };
     let granularity = match &quant.granularity {
         Granularity::PerTensor(affine) => Granularity::PerTensor(wider(affine)),
@@ -58,7 +59,7 @@ fn narrow(module: &mut Module, function: &mut Function, filter: Value, storage: 
     };
     let (min, max) = storage.integer_range().unwrap_or_default();
     let ty = TensorType::quantized(ty.shape.clone(), QuantType { storage, min, max, granularity });
-    let bytes = bytes.iter().map(|&byte| ((byte as i8) >> shift) as u8).collect();
+    let bytes = bytes.iter().map(|&byte| low(byte as i8) as u8).collect();
     let name = constant.value.name.to_string();
     let value = module.add_resource(&name, storage, bytes);
     function.ops[op].kind = OpKind::Nn(n::Const { value }.into());

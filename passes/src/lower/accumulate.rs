@@ -12,7 +12,6 @@ use super::sub_byte::{Fields, Packing};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::loops::packed::packed_bytes;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Packed;
 use mcunet_ir::{Builder, Type, Value};
@@ -147,7 +146,7 @@ impl Filter {
 
     /// What a column of a group of `channels` takes in the packed filter: elements, or bytes that several share.
     fn step(&self, channels: usize) -> i32 {
-        to_i32(self.packing.map_or(channels, |Packing { bits }| packed_bytes(bits, channels)))
+        to_i32(self.packing.map_or(channels, |packing| packing.bytes(channels)))
     }
 
     /// By how many bits accumulators are shifted left.

@@ -5,8 +5,8 @@
 //! rows whose window lies inside the image get code of their own for that, in which taps are unrolled downward as well. The
 //! filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
 //!
-//! Weights of 4 and 2 bits are packed so that those of one tap lie in bytes of their own. The channels that share a byte are made
-//! together, which loads it once.
+//! Weights of 4 and 2 bits are packed so that those of one tap lie in bytes of their own. Which field of its byte a channel's
+//! weight is, is looked up once per channel: code for each field would be larger than what packing saves in most layers.
 
 use super::LowerOp;
 use super::accumulate::fits;
@@ -14,11 +14,10 @@ use super::conv::Epilogue;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
-use super::sub_byte::{Fields, Packing};
+use super::sub_byte::{Field, Packing};
 use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::loops::packed::packed_bytes;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
 use mcunet_ir::nn::window::{Windows, four};
 use mcunet_ir::tensor::Data;
@@ -147,60 +146,12 @@ impl Depthwise {
         let taps = if at_border { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
         let pixel = b.mul_const(x, to_i32(oc));
         let pixel = b.add(row_start, pixel);
-        // Input channels whose outputs have weights that fill whole bytes.
-        let together = self.packing.map_or(1, |packing| least_multiple(packing.per_byte(), self.multiplier));
-        let (groups, rest) = (ic / together, ic % together);
-        b.for_count(groups, |b, group| {
-            self.emit_group(b, y, taps, at_border, input_base, pixel, group, together)
-        });
-        if rest > 0 {
-            let group = b.index(groups);
-            self.emit_group(b, y, taps, at_border, input_base, pixel, group, rest);
-        }
-    }
-
-    /// Makes the outputs of `inputs` input channels, those of group `group`, one after the other or as many together as
-    /// share a byte of weights.
-    #[allow(clippy::too_many_arguments)]
-    fn emit_group(
-        &self,
-        b: &mut Builder<'_>,
-        y: &RowsUnder,
-        taps: Taps,
-        at_border: bool,
-        input_base: Value,
-        pixel: Value,
-        group: Value,
-        inputs: usize,
-    ) {
-        let per_byte = self.packing.map_or(1, Packing::per_byte);
-        let group_inputs = self.packing.map_or(1, |_| least_multiple(per_byte, self.multiplier));
-        let first_input = b.mul_const(group, to_i32(group_inputs));
-        let outputs = inputs * self.multiplier;
-        for first in (0..outputs).step_by(per_byte) {
-            let channel = b.mul_const(first_input, to_i32(self.multiplier));
-            let channels: Vec<Value> = (first..outputs.min(first + per_byte))
-                .map(|output| b.add_const(channel, to_i32(output)))
-                .collect();
-            let start: Vec<Value> = channels
-                .iter()
-                .map(
-                    |&channel| if self.epilogue.is_float() { b.f32(0.0) } else { b.load(self.bias, channel) },
-                )
-                .collect();
-            let run = Run {
-                first_input,
-                inputs: (first..first + channels.len()).map(|output| output / self.multiplier).collect(),
-                weight: match self.packing {
-                    Some(_) => {
-                        let byte = b.mul_const(group, to_i32(group_inputs * self.multiplier / per_byte));
-                        b.add_const(byte, to_i32(first / per_byte))
-                    }
-                    None => channels[0],
-                },
-            };
-            let sums = self.sum_window(b, y, taps, at_border, &run, input_base, &start);
-            for (&sum, &channel) in sums.iter().zip(&channels) {
+        b.for_count(ic, |b, c| {
+            for m in 0..self.multiplier {
+                let channel = b.mul_const(c, to_i32(self.multiplier));
+                let channel = b.add_const(channel, to_i32(m));
+                let start = if self.epilogue.is_float() { b.f32(0.0) } else { b.load(self.bias, channel) };
+                let sum = self.sum_window(b, y, taps, at_border, c, channel, input_base, start);
                 let stored = match &self.epilogue {
                     Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
                     Epilogue::Float(clamp) => {
@@ -212,7 +163,7 @@ impl Depthwise {
                 let at = b.add(pixel, channel);
                 b.store(stored, self.output.memory, at);
             }
-        }
+        });
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -222,92 +173,65 @@ impl Depthwise {
         y: &RowsUnder,
         x: Taps,
         at_border: bool,
-        run: &Run,
+        input_channel: Value,
+        channel: Value,
         input_base: Value,
-        start: &[Value],
-    ) -> Vec<Value> {
+        start: Value,
+    ) -> Value {
         let ic = self.input_shape[3];
+        // Elements of a tap, or bytes that several share.
+        let per_tap =
+            self.packing.map_or(self.output_shape[3], |packing| packing.bytes(self.output_shape[3]));
+        let (first_weight, field) = match self.packing {
+            Some(packing) => packing.locate(b, channel),
+            None => (channel, Field::Whole),
+        };
         let (window_x, window_y) = (self.windows.x, self.windows.y);
-        let per_tap = self
-            .packing
-            .map_or(self.output_shape[3], |Packing { bits }| packed_bytes(bits, self.output_shape[3]));
-        let sum_row = |b: &mut Builder<'_>, row: Value, ky: Value, sums: &[Value]| {
+        let sum_row = |b: &mut Builder<'_>, row: Value, ky: Value, sum: Value| {
             let across = b.mul_const(x.start, to_i32(ic));
             let at = b.add(row, across);
-            let at = b.add(at, run.first_input);
+            let at = b.add(at, input_channel);
             let at = b.add(input_base, at);
             let weight = b.mul_const(ky, to_i32(window_x.taps * per_tap));
-            let weight = b.add(weight, run.weight);
+            let weight = b.add(weight, first_weight);
             let step = to_i32(window_x.dilation * ic);
             if !at_border && self.unroll {
-                let mut sums = sums.to_vec();
+                let mut sum = sum;
                 for kx in 0..window_x.taps {
                     let kx = to_i32(kx);
                     let (at, weight) =
                         (b.add_const(at, kx * step), b.add_const(weight, kx * to_i32(per_tap)));
-                    sums = self.multiply(b, run, at, weight, &sums);
+                    sum = self.multiply(b, at, weight, field, sum);
                 }
-                return sums;
+                return sum;
             }
-            b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
+            let sums = b.for_loop(x.first, x.end, 1, &[sum], |b, kx, sums| {
                 let (across, skipped) = (b.mul_const(kx, step), b.mul_const(kx, to_i32(per_tap)));
                 let (at, weight) = (b.add(at, across), b.add(weight, skipped));
-                self.multiply(b, run, at, weight, sums)
-            })
+                vec![self.multiply(b, at, weight, field, sums[0])]
+            });
+            sums[0]
         };
         match y {
-            RowsUnder::All(starts) => starts.iter().enumerate().fold(start.to_vec(), |sums, (ky, &row)| {
+            RowsUnder::All(starts) => starts.iter().enumerate().fold(start, |sum, (ky, &row)| {
                 let ky = b.index(ky);
-                sum_row(b, row, ky, &sums)
+                sum_row(b, row, ky, sum)
             }),
-            RowsUnder::Some(y) => b.for_loop(y.first, y.end, 1, start, |b, ky, sums| {
-                let row = self.input.start_under(b, &window_y, *y, ky);
-                sum_row(b, row, ky, sums)
-            }),
+            RowsUnder::Some(y) => {
+                let sums = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
+                    let row = self.input.start_under(b, &window_y, *y, ky);
+                    vec![sum_row(b, row, ky, sums[0])]
+                });
+                sums[0]
+            }
         }
     }
 
-    /// Adds a product to each of the sums; inputs that several read are loaded once.
-    fn multiply(
-        &self,
-        b: &mut Builder<'_>,
-        run: &Run,
-        at: Value,
-        weight: Value,
-        sums: &[Value],
-    ) -> Vec<Value> {
-        let mut fields = Fields::new(self.packing, self.weights, weight);
-        let mut next = Vec::with_capacity(sums.len());
-        let mut loaded: Option<(usize, Value)> = None;
-        for (i, (&sum, &input)) in sums.iter().zip(&run.inputs).enumerate() {
-            let x = match loaded {
-                Some((known, x)) if known == input => x,
-                _ => {
-                    let at = b.add_const(at, to_i32(input));
-                    b.load(self.input.memory, at)
-                }
-            };
-            loaded = Some((input, x));
-            let w = fields.weight(b, i);
-            let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
-            let product = b.mul(x, w);
-            next.push(if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) });
-        }
-        next
+    fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, field: Field, sum: Value) -> Value {
+        let (x, w) = (b.load(self.input.memory, at), b.load(self.weights, weight));
+        let w = field.of(b, w);
+        let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
+        let product = b.mul(x, w);
+        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
     }
-}
-
-/// Output channels that are made together: those that share a byte of weights, or one.
-struct Run {
-    /// The first input channel of their group.
-    first_input: Value,
-    /// Input channel of each, counted from that.
-    inputs: Vec<usize>,
-    /// Offset of their weights at the first tap.
-    weight: Value,
-}
-
-/// The least number of inputs with `multiplier` outputs each whose outputs are a multiple of `per_byte`, a power of two.
-fn least_multiple(per_byte: usize, multiplier: usize) -> usize {
-    per_byte >> multiplier.trailing_zeros().min(per_byte.trailing_zeros())
 }

@@ -9,8 +9,10 @@
 
 use super::kernel::Kernel;
 use mcunet_ir::attr::ResourceRef;
+use mcunet_ir::loops::ops as l;
+use mcunet_ir::loops::packed::packed_bytes;
 use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Value};
+use mcunet_ir::{Builder, Type, Value};
 
 /// Weights of `bits` bits, 4 or 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +51,23 @@ impl Packing {
         columns.saturating_mul((255 + 128) << 7) < 1 << 31
     }
 
+    /// Bytes that `count` weights take.
+    pub fn bytes(self, count: usize) -> usize {
+        packed_bytes(self.bits, count)
+    }
+
+    /// In which byte weight number `index` of packed ones is, and which field of it.
+    pub fn locate(self, b: &mut Builder<'_>, index: Value) -> (Value, Field) {
+        let (fields, width) = (super::rows::to_i32(self.per_byte()), super::rows::to_i32(self.bits));
+        let byte = b.shr_const(index, super::rows::to_i32(self.per_byte().ilog2() as usize));
+        let last = b.i32(fields - 1);
+        let number = b.value(l::And {}, &[index, last], Type::I32);
+        // So far to the left that the field's sign is the word's.
+        let skipped = b.mul_const(number, -width);
+        let left = b.add_const(skipped, 32 - width);
+        (byte, Field::At { left, right: 32 - width })
+    }
+
     /// Field `field` of a byte that was loaded as i8.
     pub fn field(self, b: &mut Builder<'_>, byte: Value, field: usize) -> Value {
         // At most 30.
@@ -58,6 +77,33 @@ impl Packing {
         }
         let high = b.shl_const(byte, kept(self.bits * (field + 1)));
         b.shr_const(high, kept(self.bits))
+    }
+}
+
+/// Where a weight is in what was loaded.
+#[derive(Clone, Copy, Debug)]
+pub enum Field {
+    /// It is all of it.
+    Whole,
+    /// It is a field that is the high bits after a shift by `left`, a value, and the weight after one back by `right`.
+    At {
+        /// The distance to the left.
+        left: Value,
+        /// The distance to the right.
+        right: i32,
+    },
+}
+
+impl Field {
+    /// The weight.
+    pub fn of(self, b: &mut Builder<'_>, loaded: Value) -> Value {
+        match self {
+            Field::Whole => loaded,
+            Field::At { left, right } => {
+                let high = b.value(l::Shl {}, &[loaded, left], Type::I32);
+                b.shr_const(high, right)
+            }
+        }
     }
 }
 
