@@ -21,6 +21,36 @@ pub fn narrowed(module: &Module, storage: Scalar) -> Module {
     module
 }
 
+/// The module with filters of 4 and 2 bits as int8, which compute the same.
+pub fn widened(module: &Module) -> Module {
+    let mut module = module.clone();
+    let mut functions = std::mem::take(&mut module.functions);
+    for function in &mut functions {
+        for filter in filters(function) {
+            widen(&mut module, function, filter);
+        }
+    }
+    module.functions = functions;
+    module.retain_used_resources();
+    module
+}
+
+fn widen(module: &mut Module, function: &mut Function, filter: Value) {
+    let Some(op) = function.defining_op(filter) else { return };
+    let OpKind::Nn(NnOp::Const(constant)) = &function.ops[op].kind else { return };
+    let Some(bytes) = module.bytes(&constant.value).filter(|_| constant.value.element.is_sub_byte()) else {
+        return;
+    };
+    let Some(ty) = function.ty(filter).as_tensor() else { return };
+    let Some(quant) = ty.quant() else { return };
+    let ty = TensorType::quantized(ty.shape.clone(), QuantType { storage: Scalar::I8, ..quant.clone() });
+    let name = constant.value.name.to_string();
+    let bytes = bytes.to_vec();
+    let value = module.add_resource(&name, Scalar::I8, bytes);
+    function.ops[op].kind = OpKind::Nn(n::Const { value }.into());
+    function.values[filter].ty = ty.into();
+}
+
 /// Constants that are read as filters only.
 fn filters(function: &Function) -> BTreeSet<Value> {
     let (mut filters, mut others) = (BTreeSet::new(), BTreeSet::new());

@@ -227,11 +227,26 @@ impl<'m> Exporter<'m> {
 
     /// The tensor of an operand.
     fn operand(&mut self, value: Value) -> Result<Id, Refusal> {
+        let ty = self.tensor_type(value)?.clone();
+        self.operand_as(value, ty)
+    }
+
+    /// The filter of a convolution. Runtimes read weights of 2 bits in fully connected layers only: here they take 4.
+    fn window_filter(&mut self, value: Value) -> Result<Id, Refusal> {
+        let mut ty = self.tensor_type(value)?.clone();
+        if let (Scalar::I2, Element::Quant(quant)) = (ty.storage(), &ty.element) {
+            ty.element = Element::Quant(Arc::new(QuantType { storage: Scalar::I4, ..(**quant).clone() }));
+        }
+        self.operand_as(value, ty)
+    }
+
+    /// The tensor of an operand, of a type that holds its elements.
+    fn operand_as(&mut self, value: Value, ty: TensorType) -> Result<Id, Refusal> {
         if let Some(&id) = self.tensors.get(&value) {
             return Ok(id);
         }
         let bytes = self.constant(value)?.ok_or("expected an operand that is computed before, got none")?;
-        let (name, ty) = (self.name(value), self.tensor_type(value)?.clone());
+        let name = self.name(value);
         let id = match self.output_names.get(&value) {
             Some(_) => self.graph.add_named(&name, ty),
             None => self.graph.add(&name, ty),

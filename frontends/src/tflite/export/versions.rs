@@ -72,7 +72,7 @@ fn movement(code: B, from: Scalar, rank: usize, narrow: i32) -> i32 {
     }
 }
 
-/// Operators whose filter has 4 bits; the source knows none of 2 bits, which are given the same version.
+/// Operators whose filter has 4 bits. The source knows none of 2 bits; LiteRT 2.3.0 takes fully connected layers of this version.
 fn sub_byte(code: B) -> i32 {
     if code == B::FULLY_CONNECTED { 10 } else { 7 }
 }
