@@ -11,6 +11,8 @@ mod arithmetic;
 mod graph;
 mod movement;
 mod table;
+#[cfg(test)]
+mod tests;
 mod versions;
 mod windows;
 mod write;
