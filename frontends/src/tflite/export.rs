@@ -131,6 +131,17 @@ impl<'m> Exporter<'m> {
                 self.errors.push(Diagnostic::error(format!("output '{}': {message}", port.name)));
             }
         }
+        // Tensors between the operators of one operation can be larger than its own.
+        for tensor in &self.graph.tensors {
+            let elements =
+                tensor.ty.shape.iter().fold(1usize, |count, &dim| count.saturating_mul(dim.max(1)));
+            if elements.saturating_mul(tensor.ty.storage().size_bytes()) as u64 > MAX_TENSOR_BYTES {
+                let (name, shape) = (&tensor.name, &tensor.ty.shape);
+                self.errors.push(Diagnostic::error(format!(
+                    "tensor '{name}': expected at most {MAX_TENSOR_BYTES} bytes to export, got shape {shape}"
+                )));
+            }
+        }
         if self.graph.constant_bytes() > MAX_CONSTANT_BYTES {
             self.errors.push(Diagnostic::error(format!(
                 "expected at most {MAX_CONSTANT_BYTES} bytes of constants to export, got {}",
