@@ -247,6 +247,11 @@ impl Builder<'_> {
         })
     }
 
+    /// A field of `bits` bits of each lane, times `2^(8 - bits)`.
+    pub fn field_lanes(&mut self, value: Value, bits: u32, field: u32) -> Value {
+        self.value(l::FieldLanes { bits, field }, &[value], Type::Packed(Packed::I8x4))
+    }
+
     /// Both 16-bit lanes equal to `value`.
     pub fn splat_lanes(&mut self, value: Value) -> Value {
         self.value(l::SplatLanes {}, &[value], Type::Packed(Packed::I16x2))

@@ -100,7 +100,20 @@ fn operands(
 impl Operands {
     /// Filter and bias are constant.
     fn check(&self, what: &str, op: impl Into<mcunet_ir::nn::NnOp>) {
-        let operands = [(&self.input, false), (&self.filter, true), (&self.bias, true)];
+        let op = op.into();
+        self.check_filter(what, op.clone(), &self.filter);
+        if self.filter.ty.storage() != Scalar::I8 || matches!(op, mcunet_ir::nn::NnOp::TransposeConv2d(_)) {
+            return;
+        }
+        // The same with weights of 4 or 2 bits, and with such weights in bytes, which lowering may pack.
+        let filter = Random::seeded(self.filter.data.len() as u64).narrowed(self.filter.clone());
+        self.check_filter(&format!("{what}, narrow"), op.clone(), &filter);
+        let wide = Tensor { ty: self.filter.ty.clone(), data: filter.data };
+        self.check_filter(&format!("{what}, wide"), op, &wide);
+    }
+
+    fn check_filter(&self, what: &str, op: mcunet_ir::nn::NnOp, filter: &Tensor) {
+        let operands = [(&self.input, false), (filter, true), (&self.bias, true)];
         check(what, op, &operands, &self.result);
     }
 }

@@ -48,7 +48,7 @@ fn inspect(module: &Module) -> Inspection {
         ports.iter().filter_map(info).collect()
     };
     let layers = layers(module, false);
-    let constants = module.resources().map(|(_, resource)| resource.count * resource.element.size_bytes());
+    let constants = module.resources().map(|(_, resource)| resource.element.packed_bytes(resource.count));
     Inspection {
         model: module.name.to_string(),
         inputs: module.functions.first().map(|function| ports(&function.inputs)).unwrap_or_default(),

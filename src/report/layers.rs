@@ -94,7 +94,7 @@ fn layer(function: &Function, op: Op, index: usize) -> Layer {
             .is_some_and(|op| matches!(function.ops[op].kind, OpKind::Nn(NnOp::Const(_))))
     };
     let constants = data.operands.iter().filter(|&value| is_constant(value)).filter_map(tensor);
-    let weight_bytes = constants.map(TensorType::size_bytes).sum();
+    let weight_bytes = constants.map(TensorType::packed_bytes).sum();
     let activations = data.operands.iter().filter(|&value| !is_constant(value)).filter_map(tensor);
     Layer {
         index,

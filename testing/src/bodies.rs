@@ -88,7 +88,9 @@ fn lowers(mut module: Module) {
     if small {
         exports(&module);
     }
-    if small && lower_module(&mut module, CoreFeatures { dsp: true, unroll: true }).is_ok() {
+    if small
+        && lower_module(&mut module, CoreFeatures { dsp: true, unroll: true, narrow_weights: true }).is_ok()
+    {
         let verified = verify(&module).map(|_| ());
         assert!(verified.is_ok(), "lowering made an invalid module: {:?}", verified.err());
     }

@@ -13,6 +13,7 @@ pub mod export;
 pub mod fusion;
 pub mod graph;
 pub mod minimalloc;
+pub mod narrow;
 pub mod plan;
 pub mod properties;
 pub mod random;

@@ -2,7 +2,7 @@
 
 use crate::Random;
 use mcunet_ir::Tensor;
-use mcunet_ir::quant::{Affine, F32, QuantType};
+use mcunet_ir::quant::{Affine, F32, Granularity, QuantType};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar, Shape, TensorType};
 
@@ -44,6 +44,24 @@ impl Random<'_> {
         };
         tensor.ty.element = Element::Quant(quant.into());
         tensor
+    }
+
+    /// The int8 filter with weights and zero point of 4 or 2 bits: the low ones of each.
+    pub fn narrowed(&mut self, filter: Tensor) -> Tensor {
+        let storage = if self.flag() { Scalar::I4 } else { Scalar::I2 };
+        let shift = 8 - storage.bits();
+        let narrow = |number: i8| (number << shift) >> shift;
+        let (Data::I8(items), Some(quant)) = (&filter.data, filter.ty.quant()) else { return filter };
+        let (min, max) = storage.integer_range().unwrap_or_default();
+        let granularity = match &quant.granularity {
+            Granularity::PerTensor(Affine { scale, zero_point }) => {
+                Granularity::PerTensor(Affine { scale: *scale, zero_point: narrow(*zero_point as i8).into() })
+            }
+            per_axis @ Granularity::PerAxis { .. } => per_axis.clone(),
+        };
+        let data = Data::I8(items.iter().map(|&item| narrow(item)).collect());
+        let ty = TensorType::quantized(filter.ty.shape.clone(), QuantType { storage, min, max, granularity });
+        Tensor { ty, data }
     }
 
     /// i32 of `-reach..=reach`.

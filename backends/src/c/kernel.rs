@@ -10,6 +10,7 @@ use super::names::Names;
 use super::rows::RowTables;
 use super::weights::{element_type, float_literal, int32_literal, int64_literal};
 use mcunet_ir::attr::Number;
+use mcunet_ir::loops::eval::{field_mask, field_shift};
 use mcunet_ir::loops::memory::Place;
 use mcunet_ir::loops::ops::{Buffer, Predicate, Rounding};
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
@@ -553,6 +554,19 @@ impl<'p> KernelPrinter<'p> {
             }
             LoopOp::ExtendAddLanes(head) => {
                 self.call(if head.odd { "extend_add_odd" } else { "extend_add_even" }, &[arg(0), arg(1)])
+            }
+            LoopOp::FieldLanes(head) => {
+                let mask = Expression::literal(format!("0x{:08X}u", field_mask(head.bits)));
+                let shifted = match field_shift(head.bits, head.field) {
+                    0 => arg(0).clone(),
+                    by => Expression::binary(
+                        arg(0),
+                        "<<",
+                        &Expression::literal(by.to_string()),
+                        Precedence::Mixed,
+                    ),
+                };
+                Expression::binary(&shifted, "&", &mask, Precedence::Mixed)
             }
             LoopOp::SplatLanes(_) => self.call("splat_lanes", &[arg(0)]),
             LoopOp::DualMac(_) => self.call("dual_mac", &[arg(0), arg(1), arg(2)]),

@@ -11,6 +11,8 @@ mod arithmetic;
 mod graph;
 mod movement;
 mod table;
+#[cfg(test)]
+mod tests;
 mod versions;
 mod windows;
 mod write;
@@ -21,6 +23,7 @@ use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::{Granularity, QuantType};
+use mcunet_ir::sub_byte;
 use mcunet_ir::types::{Element, Scalar};
 use mcunet_ir::verify::MAX_TENSOR_BYTES;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Op, Shape, Stage, TensorType, Value};
@@ -220,16 +223,32 @@ impl<'m> Exporter<'m> {
 
     /// The tensor of an operand.
     fn operand(&mut self, value: Value) -> Result<Id, Refusal> {
+        let ty = self.tensor_type(value)?.clone();
+        self.operand_as(value, ty)
+    }
+
+    /// The filter of a convolution. Runtimes read weights of 2 bits in fully connected layers only: here they take 4.
+    fn window_filter(&mut self, value: Value) -> Result<Id, Refusal> {
+        let mut ty = self.tensor_type(value)?.clone();
+        if let (Scalar::I2, Element::Quant(quant)) = (ty.storage(), &ty.element) {
+            ty.element = Element::Quant(Arc::new(QuantType { storage: Scalar::I4, ..(**quant).clone() }));
+        }
+        self.operand_as(value, ty)
+    }
+
+    /// The tensor of an operand, of a type that holds its elements.
+    fn operand_as(&mut self, value: Value, ty: TensorType) -> Result<Id, Refusal> {
         if let Some(&id) = self.tensors.get(&value) {
             return Ok(id);
         }
         let bytes = self.constant(value)?.ok_or("expected an operand that is computed before, got none")?;
-        let (name, ty) = (self.name(value), self.tensor_type(value)?.clone());
+        let name = self.name(value);
         let id = match self.output_names.get(&value) {
             Some(_) => self.graph.add_named(&name, ty),
             None => self.graph.add(&name, ty),
         };
-        self.graph.fill(id, bytes);
+        let storage = self.graph.tensor(id).ty.storage();
+        self.graph.fill(id, packed(bytes, storage));
         self.tensors.insert(value, id);
         Ok(id)
     }
@@ -315,6 +334,15 @@ fn check_size(ty: &TensorType) -> Result<(), Refusal> {
 /// A number of an option or a constant operand.
 fn int<T: TryInto<i32> + Copy + std::fmt::Display>(value: T, what: &str) -> Result<i32, Refusal> {
     value.try_into().map_err(|_| format!("expected {what} of 32 bits, got {value}"))
+}
+
+/// The data of a constant as a file has it.
+fn packed(bytes: Arc<[u8]>, storage: Scalar) -> Arc<[u8]> {
+    if !storage.is_sub_byte() {
+        return bytes;
+    }
+    let items: Vec<i8> = bytes.iter().map(|&byte| byte as i8).collect();
+    sub_byte::pack(&items, storage.bits()).into()
 }
 
 /// An element type as a file has it: with the whole range of its storage.

@@ -151,6 +151,9 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         (LoopOp::ExtendAddLanes(head), &[P(base), P(lanes)]) => {
             P(add_lanes(base, extend_lanes(lanes, head.odd)))
         }
+        (LoopOp::FieldLanes(head), &[P(lanes)]) => {
+            P(lanes.wrapping_shl(field_shift(head.bits, head.field)) & field_mask(head.bits))
+        }
         (LoopOp::SplatLanes(_), &[I32(a)]) => P((a as u32 & 0xffff) * 0x0001_0001),
         (LoopOp::DualMac(_), &[P(a), P(b), I32(accumulator)]) => I32(dual_mac(a, b, accumulator)),
         (LoopOp::DoublingHighMul(_), &[I32(a), I32(b)]) => {
@@ -203,6 +206,16 @@ fn extend_lanes(lanes: u32, odd: bool) -> u32 {
     extend(lanes) | (extend(lanes >> 16) << 16)
 }
 
+/// How far left a field of each lane has to be shifted to be the lane's high bits; see [`super::ops::FieldLanes`].
+pub fn field_shift(bits: u32, field: u32) -> u32 {
+    8u32.saturating_sub(bits.saturating_mul(field.saturating_add(1)))
+}
+
+/// The high `bits` bits of each of four lanes.
+pub fn field_mask(bits: u32) -> u32 {
+    (0xffu32.wrapping_shl(8u32.saturating_sub(bits)) & 0xff) * 0x0101_0101
+}
+
 /// Sums of the 16-bit lanes, each modulo 2^16.
 fn add_lanes(a: u32, b: u32) -> u32 {
     let low = (a as u16).wrapping_add(b as u16);
@@ -247,6 +260,13 @@ mod tests {
         assert_eq!(add(false, 0xffff_0001, 0x80_01_7f_ff), Ok(Word::Packed(0x0000_0000)));
         assert_eq!(add(true, 0x0080_7fff, 0x80_01_7f_ff), Ok(Word::Packed(0x0000_807e)));
         assert_eq!(i32_op(l::SplatLanes {}, &[-2]), Ok(Word::Packed(0xfffe_fffe)));
+        let field = |bits, field, lanes| {
+            evaluate(&l::FieldLanes { bits, field }.into(), &[Word::Packed(lanes)], &Type::I32)
+        };
+        assert_eq!(field(4, 0, 0x12_34_56_78), Ok(Word::Packed(0x20_40_60_80)));
+        assert_eq!(field(4, 1, 0x12_34_56_78), Ok(Word::Packed(0x10_30_50_70)));
+        assert_eq!(field(2, 1, 0xff_04_f3_0c), Ok(Word::Packed(0xc0_40_00_c0)));
+        assert_eq!(field(2, 3, 0xff_04_f3_0c), Ok(Word::Packed(0xc0_00_c0_00)));
         let mac = [Word::Packed(0xffff_0002), Word::Packed(0x0003_0005), Word::I32(100)];
         assert_eq!(evaluate(&l::DualMac {}.into(), &mac, &Type::I32), Ok(Word::I32(107)));
         assert_eq!(i32_op(l::Saturate { bits: 8 }, &[300]), Ok(Word::I32(127)));

@@ -1,5 +1,6 @@
 //! Where buffers lie, and how constant data is laid out for the kernels that read it.
 
+use super::packed::{interleaved_bytes, pack_interleaved, pack_paired, pack_rows, packed_bytes, row_bytes};
 use crate::attr::{Attr, AttrError, AttrValue, ResourceRef};
 use crate::tensor::Data;
 use crate::types::Scalar;
@@ -73,6 +74,38 @@ pub enum PackLayout {
         /// Rows of a group; even.
         block: usize,
     },
+    /// Rows of `columns` elements of `bits` bits, 4 or 2, each row in bytes of its own: `#loop.packed_rows<bits, columns>`.
+    PackedRows {
+        /// Bits of an element.
+        bits: usize,
+        /// Elements of a row.
+        columns: usize,
+    },
+    /// As `Interleave` of elements of `bits` bits, 4 or 2; those of a column of a group are in bytes of their own:
+    /// `#loop.packed_interleave<bits, rows, columns, block>`.
+    PackedInterleave {
+        /// Bits of an element.
+        bits: usize,
+        /// Output channels.
+        rows: usize,
+        /// Elements per output channel.
+        columns: usize,
+        /// Rows of a group.
+        block: usize,
+    },
+    /// As `Paired` of elements of `bits` bits, 4 or 2, so that two or four words that follow one another share one: lane by
+    /// lane, the first in the low bits. `block` is a multiple of their number:
+    /// `#loop.packed_paired<bits, rows, columns, block>`.
+    PackedPaired {
+        /// Bits of an element.
+        bits: usize,
+        /// Output channels.
+        rows: usize,
+        /// Elements per output channel; a multiple of 4.
+        columns: usize,
+        /// Rows of a group.
+        block: usize,
+    },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
     Transposed {
         /// Rows of the source.
@@ -97,14 +130,29 @@ pub enum PackLayout {
 }
 
 impl PackLayout {
-    /// Element type and count of the packed data.
+    /// Element type and count of the packed data. Elements of sub-byte types are unpacked.
     pub fn result(&self, sources: &[ResourceRef]) -> (Scalar, usize) {
+        let count = sources.first().map_or(0, |first| first.count);
+        let packed = match *self {
+            PackLayout::PackedRows { bits, columns } => Some(row_bytes(bits, count, columns)),
+            PackLayout::PackedInterleave { bits, rows, columns, block } => {
+                Some(interleaved_bytes(bits, rows, columns, block))
+            }
+            PackLayout::PackedPaired { bits, rows, columns, block } => {
+                let elements = rows.checked_next_multiple_of(block.max(1)).unwrap_or(usize::MAX);
+                Some(packed_bytes(bits, elements.saturating_mul(columns)))
+            }
+            _ => None,
+        };
+        if let Some(bytes) = packed {
+            return (Scalar::I8, bytes);
+        }
         // A layout rearranges its first source, or makes one number per element of it; some fill it up.
         if let PackLayout::Paired { rows, columns, block } = *self {
-            let element = sources.first().map_or(Scalar::I8, |first| first.element);
+            let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             return (element, rows.next_multiple_of(block.max(1)).saturating_mul(columns));
         }
-        sources.first().map_or((Scalar::I8, 0), |first| (first.element, first.count))
+        sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
 
     /// Computes the packed data. The interpreter and pack-weights both call this, so that a layout is defined once.
@@ -142,6 +190,20 @@ impl PackLayout {
                 expect_elements(&sources[0], rows, columns)?;
                 pair(&sources[0], rows, columns, block)
             }
+            PackLayout::PackedRows { bits, columns } => {
+                expect(1)?;
+                pack_rows(&sources[0], bits, columns)
+            }
+            PackLayout::PackedInterleave { bits, rows, columns, block } => {
+                expect(1)?;
+                expect_elements(&sources[0], rows, columns)?;
+                pack_interleaved(&sources[0], bits, [rows, columns, block])
+            }
+            PackLayout::PackedPaired { bits, rows, columns, block } => {
+                expect(1)?;
+                expect_elements(&sources[0], rows, columns)?;
+                pack_paired(&sources[0], bits, [rows, columns, block])
+            }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows, columns)?;
@@ -176,6 +238,13 @@ impl PackLayout {
             PackLayout::Paired { rows, columns, block } => {
                 ("loop.paired", vec![int(rows), int(columns), int(block)])
             }
+            PackLayout::PackedRows { bits, columns } => ("loop.packed_rows", vec![int(bits), int(columns)]),
+            PackLayout::PackedInterleave { bits, rows, columns, block } => {
+                ("loop.packed_interleave", vec![int(bits), int(rows), int(columns), int(block)])
+            }
+            PackLayout::PackedPaired { bits, rows, columns, block } => {
+                ("loop.packed_paired", vec![int(bits), int(rows), int(columns), int(block)])
+            }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
                 ("loop.folded_bias", vec![int(columns), zero_point])
@@ -196,7 +265,7 @@ fn expect_elements(data: &Data, rows: usize, columns: usize) -> Result<(), Strin
 }
 
 /// Source positions in the order of the interleaved data: group by group, run of columns by run, row by row.
-fn interleaved(rows: usize, columns: usize, block: usize, run: usize) -> Vec<usize> {
+pub(super) fn interleaved(rows: usize, columns: usize, block: usize, run: usize) -> Vec<usize> {
     let mut order = Vec::with_capacity(rows * columns);
     for group in (0..rows).step_by(block) {
         for column in (0..columns).step_by(run) {
@@ -249,7 +318,9 @@ fn fold_bias(bias: &Data, filter: &Data, columns: usize, zero_point: i64) -> Res
 impl AttrValue for PackLayout {
     fn description() -> String {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
-         #loop.paired<rows, columns, block>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, \
+         #loop.packed_interleave<bits, rows, columns, block>, #loop.packed_paired<bits, rows, columns, block>, \
+         #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
@@ -275,6 +346,15 @@ impl AttrValue for PackLayout {
                 (PackLayout::InterleaveRuns { rows, columns, block: size(2)?, run: size(3)? }, 4)
             }
             "loop.paired" => (PackLayout::Paired { rows: size(0)?, columns: size(1)?, block: size(2)? }, 3),
+            "loop.packed_rows" => (PackLayout::PackedRows { bits: size(0)?, columns: size(1)? }, 2),
+            "loop.packed_interleave" => {
+                let (bits, rows) = (size(0)?, size(1)?);
+                (PackLayout::PackedInterleave { bits, rows, columns: size(2)?, block: size(3)? }, 4)
+            }
+            "loop.packed_paired" => {
+                let (bits, rows) = (size(0)?, size(1)?);
+                (PackLayout::PackedPaired { bits, rows, columns: size(2)?, block: size(3)? }, 4)
+            }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {
                 let zero_point = i64::from_attr(items.get(1).ok_or_else(error)?)?;

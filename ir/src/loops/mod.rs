@@ -10,6 +10,7 @@ pub mod eval;
 pub mod interp;
 pub mod memory;
 pub mod ops;
+pub mod packed;
 pub mod program;
 mod verify;
 

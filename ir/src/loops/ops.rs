@@ -306,6 +306,14 @@ define_ops! {
         traits [Pure, Dsp]
     }
 
+    /// Field number `field` of `bits` bits of each lane, counted from the low ones, as the high bits of the lane, with zeros
+    /// below: `2^(8 - bits)` times the signed field. Arm: AND with a shifted register.
+    ///
+    /// - C1: `bits` is 4 or 2, and a lane has the field.
+    FieldLanes = "loop.field_lanes" {
+        operands { value: I8x4 } attrs { bits: u32, field: u32 } results { output: I8x4 } traits [Pure, Dsp]
+    }
+
     /// Both lanes equal to the low 16 bits of `value`. Arm: PKHBT, or nothing for a literal.
     SplatLanes = "loop.splat_lanes" { operands { value: I32 } results { output: I16x2 } traits [Pure, Dsp] }
 

@@ -115,6 +115,13 @@ semantics! {
             report.push(format!("expected 1 to 32 bits, got {}", op.bits));
         }
     }
+    FieldLanes |op, _operands, _results, report| {
+        // field_lanes C1
+        if !matches!(op.bits, 2 | 4) || op.field >= 8 / op.bits {
+            let (bits, field) = (op.bits, op.field);
+            report.push(format!("expected a field of 4 or 2 bits of a byte, got number {field} of {bits} bits"));
+        }
+    }
     For |op, _operands, _results, report| {
         // With a step of 0 the loop would not end.
         if op.step == 0 {

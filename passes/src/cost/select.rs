@@ -7,6 +7,7 @@ use super::Isa;
 use super::mix::Mix;
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::eval::field_shift;
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::types::Type;
 
@@ -89,6 +90,8 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
             Mix { alu: 25.0 * 11.0 + 30.0, taken: 25.0 * 1.5, untaken: 25.0, ..Mix::default() }
         }
         LoopOp::ExtendLanes(_) | LoopOp::ExtendAddLanes(_) => Mix::alu(if isa.dsp { 1.0 } else { 6.0 }),
+        // The mask is an immediate operand, and then nothing is shifted along the way.
+        LoopOp::FieldLanes(head) => Mix::alu(if field_shift(head.bits, head.field) == 0 { 1.0 } else { 2.0 }),
         LoopOp::SplatLanes(_) => {
             Mix::alu(if literal(function, data.operands[0]).is_some() { 0.0 } else { 2.0 })
         }

@@ -133,8 +133,9 @@ impl CostModel for Estimate {
 /// Zeros in the packed filter of a fully connected layer, whose outputs are made four at a time.
 fn padded_bytes(op: &Judged<'_>) -> u64 {
     let Some(&[outputs, inputs]) = op.operands.get(1).map(|filter| &filter.shape.0[..]) else { return 0 };
-    let paired = op.operands[1].storage() == Scalar::I8 && inputs % 4 == 0;
-    if paired { ((outputs.next_multiple_of(4) - outputs) * inputs) as u64 } else { 0 }
+    let storage = op.operands[1].storage();
+    let paired = storage.unpacked() == Scalar::I8 && inputs % 4 == 0;
+    if paired { storage.packed_bytes((outputs.next_multiple_of(4) - outputs) * inputs) as u64 } else { 0 }
 }
 
 /// Whether a convolution makes a single pixel.

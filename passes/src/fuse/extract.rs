@@ -209,7 +209,7 @@ impl Item {
 pub fn cost_of(egraph: &EGraph<Node, Facts>, model: &dyn CostModel, node: &Node) -> Cost {
     match node {
         Node::Argument(..) => Cost::default(),
-        Node::Constant(_, ty) => Cost { flash_bytes: ty.size_bytes() as u64, ..Cost::default() },
+        Node::Constant(_, ty) => Cost { flash_bytes: ty.packed_bytes() as u64, ..Cost::default() },
         Node::Op(op) => {
             let facts: Vec<_> = op.operands.iter().map(|&id| &egraph[id].data).collect();
             let operands: Vec<&TensorType> = facts.iter().map(|fact| &*fact.ty).collect();

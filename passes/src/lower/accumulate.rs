@@ -3,11 +3,14 @@
 //! Two forms: *scalar* loads each input once for a group of channels; *paired* multiplies two 16-bit lanes at a time on
 //! cores with the DSP extension. The filter is packed for the form, so that both read it front to back. *Split* is paired for
 //! as many inputs of a tap as make fours, and scalar for the rest, so that no number of channels is slow.
+//!
+//! Weights of 4 and 2 bits have the same forms; see [`super::sub_byte`] for how they are taken apart.
 
 use super::kernel::Kernel;
 use super::rows::to_i32;
+use super::sub_byte::{Fields, Packing};
 use mcunet_ir::attr::ResourceRef;
-use mcunet_ir::loops::memory::{PackLayout, paired_position};
+use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Packed;
@@ -57,6 +60,8 @@ pub struct Filter {
     float: bool,
     /// What is left of each tap beside the fours, if there is anything.
     rest: Option<Rest>,
+    /// How several weights share a byte, if they do.
+    packing: Option<Packing>,
 }
 
 /// The last one to three elements of each tap, packed as for the scalar form.
@@ -85,12 +90,14 @@ pub struct FilterSource<'s> {
     pub foldable: bool,
     /// Values of filter and bias, if they are at hand, to prove that sums fit 32 bits.
     pub data: Option<(&'s Data, &'s Data)>,
+    /// How several weights share a byte, if they do.
+    pub packing: Option<Packing>,
 }
 
 impl Filter {
     /// Packs a filter for a form.
     pub fn new(kernel: &mut Kernel<'_>, form: Form, block: usize, source: FilterSource<'_>) -> Self {
-        let FilterSource { filter, bias, rows, columns, input_zero_point, foldable, data } = source;
+        let FilterSource { filter, bias, rows, columns, input_zero_point, foldable, data, packing } = source;
         let float = filter.element.is_float();
         let folds = foldable && input_zero_point != 0;
         let (mut fours, mut packed, mut rest) = (columns, filter.clone(), None);
@@ -102,13 +109,16 @@ impl Filter {
             };
             let columns = columns - fours;
             let last = kernel.resource(&format!("{}_rest", filter.name), &part(depth - left, depth));
-            let weights = kernel.pack(vec![last], PackLayout::Interleave { rows, columns, block });
+            let weights = kernel.pack(vec![last], interleave(packing, rows, columns, block));
             rest = Some(Rest { weights, depth: left, columns });
             packed = kernel.resource(&format!("{}_fours", filter.name), &part(0, depth - left));
         }
         let layout = match form {
-            Form::Scalar => PackLayout::Interleave { rows, columns, block },
-            Form::Paired | Form::Split { .. } => PackLayout::Paired { rows, columns: fours, block },
+            Form::Scalar => interleave(packing, rows, columns, block),
+            Form::Paired | Form::Split { .. } => match packing {
+                Some(Packing { bits }) => PackLayout::PackedPaired { bits, rows, columns: fours, block },
+                None => PackLayout::Paired { rows, columns: fours, block },
+            },
         };
         let weights = kernel.pack(vec![packed], layout);
         let bias = if folds {
@@ -119,7 +129,32 @@ impl Filter {
         };
         let wrap = !float && !data.is_some_and(|(filter, bias)| fits(filter, bias, columns));
         let input_zero_point = if folds { 0 } else { input_zero_point };
-        Self { form, weights, bias, rows, columns: fours, block, input_zero_point, wrap, float, rest }
+        Self {
+            form,
+            weights,
+            bias,
+            rows,
+            columns: fours,
+            block,
+            input_zero_point,
+            wrap,
+            float,
+            rest,
+            packing,
+        }
+    }
+
+    /// What a column of a group of `channels` takes in the packed filter: elements, or bytes that several share.
+    fn step(&self, channels: usize) -> i32 {
+        to_i32(self.packing.map_or(channels, |packing| packing.bytes(channels)))
+    }
+
+    /// By how many bits accumulators are shifted left.
+    fn shift(&self) -> i32 {
+        match (self.form, self.packing) {
+            (Form::Paired | Form::Split { .. }, Some(packing)) => packing.lane_shift(),
+            _ => 0,
+        }
     }
 
     /// Calls `body` for every group of output channels with the group's first channel, its offset in the packed
@@ -133,20 +168,24 @@ impl Filter {
         if whole > 0 {
             b.for_count(whole, |b, group| {
                 let channel = b.mul_const(group, to_i32(self.block));
-                let offset = b.mul_const(group, to_i32(self.block * self.columns));
+                let offset = b.mul_const(group, self.step(self.block) * to_i32(self.columns));
                 body(b, channel, offset, self.block);
             });
         }
         let rest = self.rows % self.block;
         if rest > 0 {
             let channel = b.index(whole * self.block);
-            let offset = b.index(whole * self.block * self.columns);
+            let offset = b.i32(to_i32(whole * self.columns) * self.step(self.block));
             body(b, channel, offset, rest);
         }
     }
 
-    /// Accumulators of a group of channels for `pixels` pixels, pixel by pixel: the biases.
+    /// Accumulators of a group of channels for `pixels` pixels, pixel by pixel: the biases, or zeros if they are shifted.
     pub fn start(&self, b: &mut Builder<'_>, channel: Value, channels: usize, pixels: usize) -> Vec<Value> {
+        if self.shift() != 0 {
+            let zero = b.i32(0);
+            return vec![zero; channels * pixels];
+        }
         let biases: Vec<Value> = (0..channels)
             .map(|i| {
                 let at = b.add_const(channel, to_i32(i));
@@ -154,6 +193,16 @@ impl Filter {
             })
             .collect();
         (0..pixels).flat_map(|_| biases.clone()).collect()
+    }
+
+    /// The sum of an accumulator of a channel: back where it belongs, with the bias, if it was shifted.
+    pub fn total(&self, b: &mut Builder<'_>, accumulator: Value, channel: Value) -> Value {
+        if self.shift() == 0 {
+            return accumulator;
+        }
+        let sum = b.shr_const(accumulator, self.shift());
+        let bias = self.bias(b, channel);
+        self.add(b, sum, bias)
     }
 
     /// Zero accumulators, for floats, whose reference adds the bias last.
@@ -217,10 +266,15 @@ impl Filter {
         mut sums: Vec<Value>,
     ) -> Vec<Value> {
         let group = b.mul_const(channel, to_i32(rest.columns));
-        let skipped = b.mul_const(tap, to_i32(rest.depth * channels));
+        // Groups are of as many channels as share whole bytes.
+        let group = match self.packing {
+            Some(packing) => b.shr_const(group, to_i32(packing.per_byte().ilog2() as usize)),
+            None => group,
+        };
+        let skipped = b.mul_const(tap, to_i32(rest.depth) * self.step(channels));
         let first = b.add(group, skipped);
         for i in 0..rest.depth {
-            let (i, step) = (b.index(i), to_i32(i * channels));
+            let (i, step) = (b.index(i), to_i32(i) * self.step(channels));
             let first = b.add_const(first, step);
             sums = self.multiply(b, rest.weights, input, inputs, i, first, channels, &sums);
         }
@@ -240,11 +294,11 @@ impl Filter {
         accumulators: &[Value],
     ) -> Vec<Value> {
         // The last group is interleaved by its own, smaller number of channels.
-        let skipped = b.mul_const(column, to_i32(channels));
+        let skipped = b.mul_const(column, self.step(channels));
         let weights_start = b.add(offset, skipped);
         let zero = b.i32(0);
         b.for_loop(zero, length, 1, accumulators, |b, i, sums| {
-            let step = b.mul_const(i, to_i32(channels));
+            let step = b.mul_const(i, self.step(channels));
             let first = b.add(weights_start, step);
             self.multiply(b, self.weights, input, inputs, i, first, channels, sums)
         })
@@ -265,9 +319,9 @@ impl Filter {
     ) -> Vec<Value> {
         let xs: Vec<Value> = inputs.iter().map(|&start| self.centered(b, input, start, i)).collect();
         let mut next = sums.to_vec();
+        let mut fields = Fields::new(self.packing, weights, first);
         for c in 0..channels {
-            let at = b.add_const(first, to_i32(c));
-            let w = b.load(weights, at);
+            let w = fields.weight(b, c);
             for (p, &x) in xs.iter().enumerate() {
                 let product = b.mul(x, w);
                 next[p * channels + c] = self.add(b, sums[p * channels + c], product);
@@ -279,7 +333,11 @@ impl Filter {
     fn centered(&self, b: &mut Builder<'_>, input: Value, start: Value, i: Value) -> Value {
         let at = b.add(start, i);
         let x = b.load(input, at);
-        if self.float { x } else { b.add_const(x, -self.input_zero_point) }
+        if self.float {
+            return x;
+        }
+        let x = b.add_const(x, -self.input_zero_point);
+        if self.shift() == 0 { x } else { b.shl_const(x, self.shift()) }
     }
 
     fn add(&self, b: &mut Builder<'_>, sum: Value, product: Value) -> Value {
@@ -299,7 +357,7 @@ impl Filter {
         channels: usize,
         accumulators: &[Value],
     ) -> Vec<Value> {
-        let skipped = b.mul_const(column, to_i32(self.block));
+        let skipped = b.mul_const(column, self.step(self.block));
         let weights_start = b.add(offset, skipped);
         let zero = b.i32(0);
         let lanes = Type::Packed(Packed::I16x2);
@@ -308,7 +366,7 @@ impl Filter {
             b.splat_lanes(offset)
         });
         b.for_loop(zero, length, 4, accumulators, |b, i, sums| {
-            let step = b.mul_const(i, to_i32(self.block));
+            let step = b.mul_const(i, self.step(self.block));
             let first = b.add(weights_start, step);
             let xs: Vec<[Value; 2]> = inputs
                 .iter()
@@ -319,10 +377,10 @@ impl Filter {
                 })
                 .collect();
             let mut next = sums.to_vec();
+            let mut words = Words { packing: self.packing, weights: self.weights, first, word: None };
             for pair in 0..channels.div_ceil(2) {
                 for half in 0..2 {
-                    let at = b.add_const(first, to_i32(paired_position(2 * pair, half)));
-                    let word = b.load_i8x4(self.weights, at);
+                    let word = words.word(b, 2 * pair + half);
                     for c in (2 * pair)..(2 * pair + 2).min(channels) {
                         let w = b.value(l::ExtendLanes { odd: c % 2 == 1 }, &[word], lanes.clone());
                         for (p, x) in xs.iter().enumerate() {
@@ -334,6 +392,43 @@ impl Filter {
             }
             next
         })
+    }
+}
+
+/// Neighbouring words of four lanes of weights, of which each is asked for after those before it.
+struct Words {
+    packing: Option<Packing>,
+    weights: Value,
+    first: Value,
+    word: Option<(usize, Value)>,
+}
+
+impl Words {
+    /// Word number `index`; fields of one word if weights share bytes.
+    fn word(&mut self, b: &mut Builder<'_>, index: usize) -> Value {
+        let together = self.packing.map_or(1, Packing::per_byte);
+        let (number, field) = (index / together, index % together);
+        let word = match self.word {
+            Some((loaded, word)) if loaded == number => word,
+            _ => {
+                let at = b.add_const(self.first, to_i32(4 * number));
+                b.load_i8x4(self.weights, at)
+            }
+        };
+        self.word = Some((number, word));
+        match self.packing {
+            // 4 or 2 bits, and fewer fields.
+            Some(packing) => b.field_lanes(word, packing.bits as u32, field as u32),
+            None => word,
+        }
+    }
+}
+
+/// The layout for the scalar form.
+fn interleave(packing: Option<Packing>, rows: usize, columns: usize, block: usize) -> PackLayout {
+    match packing {
+        Some(Packing { bits }) => PackLayout::PackedInterleave { bits, rows, columns, block },
+        None => PackLayout::Interleave { rows, columns, block },
     }
 }
 

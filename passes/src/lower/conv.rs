@@ -10,6 +10,7 @@ use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::Requantizer;
 use super::rows::{ImageRow, RowMap, to_i32};
+use super::sub_byte::Packing;
 use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
@@ -48,30 +49,37 @@ impl LowerOp for Conv2d {
         let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
         let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
         let data = filter_data.is_some() && bias_data.is_some();
-        let form = if kernel.features().dsp && !float && conv.group == rows {
+        let weights = kernel.expect_constant(1, "filter")?;
+        let packing = Packing::of(kernel, &weights);
+        let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
+        let form = if kernel.features().dsp && !float && conv.group == rows && fits {
             Form::of_dsp(conv.depth, conv.has_runs(), data)
         } else {
             Form::Scalar
         };
         let source = FilterSource {
-            filter: kernel.expect_constant(1, "filter")?,
+            filter: weights,
             bias: kernel.expect_constant(2, "bias")?,
             rows,
             columns,
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
             foldable: !float && conv.is_unpadded(),
             data: filter_data.as_ref().zip(bias_data.as_ref()),
+            packing,
         };
+        // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
+        let four_channels = packing.is_some_and(|packing| packing.bits == 2);
         let block = match form {
             // A group's channels must not cross groups of the convolution.
             Form::Scalar if conv.group < rows => largest_block(conv.group),
             Form::Scalar => 4,
+            Form::Paired | Form::Split { .. } if four_channels => 4,
             Form::Paired | Form::Split { .. } => 2,
         };
         let filter = Filter::new(kernel, form, block, source);
         let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
-        let pixels = if form == Form::Scalar { 1 } else { 2 };
+        let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
         let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
         kernel.for_image_rows(|b, place| emitter.emit(b, place));
         Ok(())
@@ -125,7 +133,10 @@ impl Epilogue {
     /// The stored result of an accumulator; `bias` is added for floats.
     pub(super) fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value, filter: &Filter) -> Value {
         match self {
-            Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
+            Epilogue::Quantized(requantizer) => {
+                let sum = filter.total(b, sum, channel);
+                requantizer.apply(b, sum, channel)
+            }
             Epilogue::Float(clamp) => {
                 let bias = filter.bias(b, channel);
                 let sum = b.add(sum, bias);
@@ -333,6 +344,7 @@ impl LowerOp for TransposeConv2d {
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
             foldable: false,
             data: filter_data.as_ref().zip(bias_data.as_ref()),
+            packing: None,
         };
         let filter = Filter::new(kernel, Form::Scalar, 4, source);
         let epilogue = Epilogue::new(kernel, self.clamp, oc)?;

@@ -4,6 +4,9 @@
 //! inside. Where rows are scattered, those under the window are looked up once per row that is made, and not per channel:
 //! rows whose window lies inside the image get code of their own for that, in which taps are unrolled downward as well. The
 //! filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
+//!
+//! Weights of 4 and 2 bits are packed so that those of one tap lie in bytes of their own. Which field of its byte a channel's
+//! weight is, is looked up once per channel: code for each field would be larger than what packing saves in most layers.
 
 use super::LowerOp;
 use super::accumulate::fits;
@@ -11,6 +14,7 @@ use super::conv::Epilogue;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
+use super::sub_byte::{Field, Packing};
 use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
@@ -39,6 +43,7 @@ struct Depthwise {
     input: RowMap,
     output: RowMap,
     weights: Value,
+    packing: Option<Packing>,
     bias: Value,
     input_zero_point: i32,
     wrap: bool,
@@ -57,7 +62,12 @@ impl LowerOp for DepthwiseConv2d {
         let proven = proven.is_some_and(|(filter, bias)| columns_fit(&filter, &bias, channels));
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
-        let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
+        let packing = Packing::of(kernel, &weights);
+        let layout = packing.map_or(PackLayout::Verbatim, |Packing { bits }| PackLayout::PackedRows {
+            bits,
+            columns: channels,
+        });
+        let weights = kernel.pack(vec![weights], layout);
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let input = kernel.source(0);
         let lowering = Depthwise {
@@ -72,6 +82,7 @@ impl LowerOp for DepthwiseConv2d {
             epilogue: Epilogue::new(kernel, self.clamp, channels)?,
             output: kernel.target(0),
             weights,
+            packing,
             bias,
         };
         kernel.for_image_rows(|b, place| lowering.emit(b, place));
@@ -167,29 +178,37 @@ impl Depthwise {
         input_base: Value,
         start: Value,
     ) -> Value {
-        let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
+        let ic = self.input_shape[3];
+        // Elements of a tap, or bytes that several share.
+        let per_tap =
+            self.packing.map_or(self.output_shape[3], |packing| packing.bytes(self.output_shape[3]));
+        let (first_weight, field) = match self.packing {
+            Some(packing) => packing.locate(b, channel),
+            None => (channel, Field::Whole),
+        };
         let (window_x, window_y) = (self.windows.x, self.windows.y);
         let sum_row = |b: &mut Builder<'_>, row: Value, ky: Value, sum: Value| {
             let across = b.mul_const(x.start, to_i32(ic));
             let at = b.add(row, across);
             let at = b.add(at, input_channel);
             let at = b.add(input_base, at);
-            let weight = b.mul_const(ky, to_i32(window_x.taps * oc));
-            let weight = b.add(weight, channel);
+            let weight = b.mul_const(ky, to_i32(window_x.taps * per_tap));
+            let weight = b.add(weight, first_weight);
             let step = to_i32(window_x.dilation * ic);
             if !at_border && self.unroll {
                 let mut sum = sum;
                 for kx in 0..window_x.taps {
                     let kx = to_i32(kx);
-                    let (at, weight) = (b.add_const(at, kx * step), b.add_const(weight, kx * to_i32(oc)));
-                    sum = self.multiply(b, at, weight, sum);
+                    let (at, weight) =
+                        (b.add_const(at, kx * step), b.add_const(weight, kx * to_i32(per_tap)));
+                    sum = self.multiply(b, at, weight, field, sum);
                 }
                 return sum;
             }
             let sums = b.for_loop(x.first, x.end, 1, &[sum], |b, kx, sums| {
-                let (across, skipped) = (b.mul_const(kx, step), b.mul_const(kx, to_i32(oc)));
+                let (across, skipped) = (b.mul_const(kx, step), b.mul_const(kx, to_i32(per_tap)));
                 let (at, weight) = (b.add(at, across), b.add(weight, skipped));
-                vec![self.multiply(b, at, weight, sums[0])]
+                vec![self.multiply(b, at, weight, field, sums[0])]
             });
             sums[0]
         };
@@ -208,8 +227,9 @@ impl Depthwise {
         }
     }
 
-    fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, sum: Value) -> Value {
+    fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, field: Field, sum: Value) -> Value {
         let (x, w) = (b.load(self.input.memory, at), b.load(self.weights, weight));
+        let w = field.of(b, w);
         let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
         let product = b.mul(x, w);
         if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }

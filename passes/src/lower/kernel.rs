@@ -278,6 +278,15 @@ impl<'k> Kernel<'k> {
         })
     }
 
+    /// The narrowest type for the elements of an int8 filter, if the core's features say to look for it.
+    pub fn narrowest(&self, filter: &ResourceRef) -> Option<Scalar> {
+        let bytes = self.module.bytes(filter).filter(|_| self.features.narrow_weights)?;
+        match Data::from_bytes(filter.element, bytes) {
+            Data::I8(items) => Some(super::sub_byte::narrowest(&items)),
+            _ => None,
+        }
+    }
+
     /// New constant data of the module, to pack.
     pub fn resource(&mut self, name: &str, data: &Data) -> ResourceRef {
         self.module.add_resource(name, data.scalar(), data.to_bytes())

@@ -6,6 +6,7 @@ use super::conv::Epilogue;
 use super::kernel::Kernel;
 use super::requantize::Requantizer;
 use super::rows::to_i32;
+use super::sub_byte::Packing;
 use mcunet_ir::Diagnostic;
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::nn::ops::FullyConnected;
@@ -21,12 +22,12 @@ impl LowerOp for FullyConnected {
         };
         let rows = kernel.operand_type(0).elements().checked_div(inputs).unwrap_or(0);
         let float = kernel.result_type(0).storage() == Scalar::F32;
-        let filter = centered_filter(kernel)?;
-        // A proof for the filter as stored does not hold for a centered one.
-        let filter_data = kernel.constant_data(1).filter(|_| filter.element == Scalar::I8);
+        let (filter, filter_data) = centered_filter(kernel)?;
+        let packing = Packing::of(kernel, &filter);
+        let fits = packing.is_none_or(|packing| packing.lanes_fit(inputs));
         let bias_data = kernel.constant_data(2);
         let data = filter_data.is_some() && bias_data.is_some();
-        let form = if kernel.features().dsp && filter.element == Scalar::I8 {
+        let form = if kernel.features().dsp && filter.element.unpacked() == Scalar::I8 && fits {
             Form::of_dsp(inputs, true, data)
         } else {
             Form::Scalar
@@ -39,6 +40,7 @@ impl LowerOp for FullyConnected {
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
             foldable: !float,
             data: filter_data.as_ref().zip(bias_data.as_ref()),
+            packing,
         };
         let filter = Filter::new(kernel, form, 4, source);
         let epilogue = epilogue(self, kernel, outputs)?;
@@ -66,16 +68,24 @@ impl LowerOp for FullyConnected {
     }
 }
 
-/// The filter less its zero point, which counts if one scale serves all outputs; in 16 bits if it is not 0.
-fn centered_filter(kernel: &mut Kernel<'_>) -> Result<ResourceRef, Diagnostic> {
-    let zero_point = kernel.operand_type(1).affine().map_or(0, |affine| affine.zero_point);
+/// The filter less its zero point, which counts if one scale serves all outputs, and its elements if they are int8 and at
+/// hand. If the zero point is not 0, int8 becomes 16 bits, and what is narrower int8.
+fn centered_filter(kernel: &mut Kernel<'_>) -> Result<(ResourceRef, Option<Data>), Diagnostic> {
+    let ty = kernel.operand_type(1);
+    let zero_point = ty.affine().map_or(0, |affine| affine.zero_point);
     if zero_point == 0 {
-        return kernel.expect_constant(1, "filter");
+        let filter = kernel.expect_constant(1, "filter")?;
+        let data = kernel.constant_data(1).filter(|data| data.scalar() == Scalar::I8);
+        return Ok((filter, data));
     }
     let data = kernel.expect_constant_data(1, "filter")?;
     let centered = data.to_i64s().unwrap_or_default().into_iter().map(|w| w - i64::from(zero_point));
+    if ty.storage().is_sub_byte() {
+        let centered = Data::I8(centered.map(|w| w as i8).collect());
+        return Ok((kernel.resource("centered_filter", &centered), Some(centered)));
+    }
     let centered: Vec<i16> = centered.map(|w| w as i16).collect();
-    Ok(kernel.resource("centered_filter", &Data::I16(centered)))
+    Ok((kernel.resource("centered_filter", &Data::I16(centered)), None))
 }
 
 fn epilogue(op: &FullyConnected, kernel: &mut Kernel<'_>, outputs: usize) -> Result<Epilogue, Diagnostic> {

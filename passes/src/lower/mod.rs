@@ -24,6 +24,7 @@ mod resize;
 mod rows;
 mod send;
 mod softmax;
+mod sub_byte;
 mod unary;
 mod window;
 
@@ -44,6 +45,8 @@ pub struct CoreFeatures {
     pub dsp: bool,
     /// Unroll short loops over filter taps; larger but faster.
     pub unroll: bool,
+    /// Store int8 filters whose weights fit 4 or 2 bits so; smaller but slower.
+    pub narrow_weights: bool,
 }
 
 /// Lowering of one kind of op.
@@ -338,6 +341,8 @@ crate::declare_pass! {
         dsp: bool = true,
         /// Unroll short loops over filter taps.
         unroll: bool = true,
+        /// Store int8 filters in 4 or 2 bits a weight where all of their weights fit: less flash, and a little slower.
+        narrow_weights: bool = false,
     } requires Imported ensures Lowered;
 }
 
@@ -347,7 +352,11 @@ impl crate::pass::Pass for Lower {
         module: &mut Module,
         cx: &crate::pass::PassContext<'_>,
     ) -> Result<crate::pass::Changed, Diagnostics> {
-        let features = CoreFeatures { dsp: self.dsp && cx.target.core.has_dsp(), unroll: self.unroll };
+        let features = CoreFeatures {
+            dsp: self.dsp && cx.target.core.has_dsp(),
+            unroll: self.unroll,
+            narrow_weights: self.narrow_weights,
+        };
         lower_module(module, features)?;
         Ok(crate::pass::Changed::Yes)
     }

@@ -19,7 +19,7 @@ fn module_of(op: &NnOp, operands: &[(&Tensor, bool)], results: &[TensorType]) ->
         let ty = Type::from(tensor.ty.clone());
         if *constant {
             let name = format!("c{i}");
-            let value = module.add_resource(&name, tensor.data.scalar(), tensor.data.to_bytes());
+            let value = module.add_resource(&name, tensor.ty.storage(), tensor.data.to_bytes());
             let body = function.body;
             values.push(Builder::at_end(&mut function, body).value(nn::Const { value }, &[], ty));
         } else {
@@ -56,9 +56,11 @@ pub fn check(what: &str, op: impl Into<NnOp>, operands: &[(&Tensor, bool)], elem
     verify(&module).map(|_| ()).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
     let inputs: Vec<Tensor> =
         operands.iter().filter(|(_, constant)| !constant).map(|(tensor, _)| (*tensor).clone()).collect();
-    for (dsp, unroll) in [(false, false), (false, true), (true, true)] {
+    for (dsp, unroll, narrow_weights) in
+        [(false, false, false), (false, true, false), (true, true, false), (true, true, true)]
+    {
         let mut lowered = module.clone();
-        let features = CoreFeatures { dsp, unroll };
+        let features = CoreFeatures { dsp, unroll, narrow_weights };
         lower_module(&mut lowered, features).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         verify(&lowered).map(|_| ()).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         let found = run(&lowered, &lowered.functions[0], &inputs, Options { shadow: true })

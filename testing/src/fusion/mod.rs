@@ -74,7 +74,7 @@ impl<'r, 'a> Sketch<'r, 'a> {
     }
 
     fn constant(&mut self, tensor: Tensor) -> Value {
-        let value = self.module.add_resource("weights", tensor.data.scalar(), tensor.data.to_bytes());
+        let value = self.module.add_resource("weights", tensor.ty.storage(), tensor.data.to_bytes());
         let body = self.function.body;
         let ty = Type::from(tensor.ty);
         Builder::at_end(&mut self.function, body).value(n::Const { value }, &[], ty)

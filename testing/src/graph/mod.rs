@@ -213,7 +213,7 @@ impl<'r, 'a> Graph<'r, 'a> {
                 return value;
             }
         }
-        let value = self.module.add_resource("weights", tensor.data.scalar(), tensor.data.to_bytes());
+        let value = self.module.add_resource("weights", tensor.ty.storage(), tensor.data.to_bytes());
         let body = self.function.body;
         Builder::at_end(&mut self.function, body).value(n::Const { value }, &[], ty)
     }

@@ -69,8 +69,8 @@ impl Graph<'_, '_> {
         Side { taps, stride, dilation: dilation as u32, pad: pad.map(|pad| pad as u32) }
     }
 
-    /// Constant filter and bias.
-    fn parameters(&mut self, element: &Element, filter: &[usize], axis: usize) -> [Value; 2] {
+    /// Constant filter and bias. A filter that `narrows` may have weights of less than a byte.
+    fn parameters(&mut self, element: &Element, filter: &[usize], axis: usize, narrows: bool) -> [Value; 2] {
         let channels = filter[axis];
         let (filter, bias) = if *element == FLOAT {
             (self.random.float(filter, 1.0), self.random.float(&[channels], 1.0))
@@ -82,6 +82,9 @@ impl Graph<'_, '_> {
             let mut random = Random::seeded(fingerprint(&filter));
             if random.flag() {
                 idle(&mut random, &mut filter, &mut bias, axis);
+            }
+            if narrows && random.one_in(3) {
+                filter = random.narrowed(filter);
             }
             (filter, bias)
         };
@@ -96,7 +99,8 @@ impl Graph<'_, '_> {
         let groups = if self.random.one_in(3) { self.random.pick(&groups) } else { 1 };
         let outputs = groups * self.random.size(1, 6);
         let (y, x) = (self.side(height, true), self.side(width, true));
-        let [filter, bias] = self.parameters(&ty.element, &[outputs, y.taps, x.taps, channels / groups], 0);
+        let [filter, bias] =
+            self.parameters(&ty.element, &[outputs, y.taps, x.taps, channels / groups], 0, true);
         let element = self.like(&ty.element);
         let clamp = self.clamp(&element);
         let op = n::Conv2d {
@@ -126,7 +130,8 @@ impl Graph<'_, '_> {
         let [_, height, width, channels] = ty.shape.nhwc()?;
         let multiplier = if self.random.one_in(3) { self.random.size(2, 4) } else { 1 };
         let (y, x) = (self.side(height, true), self.side(width, true));
-        let [filter, bias] = self.parameters(&ty.element, &[1, y.taps, x.taps, channels * multiplier], 3);
+        let [filter, bias] =
+            self.parameters(&ty.element, &[1, y.taps, x.taps, channels * multiplier], 3, true);
         let element = self.like(&ty.element);
         let clamp = self.clamp(&element);
         let op = n::DepthwiseConv2d {
@@ -145,7 +150,7 @@ impl Graph<'_, '_> {
         let ty = self.ty(input);
         let channels = ty.shape.nhwc()?[3];
         let shape = [self.random.size(1, 5), self.random.size(1, 3), self.random.size(1, 3), channels];
-        let [filter, bias] = self.parameters(&ty.element, &shape, 0);
+        let [filter, bias] = self.parameters(&ty.element, &shape, 0, false);
         let element = self.like(&ty.element);
         let clamp = self.clamp(&element);
         let mut pair = |low, high| [(); 2].map(|()| self.random.size(low, high) as u32);
@@ -159,12 +164,16 @@ impl Graph<'_, '_> {
         let last = ty.shape.last().copied()?;
         let rows = if self.random.flag() { last } else { ty.elements() };
         let outputs = self.random.size(1, 12);
-        let [mut filter, bias] = self.parameters(&ty.element, &[outputs, rows], 0);
+        let [mut filter, bias] = self.parameters(&ty.element, &[outputs, rows], 0, true);
         if ty.element != FLOAT && self.random.one_in(4) {
             // A filter with a zero point, which only this op allows.
             let element = crate::tensors::int8_type(self.random.scale(0.001, 0.05), self.random.zero_point());
             let ty = mcunet_ir::TensorType { shape: [outputs, rows].into(), element };
-            let tensor = self.random.tensor(&ty);
+            let mut tensor = self.random.tensor(&ty);
+            let mut random = Random::seeded(fingerprint(&tensor));
+            if random.one_in(3) {
+                tensor = random.narrowed(tensor);
+            }
             filter = self.constant(tensor);
         }
         let element = self.like(&ty.element);

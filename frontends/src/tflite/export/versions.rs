@@ -16,6 +16,9 @@ pub(super) fn version(code: B, inputs: &[&TensorType], outputs: &[&TensorType], 
     let rank = inputs.iter().map(|ty| ty.shape.rank()).max().unwrap_or(0);
     let broadcasts = inputs.windows(2).any(|pair| pair[0].shape != pair[1].shape);
     let narrow = i32::from(from == Scalar::I8) + 1;
+    if inputs.get(1).is_some_and(|filter| filter.storage().is_sub_byte()) {
+        return sub_byte(code);
+    }
     match code {
         B::CONV_2D => convolution(inputs, narrow),
         B::DEPTHWISE_CONV_2D | B::FULLY_CONNECTED | B::TRANSPOSE_CONV => layer(from, inputs, options),
@@ -67,6 +70,11 @@ fn movement(code: B, from: Scalar, rank: usize, narrow: i32) -> i32 {
         (B::TILE | B::DEPTH_TO_SPACE, _) => 1,
         _ => narrow,
     }
+}
+
+/// Operators whose filter has 4 bits. The source knows none of 2 bits; LiteRT 2.3.0 takes fully connected layers of this version.
+fn sub_byte(code: B) -> i32 {
+    if code == B::FULLY_CONNECTED { 10 } else { 7 }
 }
 
 /// CONV_2D: grouped from version 6, int8 from 3.

@@ -157,7 +157,7 @@ impl<'m> Exporter<'m> {
     }
 
     pub(super) fn conv_2d(&mut self, site: &Site<'m>, op: &n::Conv2d) -> Result<(), Refusal> {
-        let filter = self.operand(site.operands[1])?;
+        let filter = self.window_filter(site.operands[1])?;
         let taps = image(site.inputs[1])?;
         let windows = Windows { taps, stride: op.stride, dilation: op.dilation, pad: op.pad };
         let weights = site.operands[1];
@@ -191,7 +191,7 @@ impl<'m> Exporter<'m> {
         site: &Site<'m>,
         op: &n::DepthwiseConv2d,
     ) -> Result<(), Refusal> {
-        let filter = self.operand(site.operands[1])?;
+        let filter = self.window_filter(site.operands[1])?;
         let taps = image(site.inputs[1])?;
         let windows = Windows { taps, stride: op.stride, dilation: op.dilation, pad: op.pad };
         let value = self.neutral_tap(site.operands[1], site.inputs[0]);
