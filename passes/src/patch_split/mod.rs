@@ -9,6 +9,8 @@
 //! The rewriting stays within the `nn` dialect ([`split`]), so that everything after it needs to know nothing of tiles; the
 //! results are bit-exact by construction ([`tile`]).
 
+pub mod halo;
+mod plan;
 pub mod region;
 pub mod space;
 pub mod split;
@@ -25,6 +27,7 @@ use crate::rematerialize;
 use crate::target::Target;
 use crate::watch::Watch;
 use mcunet_ir::diag::Category;
+use halo::Halo;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
 use space::Way;
 use std::ops::Range;
@@ -122,6 +125,9 @@ crate::declare_pass! {
         layers: Layers = Layers::Given(0..0),
         /// Tiles down and across, of given layers.
         tiles: Tiles = Tiles([1, 1]),
+        /// What given strips do with columns that the next needs, too: both compute them, or the first keeps them, if they
+        /// are narrow enough. Strips have full height then.
+        halo: Halo = Halo::Recompute,
         /// What to search for: the fewest cycles that `fit`, or the least `sram`.
         goal: Goal = Goal::Fit,
         /// How `cascade` is going to receive inputs.
@@ -143,7 +149,7 @@ impl Pass for PatchSplit {
         match (&self.layers, way) {
             (Layers::Given(range), _) if !range.is_empty() && self.tiles != Tiles([1, 1]) => {
                 check_range(function, range)?;
-                split::split(function, range.clone(), self.tiles.0)?;
+                split::split(function, range.clone(), self.tiles.0, self.halo)?;
                 cx.count("tiles", self.tiles.0.iter().product::<usize>() as u64);
             }
             (Layers::Search, Some(way)) => {
@@ -321,7 +327,7 @@ pub fn apply(function: &mut Function, way: &Way) -> Result<usize, Diagnostics> {
     let repeated = if way.again_from > 0 { rematerialize::apply(function, way.again_from) } else { 0 };
     // From the last on, since the numbers of those before stay as they are.
     for strips in way.splits.iter().rev() {
-        split::split(function, strips.layers.clone(), [1, strips.columns])?;
+        split::split(function, strips.layers.clone(), [1, strips.columns], strips.halo)?;
     }
     Ok(repeated)
 }
