@@ -94,7 +94,9 @@ struct Puller<'g> {
 impl<'g> Puller<'g> {
     fn new(graph: &'g Graph, range: Range<usize>) -> Self {
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
-        for stage in range.clone().filter(|&stage| graph.nodes[stage].sends || takes_part(graph, &range, stage)) {
+        for stage in
+            range.clone().filter(|&stage| graph.nodes[stage].sends || takes_part(graph, &range, stage))
+        {
             for read in &graph.nodes[stage].reads {
                 if let Some(maker) = graph.maker(read.buffer, range.start, stage) {
                     followers[maker - range.start].push(stage);
@@ -212,7 +214,8 @@ fn takes_part(graph: &Graph, range: &Range<usize>, stage: usize) -> bool {
     let node = &graph.nodes[stage];
     let ([read], [written]) = (&node.reads[..], &node.writes[..]) else { return false };
     let (whole, part) = (&graph.buffers[read.buffer], &graph.buffers[*written]);
-    let same_rows = read.need == RowNeed::same(node.rows) && whole.rows == node.rows && part.rows == node.rows;
+    let same_rows =
+        read.need == RowNeed::same(node.rows) && whole.rows == node.rows && part.rows == node.rows;
     part.last >= range.end && same_rows && part.row_bytes < whole.row_bytes
 }
 

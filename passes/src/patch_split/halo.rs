@@ -117,7 +117,9 @@ impl Made {
         let columns = region[1].clone();
         let made = &mut self.columns[index];
         *made = Some(match made.take() {
-            Some(made) if columns.start <= made.end => made.start.min(columns.start)..made.end.max(columns.end),
+            Some(made) if columns.start <= made.end => {
+                made.start.min(columns.start)..made.end.max(columns.end)
+            }
             _ => columns,
         });
     }
@@ -146,7 +148,8 @@ pub(super) fn hand_on(function: &Function, run: &Run, keeps: &[bool], plans: &mu
 }
 
 fn hand_on_value(op: usize, value: Value, plans: &mut [TilePlan]) {
-    let Some(rows) = plans.iter().flat_map(|plan| &plan.ops[op]).map(|tile| tile.made[0].clone()).next() else {
+    let Some(rows) = plans.iter().flat_map(|plan| &plan.ops[op]).map(|tile| tile.made[0].clone()).next()
+    else {
         return;
     };
     // The end of what has been made after each strip.

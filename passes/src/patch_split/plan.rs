@@ -47,6 +47,13 @@ pub(super) struct TilePlan {
     pub parts: Vec<Region>,
 }
 
+impl TilePlan {
+    /// Columns of what leaves the run.
+    pub fn width(&self) -> usize {
+        self.parts.iter().map(|part| part[1].len()).max().unwrap_or(0)
+    }
+}
+
 impl Run {
     /// Operations of a function that follow one another.
     pub fn of(function: &Function, ops: Vec<Op>) -> Self {
@@ -58,19 +65,6 @@ impl Run {
         let results = ops.iter().flat_map(|&op| function.ops[op].results.iter().copied());
         let escaping = results.filter(|result| used.contains(result)).collect();
         Self { ops, escaping }
-    }
-
-    /// What one of several strips of full height takes, if nothing is kept.
-    ///
-    /// # Errors
-    /// As [`Run::plans`].
-    pub fn strip(&self, function: &Function, index: usize, count: usize) -> Result<TilePlan, Diagnostics> {
-        self.check(function, [1, count])?;
-        let plan = self.plan(function, [(0, 1), (index, count)], &mut Made::without_keeping(self.ops.len()));
-        plan.map_err(|refused| match refused {
-            Refused::Errors(errors) => errors,
-            Refused::NotKept(_) => Diagnostics::default(),
-        })
     }
 
     /// Whether an operation of the run can't be made in tiles, wherever the run ends.
@@ -97,7 +91,10 @@ impl Run {
         halo: Halo,
     ) -> Result<Vec<TilePlan>, Diagnostics> {
         if halo != Halo::Recompute && tiles[0] > 1 {
-            let message = format!("expected strips of full height to keep columns, got {}x{} tiles", tiles[0], tiles[1]);
+            let message = format!(
+                "expected strips of full height to keep columns, got {}x{} tiles",
+                tiles[0], tiles[1]
+            );
             let error = Diagnostic::error(message).category(Category::Usage);
             return Err(error.help(format!("rows need no tiles: take 1x{}", tiles[1])).into());
         }

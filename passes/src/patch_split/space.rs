@@ -9,9 +9,9 @@
 //! The peaks are those of rows, in the order in which `cascade` makes them, with ideal placement. Splitting downward as well
 //! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
 
-use super::region::{Region, whole};
 use super::halo::{Halo, Kept, column_bytes};
 use super::plan::{Run, TilePlan};
+use super::region::{Region, whole};
 use crate::analysis::liveness::LiveBytes;
 use crate::analysis::macs;
 use crate::cascade::cut;
@@ -23,13 +23,16 @@ use mcunet_ir::{Function, Op, Value};
 use std::ops::Range;
 
 /// Numbers of strips that are looked at.
-const STRIPS: [usize; 6] = [2, 3, 4, 5, 6, 8];
+const STRIPS: [usize; 8] = [2, 3, 4, 5, 6, 8, 11, 16];
 
 /// Operations in a split run at most.
 const MAX_OPERATIONS: usize = 64;
 
+/// Numbers of strips in a row that save nothing before larger ones are given up.
+const MAX_IN_VAIN: usize = 2;
+
 /// Largest columns that are kept, as parts of the largest there are.
-const KEPT_PARTS: [usize; 3] = [1, 2, 4];
+const KEPT_PARTS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Ways that are kept per position.
 const MAX_WAYS: usize = 48;
@@ -111,6 +114,11 @@ impl Way {
         self.again_from == 0 && self.splits.is_empty()
     }
 
+    /// Whether strips keep columns for the next.
+    fn keeps(&self) -> bool {
+        self.splits.iter().any(|strips| strips.halo != Halo::Recompute)
+    }
+
     fn and(&self, peak: usize, added: u64, strips: Option<Strips>) -> Self {
         Self {
             again_from: self.again_from,
@@ -121,8 +129,19 @@ impl Way {
     }
 }
 
-/// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits.
-pub fn prune(mut ways: Vec<Way>) -> Vec<Way> {
+/// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits. What keeps columns
+/// doesn't beat what computes them again: its many buffers are harder to place than its peak says.
+pub fn prune(ways: Vec<Way>) -> Vec<Way> {
+    let (keeping, recomputing): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(Way::keeps);
+    let mut ways = best(recomputing);
+    let beats = |a: &Way, b: &Way| a.added_macs <= b.added_macs && a.peak_bytes <= b.peak_bytes;
+    let keeping = keeping.into_iter().filter(|way| !ways.iter().any(|other| beats(other, way))).collect();
+    ways.extend(best(keeping));
+    ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
+    ways
+}
+
+fn best(mut ways: Vec<Way>) -> Vec<Way> {
     ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
     let mut best = usize::MAX;
     ways.retain(|way| {
@@ -195,70 +214,44 @@ impl<'g> StripRuns<'g> {
                 continue;
             }
             let pulled = Pulled::of(self.graph, stages.clone());
-            let mut any = false;
-            for columns in STRIPS {
-                let Some(split) = self.recomputing(&run, &pulled, &stages, columns) else { break };
-                any = true;
-                let adds = split.added_macs > 0;
-                found.push(split);
-                for halo in self.halos(&run).into_iter().filter(|_| adds) {
-                    found.extend(self.keeping(&run, &pulled, &stages, (columns, halo)));
-                }
-            }
+            let split = |halo| self.splits(&run, &pulled, &stages, halo);
+            let recomputing = split(Halo::Recompute);
             // What can't be split won't be with more operations.
-            if !any && run.refused(self.function) {
+            if recomputing.is_empty() && run.refused(self.function) {
                 break;
+            }
+            let adds_macs = recomputing.iter().any(|split| split.added_macs > 0);
+            found.extend(recomputing);
+            if adds_macs {
+                found.extend(self.halos(&run).into_iter().flat_map(split));
             }
         }
         found
     }
 
-    /// A run in strips that compute their halos; `None` if it can't be split so.
-    fn recomputing(
-        &self,
-        run: &Run,
-        pulled: &Pulled,
-        stages: &Range<usize>,
-        columns: usize,
-    ) -> Option<Split> {
-        // At both borders, and between them, where there is halo on both sides.
-        let strip = |index| run.strip(self.function, index, columns).ok();
-        let plans = [strip(0)?, strip(columns / 2)?, strip(columns - 1)?];
-        let [outer, inner, other] = plans.each_ref().map(|plan| self.macs(run, plan));
-        let macs = outer + other + inner * (columns as u64 - 2);
-        Some(self.split(run, pulled, stages, (columns, Halo::Recompute), (&plans, macs)))
-    }
-
-    /// A run in strips that keep columns for the next.
-    fn keeping(
-        &self,
-        run: &Run,
-        pulled: &Pulled,
-        stages: &Range<usize>,
-        (columns, halo): (usize, Halo),
-    ) -> Option<Split> {
-        let plans = run.plans(self.function, [1, columns], halo).ok()?;
-        let macs = plans.iter().map(|plan| self.macs(run, plan)).sum();
-        Some(self.split(run, pulled, stages, (columns, halo), (&plans, macs)))
-    }
-
-    fn split(
-        &self,
-        run: &Run,
-        pulled: &Pulled,
-        stages: &Range<usize>,
-        (columns, halo): (usize, Halo),
-        (plans, macs): (&[TilePlan], u64),
-    ) -> Split {
-        let peaks = plans.iter().map(|plan| self.peak(pulled, stages, plan));
+    /// A run in more and more strips, as long as that saves memory.
+    fn splits(&self, run: &Run, pulled: &Pulled, stages: &Range<usize>, halo: Halo) -> Vec<Split> {
+        let mut found: Vec<Split> = Vec::new();
+        let mut in_vain = 0;
         let whole: u64 = run.ops.iter().map(|&op| macs::of_op(self.function, op)).sum();
-        Split {
-            end: stages.end,
-            columns,
-            halo,
-            peak_bytes: peaks.max().unwrap_or(0),
-            added_macs: macs.saturating_sub(whole),
+        for columns in STRIPS {
+            let Ok(plans) = run.plans(self.function, [1, columns], halo) else { break };
+            // At both borders, and the widest between them.
+            let inner = plans[1..columns - 1].iter().max_by_key(|plan| plan.width());
+            let different = [&plans[0], &plans[columns - 1]].into_iter().chain(inner);
+            let peak_bytes = different.map(|plan| self.peak(pulled, stages, plan)).max().unwrap_or(0);
+            if found.last().is_some_and(|last| last.peak_bytes <= peak_bytes) {
+                in_vain += 1;
+                if in_vain == MAX_IN_VAIN {
+                    break;
+                }
+                continue;
+            }
+            let macs: u64 = plans.iter().map(|plan| self.macs(run, plan)).sum();
+            let added_macs = macs.saturating_sub(whole);
+            found.push(Split { end: stages.end, columns, halo, peak_bytes, added_macs });
         }
+        found
     }
 
     /// Limits of what is kept: columns of all tensors inside, and of narrower ones.
