@@ -160,14 +160,10 @@ fn hand_on_value(op: usize, value: Value, plans: &mut [TilePlan]) {
             Some(*end)
         })
         .collect();
+    // What this strip and those after it need of what was made before.
     let mut later: Option<Region> = None;
     for (index, plan) in plans.iter_mut().enumerate().rev() {
-        let until = |end: usize| {
-            let later = later.as_ref()?;
-            let columns = later[1].start..later[1].end.min(end);
-            (!columns.is_empty()).then(|| [rows.clone(), columns])
-        };
-        let after = until(ends[index]);
+        let after = up_to(later.as_ref(), ends[index]);
         let needed = plan.regions.get(&value).map(|region| [rows.clone(), region[1].clone()]);
         let own = plan.ops[op].as_ref().map_or(usize::MAX, |tile| tile.made[1].start);
         if let Some(needed) = &needed
@@ -176,15 +172,50 @@ fn hand_on_value(op: usize, value: Value, plans: &mut [TilePlan]) {
             let given = [rows.clone(), needed[1].start..needed[1].end.min(own)];
             later = Some(later.as_ref().map_or(given.clone(), |later| hull(later, &given)));
         }
-        let before = index.checked_sub(1).and_then(|left| {
-            let later = later.as_ref()?;
-            let columns = later[1].start..later[1].end.min(ends[left]);
-            (!columns.is_empty()).then(|| [rows.clone(), columns])
-        });
+        let before = index.checked_sub(1).and_then(|left| up_to(later.as_ref(), ends[left]));
         match needed.into_iter().chain(after.clone()).reduce(|a, b| hull(&a, &b)) {
             Some(held) => plan.regions.insert(value, held),
             None => plan.regions.remove(&value),
         };
         plan.kept.insert(value, Kept { before, after });
+    }
+}
+
+/// The columns of a region before `end`.
+fn up_to(region: Option<&Region>, end: usize) -> Option<Region> {
+    let [rows, columns] = region?;
+    let columns = columns.start..columns.end.min(end);
+    (!columns.is_empty()).then(|| [rows.clone(), columns])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(columns: Option<Range<usize>>) -> Made {
+        Made { rows: vec![Some(0..4)], columns: vec![columns] }
+    }
+
+    #[test]
+    fn what_was_made_is_not_made_again() {
+        assert_eq!(made(None).left(0, &[0..4, 0..3]), Ok(Some([0..4, 0..3])));
+        assert_eq!(made(Some(0..3)).left(0, &[1..3, 1..6]), Ok(Some([0..4, 3..6])));
+        assert_eq!(made(Some(0..3)).left(0, &[0..4, 1..3]), Ok(None));
+        // Strides leave gaps.
+        assert_eq!(made(Some(0..3)).left(0, &[0..4, 5..6]), Ok(Some([0..4, 5..6])));
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_kept() {
+        assert_eq!(made(Some(2..3)).left(0, &[0..4, 1..6]), Err(NotKept(0)));
+        assert_eq!(made(Some(0..3)).left(0, &[0..5, 1..6]), Err(NotKept(0)));
+    }
+
+    #[test]
+    fn limits_print_as_they_are_read() {
+        for text in ["recompute", "keep", "keep:704", "keep:0"] {
+            assert_eq!(Halo::parse(text).map(|halo| halo.print()).as_deref(), Some(text));
+        }
+        assert_eq!(Halo::parse("keep:"), None);
     }
 }

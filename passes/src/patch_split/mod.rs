@@ -4,7 +4,8 @@
 //! wide. Method: the tensors that leave the run are divided into tiles, for each of which the operations are repeated on just
 //! the part of their operands that it needs (MCUNetV2: Lin et al., NeurIPS 2021, section 3.1). What neighbouring tiles both
 //! need, the halo, is computed twice. Tiles of full height ("1x3") are the cheapest, since rows still stream through each
-//! of them: only columns of the halo are computed again, which StreamNet (Zheng et al., NeurIPS 2023) calls 1D streaming.
+//! of them: only columns of the halo are computed again, which StreamNet (Zheng et al., NeurIPS 2023) calls 1D streaming. Or
+//! they are kept from one strip for the next, where that takes little memory ([`halo`]).
 //!
 //! The rewriting stays within the `nn` dialect ([`split`]), so that everything after it needs to know nothing of tiles; the
 //! results are bit-exact by construction ([`tile`]).
@@ -116,7 +117,7 @@ crate::declare_pass! {
     /// What leaves a run is divided into tiles, and every operation is repeated for each of them on the part of the image
     /// that the tile needs. That takes less memory, since only a tile's part of the tensors inside exists at a time, and more
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
-    /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
+    /// before and after. Strips of full height can keep these values instead. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
     /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
     /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that takes the fewest cycles of those that add
     /// the fewest multiply-accumulates; if it fits anyway nothing changes.

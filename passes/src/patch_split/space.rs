@@ -6,6 +6,9 @@
 //! Huang and Baccelli, NeurIPS 2025, whose edges are fused blocks). Here every pair that no other beats in both is kept at
 //! each position, instead of one constraint at a time.
 //!
+//! Strips that keep columns for the next add less and hold more. Limits of what is kept are tried by themselves, since what to keep
+//! depends on the run: between the blocks of a network tensors are narrow, inside of them they are not.
+//!
 //! The peaks are those of rows, in the order in which `cascade` makes them, with ideal placement. Splitting downward as well
 //! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
 
