@@ -166,6 +166,29 @@ fn models_that_compute_again_are_exact_in_c() {
     });
 }
 
+/// In strips that keep columns of all tensors for the next, or of narrow ones.
+#[test]
+fn models_that_keep_columns_are_exact_in_c() {
+    if !has_tool("gcc") {
+        return;
+    }
+    let Some(root) = models() else { return };
+    let cases = [("te-vww", "keep:704"), ("mlperf-vww-int8", "keep")];
+    assert_none_fail(&cases, |(name, halo)| {
+        let check = || {
+            let model = root.join(name);
+            let module = import_model(&model)?;
+            let pipeline = format!(
+                "canonicalize,fuse,patch-split{{layers=0..6,tiles=1x5,halo={halo}}},cascade,lower,pack-weights,plan-memory"
+            );
+            let planned = after(&pipeline, &module, Core::CortexM4)?;
+            let folder = project(&planned, golden(&model.join("io"), &module, 1)?)?;
+            make_test(folder.path(), "gcc", SANITIZE)
+        };
+        check().map_err(|error: String| format!("{name}, {halo}: {error}"))
+    });
+}
+
 /// The example and its samples.
 fn digits() -> (Module, Vec<GoldenVector>) {
     let example = workspace().join("examples/models/digits");

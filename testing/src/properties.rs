@@ -402,8 +402,13 @@ pub fn splits_keep_results(
     // Short runs, since few graphs stay images for long.
     let first = random.below(count);
     let end = (first + random.size(1, 3)).min(count);
-    let [rows, columns] = [random.size(1, 3), random.size(1, 3)];
-    let split = format!("patch-split{{layers={first}..{end},tiles={rows}x{columns}}}");
+    let halo = ["recompute", "keep", "keep:16"][random.below(3)];
+    // Where columns are kept, strips may be narrower than the halo.
+    let [rows, columns] = match halo {
+        "recompute" => [random.size(1, 3), random.size(1, 3)],
+        _ => [1, random.size(2, 5)],
+    };
+    let split = format!("patch-split{{layers={first}..{end},tiles={rows}x{columns},halo={halo}}}");
     let Ok(tiled) = after(&split, &module, Core::CortexM4) else { return Ok(false) };
     let at = |error: String| format!("{split}: {error}");
     computes(&tiled, inputs, &expected).map_err(at)?;

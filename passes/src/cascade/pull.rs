@@ -4,12 +4,14 @@
 //! pulled. No row is made twice, and none before it is needed, so that few rows wait. The pull starts at the last stage and
 //! at the stages whose results are used after the cascade.
 //!
-//! A row of an output that is sent goes as soon as it is made. Where outputs are sent, everything the pull starts at is
+//! A part of a row that is used after the cascade, such as columns that are kept for another strip, is taken as soon as the row
+//! is made, so that the row need not wait for it. A row of an output that is sent goes as soon as it is made. Where outputs are sent, everything the pull starts at is
 //! pulled in turns, so that several outputs use up together what they share: the next row is one that makes the fewest
 //! bytes of what others need, too.
 
 use super::graph::Graph;
 use crate::analysis::liveness::LiveBytes;
+use mcunet_ir::rows::RowNeed;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -85,21 +87,23 @@ struct Puller<'g> {
     /// Rows made, per stage.
     made: Vec<usize>,
     steps: Vec<(usize, usize)>,
-    /// Stages that send what a stage makes.
-    senders: Vec<Vec<usize>>,
+    /// Stages that run as soon as a row of what they read is made, by its maker.
+    followers: Vec<Vec<usize>>,
 }
 
 impl<'g> Puller<'g> {
     fn new(graph: &'g Graph, range: Range<usize>) -> Self {
-        let mut senders: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
-        for stage in range.clone().filter(|&stage| graph.nodes[stage].sends) {
+        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
+        for stage in
+            range.clone().filter(|&stage| graph.nodes[stage].sends || takes_part(graph, &range, stage))
+        {
             for read in &graph.nodes[stage].reads {
                 if let Some(maker) = graph.maker(read.buffer, range.start, stage) {
-                    senders[maker - range.start].push(stage);
+                    followers[maker - range.start].push(stage);
                 }
             }
         }
-        Self { graph, made: vec![0; range.len()], range, steps: Vec::new(), senders }
+        Self { graph, made: vec![0; range.len()], range, steps: Vec::new(), followers }
     }
 
     fn made(&self, stage: usize) -> usize {
@@ -188,21 +192,31 @@ impl<'g> Puller<'g> {
             }
             self.steps.push((stage, row));
             self.made[stage - self.range.start] = row + 1;
-            self.send(stage);
+            self.follow(stage);
         }
     }
 
-    /// Sends the rows that a stage has made.
-    fn send(&mut self, maker: usize) {
-        for index in 0..self.senders[maker - self.range.start].len() {
-            let sender = self.senders[maker - self.range.start][index];
+    /// Lets followers run on the rows that a stage has made.
+    fn follow(&mut self, maker: usize) {
+        for index in 0..self.followers[maker - self.range.start].len() {
+            let follower = self.followers[maker - self.range.start][index];
             let (rows, made) = (self.graph.nodes[maker].rows, self.made(maker));
-            let all = self.graph.nodes[sender].rows;
+            let all = self.graph.nodes[follower].rows;
             // What is made at once, or counted otherwise, is there when all of it is.
             let ready = if rows == all { made } else { all * usize::from(made == rows) };
-            self.pull(sender, ready);
+            self.pull(follower, ready);
         }
     }
+}
+
+/// Whether a stage takes a part of each row of a tensor, to be used after the run.
+fn takes_part(graph: &Graph, range: &Range<usize>, stage: usize) -> bool {
+    let node = &graph.nodes[stage];
+    let ([read], [written]) = (&node.reads[..], &node.writes[..]) else { return false };
+    let (whole, part) = (&graph.buffers[read.buffer], &graph.buffers[*written]);
+    let same_rows =
+        read.need == RowNeed::same(node.rows) && whole.rows == node.rows && part.rows == node.rows;
+    part.last >= range.end && same_rows && part.row_bytes < whole.row_bytes
 }
 
 fn lives(graph: &Graph, range: &Range<usize>, steps: &[(usize, usize)]) -> HashMap<usize, Rows> {

@@ -4,11 +4,14 @@
 //! wide. Method: the tensors that leave the run are divided into tiles, for each of which the operations are repeated on just
 //! the part of their operands that it needs (MCUNetV2: Lin et al., NeurIPS 2021, section 3.1). What neighbouring tiles both
 //! need, the halo, is computed twice. Tiles of full height ("1x3") are the cheapest, since rows still stream through each
-//! of them: only columns of the halo are computed again, which StreamNet (Zheng et al., NeurIPS 2023) calls 1D streaming.
+//! of them: only columns of the halo are computed again, which StreamNet (Zheng et al., NeurIPS 2023) calls 1D streaming. Or
+//! they are kept from one strip for the next, where that takes little memory ([`halo`]).
 //!
 //! The rewriting stays within the `nn` dialect ([`split`]), so that everything after it needs to know nothing of tiles; the
 //! results are bit-exact by construction ([`tile`]).
 
+pub mod halo;
+mod plan;
 pub mod region;
 pub mod space;
 pub mod split;
@@ -24,6 +27,7 @@ use crate::plan_memory::region_bytes;
 use crate::rematerialize;
 use crate::target::Target;
 use crate::watch::Watch;
+use halo::Halo;
 use mcunet_ir::diag::Category;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Stage};
 use space::Way;
@@ -113,7 +117,7 @@ crate::declare_pass! {
     /// What leaves a run is divided into tiles, and every operation is repeated for each of them on the part of the image
     /// that the tile needs. That takes less memory, since only a tile's part of the tensors inside exists at a time, and more
     /// time, since neighbouring tiles need some of the same values: `--stats` tells how many multiply-accumulates there are
-    /// before and after. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
+    /// before and after. Strips of full height can keep these values instead. Before `cascade`, so that rows stream through each tile. Fails if an operation of a given run can't
     /// be made in tiles. By default nothing is split; `layers=search` splits as many runs as it takes for the arena to fit
     /// the target's SRAM, and sweeps twice as `rematerialize` does, in the way that takes the fewest cycles of those that add
     /// the fewest multiply-accumulates; if it fits anyway nothing changes.
@@ -122,6 +126,9 @@ crate::declare_pass! {
         layers: Layers = Layers::Given(0..0),
         /// Tiles down and across, of given layers.
         tiles: Tiles = Tiles([1, 1]),
+        /// What given strips do with columns that the next needs, too: both compute them, or the first keeps them, if they
+        /// are narrow enough. Strips have full height then.
+        halo: Halo = Halo::Recompute,
         /// What to search for: the fewest cycles that `fit`, or the least `sram`.
         goal: Goal = Goal::Fit,
         /// How `cascade` is going to receive inputs.
@@ -143,7 +150,7 @@ impl Pass for PatchSplit {
         match (&self.layers, way) {
             (Layers::Given(range), _) if !range.is_empty() && self.tiles != Tiles([1, 1]) => {
                 check_range(function, range)?;
-                split::split(function, range.clone(), self.tiles.0)?;
+                split::split(function, range.clone(), self.tiles.0, self.halo)?;
                 cx.count("tiles", self.tiles.0.iter().product::<usize>() as u64);
             }
             (Layers::Search, Some(way)) => {
@@ -321,7 +328,7 @@ pub fn apply(function: &mut Function, way: &Way) -> Result<usize, Diagnostics> {
     let repeated = if way.again_from > 0 { rematerialize::apply(function, way.again_from) } else { 0 };
     // From the last on, since the numbers of those before stay as they are.
     for strips in way.splits.iter().rev() {
-        split::split(function, strips.layers.clone(), [1, strips.columns])?;
+        split::split(function, strips.layers.clone(), [1, strips.columns], strips.halo)?;
     }
     Ok(repeated)
 }

@@ -6,25 +6,36 @@
 //! Huang and Baccelli, NeurIPS 2025, whose edges are fused blocks). Here every pair that no other beats in both is kept at
 //! each position, instead of one constraint at a time.
 //!
+//! Strips that keep columns for the next add less and hold more. Limits of what is kept are tried by themselves, since what to keep
+//! depends on the run: between the blocks of a network tensors are narrow, inside of them they are not.
+//!
 //! The peaks are those of rows, in the order in which `cascade` makes them, with ideal placement. Splitting downward as well
 //! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
 
-use super::region::whole;
-use super::split::{Run, TilePlan};
+use super::halo::{Halo, Kept, column_bytes};
+use super::plan::{Run, TilePlan};
+use super::region::{Region, whole};
 use crate::analysis::liveness::LiveBytes;
 use crate::analysis::macs;
 use crate::cascade::cut;
 use crate::cascade::graph::Graph;
 use crate::cascade::pull::Pulled;
+use crate::pass::OptionValue;
 use crate::watch::Watch;
 use mcunet_ir::{Function, Op, Value};
 use std::ops::Range;
 
 /// Numbers of strips that are looked at.
-const STRIPS: [usize; 6] = [2, 3, 4, 5, 6, 8];
+const STRIPS: [usize; 8] = [2, 3, 4, 5, 6, 8, 11, 16];
 
 /// Operations in a split run at most.
 const MAX_OPERATIONS: usize = 64;
+
+/// Numbers of strips in a row that save nothing before larger ones are given up.
+const MAX_IN_VAIN: usize = 2;
+
+/// Largest columns that are kept, as parts of the largest there are.
+const KEPT_PARTS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Ways that are kept per position.
 const MAX_WAYS: usize = 48;
@@ -36,13 +47,19 @@ pub struct Strips {
     pub layers: Range<usize>,
     /// Strips side by side.
     pub columns: usize,
+    /// What becomes of columns that two of them need.
+    pub halo: Halo,
 }
 
 impl std::fmt::Display for Strips {
     /// The pass that splits so.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { layers, columns } = self;
-        write!(f, "patch-split{{layers={}..{},tiles=1x{columns}}}", layers.start, layers.end)
+        let Self { layers, columns, halo } = self;
+        write!(f, "patch-split{{layers={}..{},tiles=1x{columns}", layers.start, layers.end)?;
+        match halo {
+            Halo::Recompute => f.write_str("}"),
+            Halo::Keep { .. } => write!(f, ",halo={}}}", halo.print()),
+        }
     }
 }
 
@@ -76,11 +93,9 @@ pub fn front(function: &Function, watch: &dyn Watch) -> Vec<Way> {
         }
         watch.progress(start, count);
         let splits = if watch.is_over() { Vec::new() } else { strips.from(start) };
-        for (end, columns, peak, added) in splits {
-            let layers = strips.number(start)..strips.number(end);
-            let more =
-                here.iter().map(|way| way.and(peak, added, Some(Strips { layers: layers.clone(), columns })));
-            ways[end].extend(more);
+        for Split { end, columns, halo, peak_bytes, added_macs } in splits {
+            let strips = Strips { layers: strips.number(start)..strips.number(end), columns, halo };
+            ways[end].extend(here.iter().map(|way| way.and(peak_bytes, added_macs, Some(strips.clone()))));
         }
     }
     prune(std::mem::take(&mut ways[count]))
@@ -102,6 +117,11 @@ impl Way {
         self.again_from == 0 && self.splits.is_empty()
     }
 
+    /// Whether strips keep columns for the next.
+    fn keeps(&self) -> bool {
+        self.splits.iter().any(|strips| strips.halo != Halo::Recompute)
+    }
+
     fn and(&self, peak: usize, added: u64, strips: Option<Strips>) -> Self {
         Self {
             again_from: self.again_from,
@@ -112,8 +132,19 @@ impl Way {
     }
 }
 
-/// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits.
-pub fn prune(mut ways: Vec<Way>) -> Vec<Way> {
+/// The ways that no other beats, by multiply-accumulates. Of equal ones the first, which has the fewest splits. What keeps columns
+/// doesn't beat what computes them again: its many buffers are harder to place than its peak says.
+pub fn prune(ways: Vec<Way>) -> Vec<Way> {
+    let (keeping, recomputing): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(Way::keeps);
+    let mut ways = best(recomputing);
+    let beats = |a: &Way, b: &Way| a.added_macs <= b.added_macs && a.peak_bytes <= b.peak_bytes;
+    let keeping = keeping.into_iter().filter(|way| !ways.iter().any(|other| beats(other, way))).collect();
+    ways.extend(best(keeping));
+    ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
+    ways
+}
+
+fn best(mut ways: Vec<Way>) -> Vec<Way> {
     ways.sort_by_key(|way| (way.added_macs, way.peak_bytes, way.splits.len()));
     let mut best = usize::MAX;
     ways.retain(|way| {
@@ -128,6 +159,15 @@ pub fn prune(mut ways: Vec<Way>) -> Vec<Way> {
         ways.remove(least);
     }
     ways
+}
+
+/// A run from a given position in strips.
+struct Split {
+    end: usize,
+    columns: usize,
+    halo: Halo,
+    peak_bytes: usize,
+    added_macs: u64,
 }
 
 /// Runs that can be split.
@@ -161,8 +201,8 @@ impl<'g> StripRuns<'g> {
         self.numbers[position]
     }
 
-    /// Splits of the runs that begin at a position: end, strips, peak in bytes, and multiply-accumulates that they add.
-    fn from(&self, start: usize) -> Vec<(usize, usize, usize, u64)> {
+    /// Splits of the runs that begin at a position.
+    fn from(&self, start: usize) -> Vec<Split> {
         let mut found = Vec::new();
         if !self.narrow[start] {
             return found;
@@ -177,25 +217,60 @@ impl<'g> StripRuns<'g> {
                 continue;
             }
             let pulled = Pulled::of(self.graph, stages.clone());
-            let mut any = false;
-            for columns in STRIPS {
-                // At both borders, and between them, where there is halo on both sides.
-                let Ok(outer) = run.strip(self.function, 0, columns) else { break };
-                let Ok(inner) = run.strip(self.function, columns / 2, columns) else { break };
-                let Ok(other) = run.strip(self.function, columns - 1, columns) else { break };
-                any = true;
-                let peak = [&outer, &inner, &other].map(|plan| self.peak(&pulled, &stages, plan));
-                let made = |plan: &TilePlan| self.macs(&run, plan);
-                let all = made(&outer) + made(&other) + made(&inner) * (columns as u64 - 2);
-                let whole: u64 = run.ops.iter().map(|&op| macs::of_op(self.function, op)).sum();
-                found.push((end, columns, peak.into_iter().max().unwrap_or(0), all.saturating_sub(whole)));
-            }
+            let split = |halo| self.splits(&run, &pulled, &stages, halo);
+            let recomputing = split(Halo::Recompute);
             // What can't be split won't be with more operations.
-            if !any && run.refused(self.function) {
+            if recomputing.is_empty() && run.refused(self.function) {
                 break;
+            }
+            let adds_macs = recomputing.iter().any(|split| split.added_macs > 0);
+            found.extend(recomputing);
+            if adds_macs {
+                found.extend(self.halos(&run).into_iter().flat_map(split));
             }
         }
         found
+    }
+
+    /// A run in more and more strips, as long as that saves memory.
+    fn splits(&self, run: &Run, pulled: &Pulled, stages: &Range<usize>, halo: Halo) -> Vec<Split> {
+        let mut found: Vec<Split> = Vec::new();
+        let mut in_vain = 0;
+        let whole: u64 = run.ops.iter().map(|&op| macs::of_op(self.function, op)).sum();
+        for columns in STRIPS {
+            let Ok(plans) = run.plans(self.function, [1, columns], halo) else { break };
+            // At both borders, and the widest between them.
+            let inner = plans[1..columns - 1].iter().max_by_key(|plan| plan.width());
+            let different = [&plans[0], &plans[columns - 1]].into_iter().chain(inner);
+            let peak_bytes = different.map(|plan| self.peak(pulled, stages, plan)).max().unwrap_or(0);
+            if found.last().is_some_and(|last| last.peak_bytes <= peak_bytes) {
+                in_vain += 1;
+                if in_vain == MAX_IN_VAIN {
+                    break;
+                }
+                continue;
+            }
+            let macs: u64 = plans.iter().map(|plan| self.macs(run, plan)).sum();
+            let added_macs = macs.saturating_sub(whole);
+            found.push(Split { end: stages.end, columns, halo, peak_bytes, added_macs });
+        }
+        found
+    }
+
+    /// Limits of what is kept: columns of all tensors inside, and of narrower ones.
+    fn halos(&self, run: &Run) -> Vec<Halo> {
+        let results = run.ops.iter().flat_map(|&op| &self.function.ops[op].results);
+        let inner = results.filter(|result| !run.escaping.contains(result));
+        let mut sizes: Vec<usize> = inner.map(|&value| column_bytes(self.function, value)).collect();
+        sizes.sort_unstable();
+        let largest = sizes.last().copied().unwrap_or(0);
+        let mut limits: Vec<usize> = KEPT_PARTS
+            .iter()
+            .filter_map(|part| sizes.iter().rev().copied().find(|&size| size <= largest / part))
+            .collect();
+        limits.dedup();
+        let keep = |size| if size == largest { Halo::KEEP } else { Halo::Keep { max_column_bytes: size } };
+        limits.into_iter().map(keep).collect()
     }
 
     /// Bytes at the peak of a strip. The tensors before and after the run exist as a whole.
@@ -222,11 +297,19 @@ impl<'g> StripRuns<'g> {
                 constant += buffer.bytes();
             }
             let row_bytes = self.strip_bytes(index, stages, plan);
+            let [before, after] = self.kept_bytes(index, stages, plan);
             for (made, read) in rows.made.iter().zip(&rows.read) {
                 let made = made.unwrap_or(0);
                 // A row of the strip is put into the whole as soon as it is made.
                 let read = if escapes { made } else { read.unwrap_or(end) };
                 live.add([made, read.max(made)], row_bytes);
+                // Columns of a row that were kept are read when the row is made, and others take their place.
+                live.add([0, made], before);
+                live.add([made, end], after);
+                if before > 0 {
+                    // The row is joined of two.
+                    live.add([made, made], row_bytes - before.min(row_bytes));
+                }
             }
         }
         live.peak() + constant
@@ -234,15 +317,30 @@ impl<'g> StripRuns<'g> {
 
     /// Bytes of a row of a strip.
     fn strip_bytes(&self, index: usize, stages: &Range<usize>, plan: &TilePlan) -> usize {
-        let buffer = &self.graph.buffers[index];
-        let writers = buffer.writers.iter().filter(|stage| stages.contains(stage));
-        let values = writers.flat_map(|&stage| self.function.ops[self.graph.nodes[stage].op].results.clone());
-        let part = |value: Value| {
-            let region = plan.regions.get(&value)?;
-            let width = self.function.ty(value).as_tensor().map_or(1, |ty| whole(&ty.shape)[1].len());
-            Some((buffer.row_bytes * region[1].len()).div_ceil(width.max(1)))
+        let part = |value| self.part_bytes(index, value, plan.regions.get(&value)?);
+        let parts = self.written(index, stages).filter_map(part);
+        parts.max().unwrap_or(self.graph.buffers[index].row_bytes).next_multiple_of(4)
+    }
+
+    /// Bytes of a row of the columns that strips before have left, and of those that this one leaves.
+    fn kept_bytes(&self, index: usize, stages: &Range<usize>, plan: &TilePlan) -> [usize; 2] {
+        let of = |region: &dyn Fn(&Kept) -> Option<Region>| {
+            let part = |value| self.part_bytes(index, value, &region(plan.kept.get(&value)?)?);
+            self.written(index, stages).filter_map(part).max().unwrap_or(0)
         };
-        values.filter_map(part).max().unwrap_or(buffer.row_bytes).next_multiple_of(4)
+        [of(&|kept| kept.before.clone()), of(&|kept| kept.after.clone())]
+    }
+
+    /// Values that stages write to a buffer.
+    fn written(&self, index: usize, stages: &Range<usize>) -> impl Iterator<Item = Value> {
+        let writers = self.graph.buffers[index].writers.iter().filter(|stage| stages.contains(stage));
+        writers.flat_map(|&stage| self.function.ops[self.graph.nodes[stage].op].results.iter().copied())
+    }
+
+    /// Bytes of a row of the columns of a region.
+    fn part_bytes(&self, index: usize, value: Value, region: &Region) -> Option<usize> {
+        let width = whole(&self.function.ty(value).as_tensor()?.shape)[1].len();
+        Some((self.graph.buffers[index].row_bytes * region[1].len()).div_ceil(width.max(1)))
     }
 
     fn macs(&self, run: &Run, plan: &TilePlan) -> u64 {
@@ -250,7 +348,7 @@ impl<'g> StripRuns<'g> {
             let Some(tile) = tile else { return 0 };
             let result = self.function.ops[op].results[0];
             let all = self.function.ty(result).as_tensor().map_or([0..1, 0..1], |ty| whole(&ty.shape));
-            let area = |region: &super::region::Region| (region[0].len() * region[1].len()) as u64;
+            let area = |region: &Region| (region[0].len() * region[1].len()) as u64;
             macs::of_op(self.function, op) * area(&tile.made) / area(&all).max(1)
         };
         run.ops.iter().zip(&plan.ops).map(of).sum()

@@ -1,18 +1,19 @@
 //! The rewriting: a run of operations becomes one copy per tile, and the tiles are put together.
 //!
-//! From the tensors that leave the run backward, the region of every tensor that a tile needs is found; several readers of
-//! a tensor get the region that covers what each of them needs, and slices of that. Then the tile's operations are built
-//! forward. The first tile is padded to the size of the whole, the others are inserted, which overwrites the tensor in
-//! place: it never exists twice.
+//! The operations of each tile are built forward, as they are planned ([`super::plan`]). The first tile is padded to the size of
+//! the whole, the others are inserted, which overwrites the tensor in place: it never exists twice. Columns that a strip keeps
+//! for the next are slices, which the next puts in front of its own.
 
-use super::region::{Region, cut, hull, part, whole};
-use super::tile::{OpTile, tile_of};
+use super::halo::Halo;
+use super::plan::{Run, TilePlan, origin_of, shape_of};
+use super::region::{Region, cut, whole};
+use super::tile::OpTile;
 use mcunet_ir::attr::Number;
 use mcunet_ir::diag::Origin;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::nn::ops::{Insert, Pad, Slice};
-use mcunet_ir::{Diagnostic, Diagnostics, Function, Op, Shape, TensorType, Type, Value};
+use mcunet_ir::nn::ops::{Concat, Insert, Pad, Slice};
+use mcunet_ir::{Diagnostics, Function, Op, Shape, TensorType, Type, Value};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -30,212 +31,50 @@ pub fn operations(function: &Function) -> Vec<Op> {
 /// Splits operations `range` into `tiles` down and across.
 ///
 /// # Errors
-/// Every operation that can't be made in tiles, with the reason; tensors that have fewer rows or columns than there are tiles.
-pub fn split(function: &mut Function, range: Range<usize>, tiles: [usize; 2]) -> Result<(), Diagnostics> {
+/// As [`Run::plans`].
+pub fn split(
+    function: &mut Function,
+    range: Range<usize>,
+    tiles: [usize; 2],
+    halo: Halo,
+) -> Result<(), Diagnostics> {
     let all = operations(function);
     let run = Run::of(function, all.get(range).unwrap_or_default().to_vec());
-    let plans = run.plans(function, tiles)?;
-    let mut building = Building { function, run: &run, made: Vec::new() };
-    let mut results: HashMap<Value, Value> = HashMap::new();
+    let plans = run.plans(function, tiles, halo)?;
+    let (made, results) = (Vec::new(), HashMap::new());
+    let mut building = Building { function, run: &run, made, results, kept: HashMap::new() };
     for plan in &plans {
-        building.tile(plan, &mut results);
+        building.tile(plan);
     }
-    let made = building.made;
-    run.replace(function, made, &results);
+    let Building { made, results, .. } = building;
+    replace(&run, function, made, &results);
     Ok(())
 }
 
-/// A run of operations.
-pub(super) struct Run {
-    /// The operations.
-    pub ops: Vec<Op>,
-    /// Results that are used outside.
-    pub escaping: Vec<Value>,
-}
-
-/// What one tile takes.
-pub(super) struct TilePlan {
-    /// The tile of every operation of the run; `None` if it isn't needed.
-    pub ops: Vec<Option<OpTile>>,
-    /// Regions that are made of inner tensors, and needed of those from outside.
-    pub regions: HashMap<Value, Region>,
-    /// The part of every tensor that leaves the run, in the order of [`Run::escaping`].
-    parts: Vec<Region>,
-}
-
-impl Run {
-    /// Operations of a function that follow one another.
-    pub fn of(function: &Function, ops: Vec<Op>) -> Self {
-        let inside: HashSet<Op> = ops.iter().copied().collect();
-        let mut used = HashSet::new();
-        for op in function.walk().into_iter().filter(|op| !inside.contains(op)) {
-            used.extend(function.ops[op].operands.iter().copied());
-        }
-        let results = ops.iter().flat_map(|&op| function.ops[op].results.iter().copied());
-        let escaping = results.filter(|result| used.contains(result)).collect();
-        Self { ops, escaping }
-    }
-
-    /// What one of several strips of full height takes.
-    ///
-    /// # Errors
-    /// As [`split`].
-    pub fn strip(&self, function: &Function, index: usize, count: usize) -> Result<TilePlan, Diagnostics> {
-        let mut errors = Diagnostics::default();
-        self.check(function, [1, count], &mut errors);
-        if errors.0.is_empty() {
-            let plan = self.plan(function, [(0, 1), (index, count)], &mut errors);
-            if errors.0.is_empty() {
-                return Ok(plan);
-            }
-        }
-        Err(errors)
-    }
-
-    /// Whether an operation of the run can't be made in tiles, wherever the run ends.
-    pub fn refused(&self, function: &Function) -> bool {
-        let refuses = |&op: &Op| {
-            let data = &function.ops[op];
-            let OpKind::Nn(kind) = &data.kind else { return true };
-            let results = types(function, &data.results);
-            let all = results.first().map_or([0..1, 0..1], |ty| whole(&ty.shape));
-            tile_of(kind, &types(function, &data.operands), &results, &all).is_err()
-        };
-        self.ops.iter().any(refuses)
-    }
-
-    fn plans(&self, function: &Function, tiles: [usize; 2]) -> Result<Vec<TilePlan>, Diagnostics> {
-        let mut errors = Diagnostics::default();
-        self.check(function, tiles, &mut errors);
-        if !errors.0.is_empty() {
-            return Err(errors);
-        }
-        let mut plans = Vec::new();
-        for row in 0..tiles[0] {
-            for column in 0..tiles[1] {
-                plans.push(self.plan(function, [(row, tiles[0]), (column, tiles[1])], &mut errors));
-                // The other tiles would say the same again.
-                if !errors.0.is_empty() {
-                    return Err(errors);
-                }
-            }
-        }
-        Ok(plans)
-    }
-
-    /// What can be said without looking at a tile.
-    fn check(&self, function: &Function, tiles: [usize; 2], errors: &mut Diagnostics) {
-        for &value in &self.escaping {
-            let size = shape_of(function, value).nhwc().map(|[_, height, width, _]| [height, width]);
-            let fits = size.is_some_and(|size| size[0] >= tiles[0] && size[1] >= tiles[1]);
-            if !fits {
-                let shape = shape_of(function, value);
-                let wanted = format!("{}x{}", tiles[0], tiles[1]);
-                let message = format!("expected an image of at least {wanted} to split, got {shape}");
-                errors.push(Diagnostic::error(message).at(origin_of(function, value)));
-            }
-        }
-        for &op in self.ops.iter().filter(|&&op| !matches!(function.ops[op].kind, OpKind::Nn(_))) {
-            let data = &function.ops[op];
-            let name = data.kind.name();
-            let message =
-                format!("expected tensor operations to split, got '{name}', which runs row by row already");
-            let error = Diagnostic::error(message).at(data.origin.clone());
-            errors.push(error.help("run patch-split before cascade"));
-        }
-        let inside: HashSet<Op> = self.ops.iter().copied().collect();
-        for op in function.walk() {
-            let data = &function.ops[op];
-            let is_reshape = matches!(data.kind, OpKind::Nn(NnOp::Reshape(_)));
-            let inner = |value: &Value| function.defining_op(*value).is_some_and(|op| inside.contains(&op));
-            let reads = |op: &Op| function.ops[*op].operands.contains(&data.results[0]);
-            if is_reshape && data.operands.iter().any(inner) && self.ops.iter().any(reads) {
-                let message =
-                    "expected operations that can be made in tiles, got one that reads a reshaped tensor";
-                errors.push(Diagnostic::error(message).at(data.origin.clone()));
-            }
+/// Puts the new operations in the place of the run, and lets everybody use their results.
+fn replace(run: &Run, function: &mut Function, made: Vec<Op>, results: &HashMap<Value, Value>) {
+    let inside: HashSet<Op> = run.ops.iter().copied().collect();
+    let old = std::mem::take(&mut function.blocks[function.body].ops);
+    let last = old.iter().rposition(|op| inside.contains(op)).unwrap_or(0);
+    // Reshapes of what the run makes may stand between its operations; they come after it now.
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut late: HashSet<Value> = run.escaping.iter().copied().collect();
+    for &op in old[..=last].iter().filter(|op| !inside.contains(op)) {
+        if function.ops[op].operands.iter().any(|operand| late.contains(operand)) {
+            late.extend(function.ops[op].results.iter().copied());
+            after.push(op);
+        } else {
+            before.push(op);
         }
     }
-
-    fn plan(&self, function: &Function, tile: [(usize, usize); 2], errors: &mut Diagnostics) -> TilePlan {
-        let inside: HashSet<Op> = self.ops.iter().copied().collect();
-        let mut regions: HashMap<Value, Region> = HashMap::new();
-        let parts: Vec<Region> = self
-            .escaping
-            .iter()
-            .map(|&value| {
-                let all = whole(&shape_of(function, value));
-                [0, 1].map(|axis| part(all[axis].len(), tile[axis].0, tile[axis].1))
-            })
-            .collect();
-        for (&value, part) in self.escaping.iter().zip(&parts) {
-            add(&mut regions, value, part);
+    let rest = old[last + 1..].iter().copied();
+    for op in after.iter().copied().chain(rest.clone()) {
+        for operand in &mut function.ops[op].operands {
+            *operand = results.get(operand).copied().unwrap_or(*operand);
         }
-        let mut ops = vec![None; self.ops.len()];
-        for (slot, &op) in ops.iter_mut().zip(&self.ops).rev() {
-            let data = &function.ops[op];
-            let wanted = data.results.iter().filter_map(|result| regions.get(result));
-            let Some(wanted) = wanted.cloned().reduce(|a, b| hull(&a, &b)) else { continue };
-            let OpKind::Nn(kind) = &data.kind else { continue };
-            let operands = types(function, &data.operands);
-            let results = types(function, &data.results);
-            let found = tile_of(kind, &operands, &results, &wanted);
-            let refused = |reason: &str| {
-                Diagnostic::error(format!(
-                    "expected operations that can be made in tiles, got '{}', which {reason}",
-                    data.kind.name()
-                ))
-                .at(data.origin.clone())
-                .help("split fewer layers")
-            };
-            let found = match found {
-                Ok(found) => found,
-                Err(reason) => {
-                    errors.push(refused(&reason));
-                    continue;
-                }
-            };
-            for (&operand, region) in data.operands.iter().zip(&found.operands) {
-                let inner = function.defining_op(operand).is_some_and(|op| inside.contains(&op));
-                match region {
-                    Some(region) => add(&mut regions, operand, region),
-                    None if inner => errors.push(refused("needs all of a tensor that is made in tiles")),
-                    None => {}
-                }
-            }
-            for &result in &data.results {
-                regions.insert(result, found.made.clone());
-            }
-            *slot = Some(found);
-        }
-        TilePlan { ops, regions, parts }
     }
-
-    /// Puts the new operations in the place of the run, and lets everybody use their results.
-    fn replace(&self, function: &mut Function, made: Vec<Op>, results: &HashMap<Value, Value>) {
-        let inside: HashSet<Op> = self.ops.iter().copied().collect();
-        let old = std::mem::take(&mut function.blocks[function.body].ops);
-        let last = old.iter().rposition(|op| inside.contains(op)).unwrap_or(0);
-        // Reshapes of what the run makes may stand between its operations; they come after it now.
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        let mut late: HashSet<Value> = self.escaping.iter().copied().collect();
-        for &op in old[..=last].iter().filter(|op| !inside.contains(op)) {
-            if function.ops[op].operands.iter().any(|operand| late.contains(operand)) {
-                late.extend(function.ops[op].results.iter().copied());
-                after.push(op);
-            } else {
-                before.push(op);
-            }
-        }
-        let rest = old[last + 1..].iter().copied();
-        for op in after.iter().copied().chain(rest.clone()) {
-            for operand in &mut function.ops[op].operands {
-                *operand = results.get(operand).copied().unwrap_or(*operand);
-            }
-        }
-        let ops = before.into_iter().chain(made).chain(after).chain(rest).collect();
-        function.blocks[function.body].ops = ops;
-    }
+    let ops = before.into_iter().chain(made).chain(after).chain(rest).collect();
+    function.blocks[function.body].ops = ops;
 }
 
 /// Builds the operations of tiles.
@@ -243,36 +82,102 @@ struct Building<'b> {
     function: &'b mut Function,
     run: &'b Run,
     made: Vec<Op>,
+    /// Tensors that leave the run, as far as they are put together.
+    results: HashMap<Value, Value>,
+    /// Columns that the last tile has left of a tensor.
+    kept: HashMap<Value, Value>,
 }
 
 impl Building<'_> {
     /// Builds a tile, and adds it to the results.
-    fn tile(&mut self, plan: &TilePlan, results: &mut HashMap<Value, Value>) {
+    fn tile(&mut self, plan: &TilePlan) {
         let mut parts: HashMap<Value, Value> = HashMap::new();
         for (&op, tile) in self.run.ops.iter().zip(&plan.ops) {
-            let Some(tile) = tile else { continue };
-            let data = self.function.ops[op].clone();
-            let mut operands = Vec::new();
-            for (&operand, region) in data.operands.iter().zip(&tile.operands) {
-                operands.push(match region {
-                    Some(region) => self.region(operand, region, plan, &mut parts, &data.origin),
-                    None => operand,
-                });
+            if let Some(tile) = tile {
+                self.op(op, tile, plan, &mut parts);
             }
-            let ty = |&result: &Value| self.cut_type(result, &tile.made);
-            let types: Vec<Type> = data.results.iter().map(ty).collect();
-            let built = self.push(tile.kind.clone().into(), operands, types, &data.origin);
-            for (&result, value) in data.results.iter().zip(built) {
-                self.function.values[value].name = self.function.values[result].name.clone();
-                parts.insert(result, value);
+            for result in self.function.ops[op].results.clone() {
+                self.hold(result, tile.as_ref(), plan, &mut parts);
             }
         }
         for (&value, part) in self.run.escaping.iter().zip(&plan.parts) {
             let origin = origin_of(self.function, value);
             let tile = self.region(value, part, plan, &mut parts, &origin);
-            let put = self.put(value, results.get(&value).copied(), tile, part, &origin);
-            results.insert(value, put);
+            let put = self.put(value, self.results.get(&value).copied(), tile, part, &origin);
+            self.results.insert(value, put);
         }
+    }
+
+    /// Builds an operation of a tile.
+    fn op(&mut self, op: Op, tile: &OpTile, plan: &TilePlan, parts: &mut HashMap<Value, Value>) {
+        let data = self.function.ops[op].clone();
+        let mut operands = Vec::new();
+        for (&operand, region) in data.operands.iter().zip(&tile.operands) {
+            operands.push(match region {
+                Some(region) => self.region(operand, region, plan, parts, &data.origin),
+                None => operand,
+            });
+        }
+        let ty = |&result: &Value| self.cut_type(result, &tile.made);
+        let types: Vec<Type> = data.results.iter().map(ty).collect();
+        let built = self.push(tile.kind.clone().into(), operands, types, &data.origin);
+        for (&result, value) in data.results.iter().zip(built) {
+            self.name_as(value, result);
+            parts.insert(result, value);
+        }
+    }
+
+    /// Puts columns that the tile before has left in front of those that this one makes of a tensor, and leaves columns to the
+    /// next.
+    fn hold(
+        &mut self,
+        value: Value,
+        tile: Option<&OpTile>,
+        plan: &TilePlan,
+        parts: &mut HashMap<Value, Value>,
+    ) {
+        let Some(handed) = plan.kept.get(&value) else { return };
+        let own = tile.map(|tile| &tile.made).zip(parts.remove(&value));
+        let before = handed.before.as_ref().zip(self.kept.remove(&value));
+        let origin = origin_of(self.function, value);
+        let held = plan.regions.get(&value).and_then(|region| {
+            let part = self.joined(before, own, region, &origin)?;
+            parts.insert(value, part);
+            Some((region, part))
+        });
+        // Rather of what is made alone than of both, which exists later.
+        let covers = |(has, _): &(&Region, Value), after: &Region| has[1].start <= after[1].start;
+        if let Some(after) = &handed.after
+            && let Some((has, part)) = own.filter(|own| covers(own, after)).or(held)
+        {
+            let left = self.slice(part, has, after, &origin);
+            self.kept.insert(value, left);
+        }
+    }
+
+    /// A region that begins in columns that were kept, or in those that were made after them.
+    fn joined(
+        &mut self,
+        before: Option<(&Region, Value)>,
+        own: Option<(&Region, Value)>,
+        region: &Region,
+        origin: &Origin,
+    ) -> Option<Value> {
+        let [rows, columns] = region.clone();
+        let Some((has, made)) = own.filter(|(has, _)| has[1].start < columns.end) else {
+            let (has, kept) = before?;
+            return Some(self.slice(kept, has, region, origin));
+        };
+        if has[1].start <= columns.start {
+            return Some(self.slice(made, has, region, origin));
+        }
+        let (kept_has, kept) = before?;
+        let left = self.slice(kept, kept_has, &[rows.clone(), columns.start..has[1].start], origin);
+        let right = self.slice(made, has, &[rows, has[1].start..columns.end], origin);
+        let ty = self.cut_type(made, region);
+        let whole = self.push(Concat { axis: 2 }.into(), vec![left, right], vec![ty], origin)[0];
+        self.name_as(whole, made);
+        Some(whole)
     }
 
     /// The given region of a tensor: of what the tile has of it, or of the whole tensor from outside.
@@ -312,9 +217,8 @@ impl Building<'_> {
         }
         let (size, stride) = (cut(&shape, wanted), vec![1; shape.rank()]);
         let ty = self.cut_type(value, wanted);
-        let name = self.function.values[value].name.clone();
         let sliced = self.push(Slice { begin, size, stride }.into(), vec![value], vec![ty], origin)[0];
-        self.function.values[sliced].name = name;
+        self.name_as(sliced, value);
         sliced
     }
 
@@ -340,8 +244,12 @@ impl Building<'_> {
                 self.push(Pad { low: begin, high, value }.into(), vec![tile], vec![ty], origin)
             }
         }[0];
-        self.function.values[made].name = self.function.values[whole_value].name.clone();
+        self.name_as(made, whole_value);
         made
+    }
+
+    fn name_as(&mut self, value: Value, named: Value) {
+        self.function.values[value].name = self.function.values[named].name.clone();
     }
 
     fn cut_type(&self, value: Value, region: &Region) -> Type {
@@ -356,23 +264,6 @@ impl Building<'_> {
         self.made.push(op);
         self.function.ops[op].results.clone()
     }
-}
-
-fn add(regions: &mut HashMap<Value, Region>, value: Value, region: &Region) {
-    let region = regions.get(&value).map_or(region.clone(), |known| hull(known, region));
-    regions.insert(value, region);
-}
-
-fn shape_of(function: &Function, value: Value) -> Shape {
-    function.ty(value).as_tensor().map(|ty| ty.shape.clone()).unwrap_or_default()
-}
-
-fn origin_of(function: &Function, value: Value) -> Origin {
-    function.defining_op(value).map_or(Origin::Unknown, |op| function.ops[op].origin.clone())
-}
-
-fn types<'f>(function: &'f Function, values: &[Value]) -> Vec<&'f TensorType> {
-    values.iter().filter_map(|&value| function.ty(value).as_tensor()).collect()
 }
 
 /// What stands for zero in a type.
