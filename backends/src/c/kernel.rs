@@ -557,6 +557,7 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::SplatLanes(_) => self.call("splat_lanes", &[arg(0)]),
             LoopOp::DualMac(_) => self.call("dual_mac", &[arg(0), arg(1), arg(2)]),
             LoopOp::DoublingHighMul(_) => self.call("doubling_high_mul", &[arg(0), arg(1)]),
+            LoopOp::MulAddHigh(_) => self.call("mul_add_high", &[arg(0), arg(1), arg(2)]),
             LoopOp::RoundShift(_) => self.call("round_shift", &[arg(0), arg(1)]),
             LoopOp::Requantize(_) => self.call("requantize", &[arg(0), arg(1), arg(2)]),
             LoopOp::Saturate(head) if head.bits == 8 => self.call("saturate_8", &[arg(0)]),

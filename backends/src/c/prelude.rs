@@ -353,6 +353,23 @@ static inline int32_t doubling_high_mul(int32_t a, int32_t b)
 ",
     },
     Helper {
+        name: "mul_add_high",
+        needs: &["dsp"],
+        text: "/* sum + x * y / 2^32, the quotient rounded, modulo 2^32. */
+static inline int32_t mul_add_high(int32_t x, int32_t y, int32_t sum)
+{
+#if HAS_DSP
+    int32_t result;
+    __asm__(\"smmlar %0, %1, %2, %3\" : \"=r\"(result) : \"r\"(x), \"r\"(y), \"r\"(sum));
+    return result;
+#else
+    const int64_t product = (int64_t)x * y + ((int64_t)1 << 31);
+    return (int32_t)((uint32_t)sum + (uint32_t)(uint64_t)(product >> 32));
+#endif
+}
+",
+    },
+    Helper {
         name: "round_shift",
         needs: &[],
         text: "/* x / 2^distance, rounded to the nearest, ties away from zero. */
@@ -378,11 +395,11 @@ static inline int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
     },
     Helper {
         name: "saturate_8",
-        needs: &["dsp"],
+        needs: &[],
         text: "/* Limits x to -128 to 127. */
 static inline int32_t saturate_8(int32_t x)
 {
-#if HAS_DSP
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT) && defined(__thumb__)
     int32_t result;
     __asm__(\"ssat %0, #8, %1\" : \"=r\"(result) : \"r\"(x));
     return result;

@@ -156,6 +156,10 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         (LoopOp::DoublingHighMul(_), &[I32(a), I32(b)]) => {
             I32(fixed_point::saturating_rounding_doubling_high_mul(a, b))
         }
+        (LoopOp::MulAddHigh(_), &[I32(value), I32(factor), I32(addend)]) => {
+            let product = i64::from(value) * i64::from(factor);
+            I32(addend.wrapping_add(((product + (1 << 31)) >> 32) as i32))
+        }
         (LoopOp::RoundShift(_), &[I32(a), I32(by)]) => {
             I32(fixed_point::rounding_divide_by_pot(a, by as u32 & 31))
         }

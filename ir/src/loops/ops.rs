@@ -319,6 +319,11 @@ define_ops! {
         operands { lhs: I32, rhs: I32 } results { output: I32 } traits [Pure, Dsp]
     }
 
+    /// `addend + value * factor / 2^32`, the quotient rounded to the nearest, ties upward, modulo 2^32. Arm: SMMLAR.
+    MulAddHigh = "loop.mul_add_high" {
+        operands { value: I32, factor: I32, addend: I32 } results { output: I32 } traits [Pure, Dsp]
+    }
+
     /// `value / 2^distance`, rounded to the nearest, ties away from zero; the distance is taken from 0 to 31.
     RoundShift = "loop.round_shift" { operands { value: I32, distance: I32 } results { output: I32 } traits [Pure] }
 

@@ -95,6 +95,9 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::DualMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
         LoopOp::DualMac(_) => Mix { multiplies: 2.0, alu: 4.0, ..Mix::default() },
         LoopOp::DoublingHighMul(_) => doubling_high_mul(by_literal.is_some(), isa),
+        LoopOp::MulAddHigh(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
+        // 2^31 is added to the 64-bit product, and its high word is what remains.
+        LoopOp::MulAddHigh(_) => isa.long_multiply() + Mix::alu(3.0),
         LoopOp::RoundShift(_) => round_shift(by_literal.is_some()),
         // The left shift by the positive part of the distance, the right shift by the negative one.
         LoopOp::Requantize(_) => {
@@ -102,7 +105,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
             let shifts = if literal { Mix::alu(1.0) } else { Mix::alu(6.0) + round_shift(false) };
             doubling_high_mul(literal, isa) + shifts
         }
-        LoopOp::Saturate(_) => Mix::alu(if isa.dsp { 1.0 } else { 6.0 }),
+        LoopOp::Saturate(_) => Mix::alu(if isa.wide { 1.0 } else { 6.0 }),
         _ => Mix::default(),
     }
 }

@@ -87,6 +87,14 @@ pub struct FilterSource<'s> {
     pub data: Option<(&'s Data, &'s Data)>,
 }
 
+impl FilterSource<'_> {
+    /// What no accumulator exceeds in magnitude, if the values are at hand.
+    pub fn bound(&self) -> Option<u64> {
+        let (filter, bias) = self.data?;
+        greatest(filter, bias, self.columns, self.input_zero_point)
+    }
+}
+
 impl Filter {
     /// Packs a filter for a form.
     pub fn new(kernel: &mut Kernel<'_>, form: Form, block: usize, source: FilterSource<'_>) -> Self {
@@ -335,6 +343,17 @@ impl Filter {
             next
         })
     }
+}
+
+/// What the sum of bias and products of no row exceeds in magnitude, for int8 inputs less `zero_point`; nothing if a number
+/// is no integer.
+pub fn greatest(filter: &Data, bias: &Data, columns: usize, zero_point: i32) -> Option<u64> {
+    let (filter, bias) = (filter.to_i64s()?, bias.to_i64s()?);
+    let reach = (i64::from(zero_point) + 128).max(127 - i64::from(zero_point)).unsigned_abs();
+    let rows = filter.chunks(columns.max(1)).zip(&bias);
+    let sums = rows
+        .map(|(row, bias)| bias.unsigned_abs() + reach * row.iter().map(|w| w.unsigned_abs()).sum::<u64>());
+    sums.max()
 }
 
 /// Whether, for every row, bias and products stay within 32 bits for every int8 input: `|bias| + 255 sum |w| < 2^31`.

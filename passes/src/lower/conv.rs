@@ -62,6 +62,7 @@ impl LowerOp for Conv2d {
             foldable: !float && conv.is_unpadded(),
             data: filter_data.as_ref().zip(bias_data.as_ref()),
         };
+        let bound = source.bound();
         let block = match form {
             // A group's channels must not cross groups of the convolution.
             Form::Scalar if conv.group < rows => largest_block(conv.group),
@@ -69,7 +70,7 @@ impl LowerOp for Conv2d {
             Form::Paired | Form::Split { .. } => 2,
         };
         let filter = Filter::new(kernel, form, block, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, rows, bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let pixels = if form == Form::Scalar { 1 } else { 2 };
         let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
@@ -101,11 +102,12 @@ pub(super) enum Epilogue {
 }
 
 impl Epilogue {
-    /// The epilogue of a convolution.
+    /// The epilogue of a convolution, no accumulator of which exceeds `bound` in magnitude.
     pub(super) fn new(
         kernel: &mut Kernel<'_>,
         clamp: mcunet_ir::attr::Clamp,
         channels: usize,
+        bound: Option<u64>,
     ) -> Result<Self, Diagnostic> {
         if kernel.result_type(0).storage() == Scalar::F32 {
             return Ok(Epilogue::Float(clamp));
@@ -115,7 +117,7 @@ impl Epilogue {
             .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
         let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
         let limits = integer_limits(clamp, output.storage());
-        Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits)))
+        Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits, bound)))
     }
 
     pub(super) fn is_float(&self) -> bool {
@@ -334,8 +336,9 @@ impl LowerOp for TransposeConv2d {
             foldable: false,
             data: filter_data.as_ref().zip(bias_data.as_ref()),
         };
+        let bound = source.bound();
         let filter = Filter::new(kernel, Form::Scalar, 4, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, oc)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, oc, bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let [stride_y, stride_x] = self.stride.map(|stride| stride as usize);
         let [top, left] = self.pad.map(|pad| pad as usize);

@@ -6,7 +6,7 @@
 //! filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
 
 use super::LowerOp;
-use super::accumulate::fits;
+use super::accumulate::{fits, greatest};
 use super::conv::Epilogue;
 use super::float::clamp_float;
 use super::kernel::Kernel;
@@ -53,8 +53,12 @@ impl LowerOp for DepthwiseConv2d {
         let output_shape = shape(kernel.result_type(0))?;
         let channels = output_shape[3];
         let float = kernel.result_type(0).storage() == Scalar::F32;
-        let proven = kernel.constant_data(1).zip(kernel.constant_data(2));
-        let proven = proven.is_some_and(|(filter, bias)| columns_fit(&filter, &bias, channels));
+        let input_zero_point = kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point);
+        let data = kernel.constant_data(1).zip(kernel.constant_data(2));
+        let data = data.map(|(filter, bias)| (by_channel(&filter, channels), bias));
+        let taps = filter[1] * filter[2];
+        let proven = data.as_ref().is_some_and(|(filter, bias)| fits(filter, bias, taps));
+        let bound = data.as_ref().and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
         let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
@@ -66,10 +70,10 @@ impl LowerOp for DepthwiseConv2d {
             input_shape,
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
-            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            input_zero_point,
             wrap: !float && !proven,
             unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
-            epilogue: Epilogue::new(kernel, self.clamp, channels)?,
+            epilogue: Epilogue::new(kernel, self.clamp, channels, bound)?,
             output: kernel.target(0),
             weights,
             bias,
@@ -79,11 +83,11 @@ impl LowerOp for DepthwiseConv2d {
     }
 }
 
-/// Whether sums of every channel fit 32 bits; the filter's channels are innermost.
-fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
+/// A filter whose channels are innermost, channel by channel.
+fn by_channel(filter: &Data, channels: usize) -> Data {
     let taps = filter.len().checked_div(channels).unwrap_or(0);
     let order = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
-    fits(&filter.pick(order), bias, taps)
+    filter.pick(order)
 }
 
 impl Depthwise {
