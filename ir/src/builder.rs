@@ -257,6 +257,12 @@ impl Builder<'_> {
         self.value(l::DualMac {}, &[lhs, rhs, accumulator], Type::I32)
     }
 
+    /// `accumulator + lhs * rhs` of the low lanes, or of the high lane of `lhs`, modulo 2^32.
+    pub fn half_mac(&mut self, lhs: Value, lhs_high: bool, rhs: Value, accumulator: Value) -> Value {
+        let kind = l::HalfMac { lhs_high, rhs_high: false };
+        self.value(kind, &[lhs, rhs, accumulator], Type::I32)
+    }
+
     /// Saturating rounding doubling high multiply.
     pub fn doubling_high_mul(&mut self, lhs: Value, rhs: Value) -> Value {
         self.value(l::DoublingHighMul {}, &[lhs, rhs], Type::I32)

@@ -555,6 +555,15 @@ impl<'p> KernelPrinter<'p> {
                 self.call(if head.odd { "extend_add_odd" } else { "extend_add_even" }, &[arg(0), arg(1)])
             }
             LoopOp::SplatLanes(_) => self.call("splat_lanes", &[arg(0)]),
+            LoopOp::HalfMac(head) => {
+                let name = match (head.lhs_high, head.rhs_high) {
+                    (false, false) => "mac_low_low",
+                    (false, true) => "mac_low_high",
+                    (true, false) => "mac_high_low",
+                    (true, true) => "mac_high_high",
+                };
+                self.call(name, &[arg(0), arg(1), arg(2)])
+            }
             LoopOp::DualMac(_) => self.call("dual_mac", &[arg(0), arg(1), arg(2)]),
             LoopOp::DoublingHighMul(_) => self.call("doubling_high_mul", &[arg(0), arg(1)]),
             LoopOp::MulAddHigh(_) => self.call("mul_add_high", &[arg(0), arg(1), arg(2)]),

@@ -551,6 +551,62 @@ static inline int32_t dual_mac(uint32_t a, uint32_t b, int32_t sum)
 }
 ",
     },
+    Helper {
+        name: "mac_low_low",
+        needs: &["dsp"],
+        text: "/* sum + a.low * b.low, modulo 2^32. */
+static inline int32_t mac_low_low(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlabb((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b & 0xffffu)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_low_high",
+        needs: &["dsp"],
+        text: "/* sum + a.low * b.high, modulo 2^32. */
+static inline int32_t mac_low_high(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlabt((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b >> 16)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_high_low",
+        needs: &["dsp"],
+        text: "/* sum + a.high * b.low, modulo 2^32. */
+static inline int32_t mac_high_low(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlatb((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b & 0xffffu)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_high_high",
+        needs: &["dsp"],
+        text: "/* sum + a.high * b.high, modulo 2^32. */
+static inline int32_t mac_high_high(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlatt((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b >> 16)));
+#endif
+}
+",
+    },
 ];
 
 /// The helpers that are used, with those they need, in a fixed order.

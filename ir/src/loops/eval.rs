@@ -153,6 +153,10 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         }
         (LoopOp::SplatLanes(_), &[I32(a)]) => P((a as u32 & 0xffff) * 0x0001_0001),
         (LoopOp::DualMac(_), &[P(a), P(b), I32(accumulator)]) => I32(dual_mac(a, b, accumulator)),
+        (LoopOp::HalfMac(head), &[P(a), P(b), I32(accumulator)]) => {
+            let half = |lanes: u32, high: bool| i32::from((if high { lanes >> 16 } else { lanes }) as i16);
+            I32(accumulator.wrapping_add(half(a, head.lhs_high) * half(b, head.rhs_high)))
+        }
         (LoopOp::DoublingHighMul(_), &[I32(a), I32(b)]) => {
             I32(fixed_point::saturating_rounding_doubling_high_mul(a, b))
         }

@@ -314,6 +314,14 @@ define_ops! {
         operands { lhs: I16x2, rhs: I16x2, accumulator: I32 } results { output: I32 } traits [Pure, Dsp]
     }
 
+    /// `accumulator + a * b` of one lane each, the low one or the high one, modulo 2^32. Arm: SMLABB, SMLABT, SMLATB, SMLATT.
+    HalfMac = "loop.half_mac" {
+        operands { lhs: I16x2, rhs: I16x2, accumulator: I32 }
+        attrs { lhs_high: bool = false, rhs_high: bool = false }
+        results { output: I32 }
+        traits [Pure, Dsp]
+    }
+
     /// Saturating rounding doubling high multiply: `(2ab + 2^31) >> 32` as [`crate::fixed_point`] defines it.
     DoublingHighMul = "loop.doubling_high_mul" {
         operands { lhs: I32, rhs: I32 } results { output: I32 } traits [Pure, Dsp]

@@ -92,6 +92,8 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::SplatLanes(_) => {
             Mix::alu(if literal(function, data.operands[0]).is_some() { 0.0 } else { 2.0 })
         }
+        LoopOp::HalfMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
+        LoopOp::HalfMac(_) => Mix { multiplies: 1.0, alu: 3.0, ..Mix::default() },
         LoopOp::DualMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
         LoopOp::DualMac(_) => Mix { multiplies: 2.0, alu: 4.0, ..Mix::default() },
         LoopOp::DoublingHighMul(_) => doubling_high_mul(by_literal.is_some(), isa),

@@ -193,10 +193,10 @@ impl Emitter {
         input_base: Value,
         row_start: Value,
     ) {
-        let oc = self.conv.output[3];
+        let steps = self.output.steps;
         let window = &self.conv.windows.x;
         let taps = if clipped { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
-        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.mul_const(x, to_i32(steps.pixel));
         let pixel = b.add(row_start, pixel);
         self.filter.for_groups(b, &mut |b, channel, offset, channels| {
             let start = if self.epilogue.is_float() {
@@ -209,8 +209,9 @@ impl Emitter {
                 for c in 0..channels {
                     let at = b.add_const(channel, to_i32(c));
                     let stored = self.epilogue.apply(b, sums[p * channels + c], at, &self.filter);
-                    let offset = b.add(pixel, at);
-                    let offset = b.add_const(offset, to_i32(p * oc));
+                    let across = b.mul_const(at, to_i32(steps.channel));
+                    let offset = b.add(pixel, across);
+                    let offset = b.add_const(offset, to_i32(p * steps.pixel));
                     b.store(stored, self.output.memory, offset);
                 }
             }

@@ -8,6 +8,7 @@
 use super::LowerOp;
 use super::accumulate::{fits, greatest};
 use super::conv::Epilogue;
+use super::depthwise_planar::Planar;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
@@ -24,7 +25,7 @@ use mcunet_ir::{Builder, Diagnostic, Value};
 const MAX_UNROLLED_TAPS: usize = 7;
 
 /// The rows under a window.
-enum RowsUnder {
+pub(super) enum RowsUnder {
     /// All lie inside, and begin at these offsets.
     All(Vec<Value>),
     /// Those of some taps.
@@ -32,6 +33,7 @@ enum RowsUnder {
 }
 
 struct Depthwise {
+    planar: Option<Planar>,
     windows: Windows,
     input_shape: [usize; 4],
     output_shape: [usize; 4],
@@ -59,13 +61,20 @@ impl LowerOp for DepthwiseConv2d {
         let taps = filter[1] * filter[2];
         let proven = data.as_ref().is_some_and(|(filter, bias)| fits(filter, bias, taps));
         let bound = data.as_ref().and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
+        let windows = Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
+        let epilogue = Epilogue::new(kernel, self.clamp, channels, bound)?;
+        let planar = match kernel.is_planar_operand(0) {
+            true => Some(Planar::new(kernel, windows, channels, &epilogue)?),
+            false => None,
+        };
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
         let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let input = kernel.source(0);
         let lowering = Depthwise {
-            windows: Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad),
+            planar,
+            windows,
             input,
             input_shape,
             output_shape,
@@ -73,7 +82,7 @@ impl LowerOp for DepthwiseConv2d {
             input_zero_point,
             wrap: !float && !proven,
             unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
-            epilogue: Epilogue::new(kernel, self.clamp, channels, bound)?,
+            epilogue,
             output: kernel.target(0),
             weights,
             bias,
@@ -93,7 +102,8 @@ fn by_channel(filter: &Data, channels: usize) -> Data {
 impl Depthwise {
     fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
         let (window, interior) = (&self.windows.y, Interior::of(&self.windows.y));
-        if !self.input.scattered || !self.unroll || interior.first == interior.end {
+        let together = self.input.scattered || self.planar.is_some();
+        if !together || !self.unroll || interior.first == interior.end {
             let y = Taps::clipped(b, window, place.row);
             return self.emit_row(b, &RowsUnder::Some(y), place);
         }
@@ -118,6 +128,9 @@ impl Depthwise {
     }
 
     fn emit_row(&self, b: &mut Builder<'_>, y: &RowsUnder, place: ImageRow) {
+        if let Some(planar) = &self.planar {
+            return planar.emit_row(b, y, place);
+        }
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
         for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {
@@ -134,10 +147,10 @@ impl Depthwise {
         input_base: Value,
         row_start: Value,
     ) {
-        let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
+        let ic = self.input_shape[3];
         let window = &self.windows.x;
         let taps = if at_border { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
-        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.mul_const(x, to_i32(self.output.steps.pixel));
         let pixel = b.add(row_start, pixel);
         b.for_count(ic, |b, c| {
             for m in 0..self.multiplier {
@@ -153,7 +166,8 @@ impl Depthwise {
                         clamp_float(b, sum, *clamp)
                     }
                 };
-                let at = b.add(pixel, channel);
+                let across = b.mul_const(channel, to_i32(self.output.steps.channel));
+                let at = b.add(pixel, across);
                 b.store(stored, self.output.memory, at);
             }
         });

@@ -81,6 +81,10 @@ pub struct Requantizer {
     limits: (i32, i32),
 }
 
+/// The numbers of a channel: factor, offset and shift, or multiplier and shift.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded([Value; 3]);
+
 /// Whether the short form takes a multiplier.
 fn is_short(multiplier: QuantizedMultiplier) -> bool {
     multiplier.multiplier >= 1 << 30 && (-MAX_SHIFT..=0).contains(&multiplier.shift)
@@ -145,23 +149,37 @@ impl Requantizer {
 
     /// The stored integer of an accumulator of channel `channel`.
     pub fn apply(&self, b: &mut Builder<'_>, accumulator: Value, channel: Value) -> Value {
+        let loaded = self.load(b, channel);
+        self.apply_loaded(b, accumulator, loaded)
+    }
+
+    /// The numbers of a channel, for several of its accumulators.
+    pub fn load(&self, b: &mut Builder<'_>, channel: Value) -> Loaded {
+        match self.factor {
+            Factor::Short(Short { factor, offset, shift, .. }) => {
+                Loaded([factor, offset, shift].map(|column| column.load(b, channel)))
+            }
+            Factor::General(General { multiplier, shift, .. }, _) => {
+                let [multiplier, shift] = [multiplier, shift].map(|column| column.load(b, channel));
+                Loaded([multiplier, shift, shift])
+            }
+        }
+    }
+
+    /// The stored integer of an accumulator of the channel whose numbers were loaded.
+    pub fn apply_loaded(&self, b: &mut Builder<'_>, accumulator: Value, loaded: Loaded) -> Value {
         match self.factor {
             Factor::Short(short) => {
-                let [factor, offset] = [short.factor, short.offset].map(|column| column.load(b, channel));
+                let Loaded([factor, offset, distance]) = loaded;
                 let scaled = short_product(b, accumulator, factor, offset, short.signed);
                 let scaled = match short.shift {
                     Column::Same(0) => scaled,
-                    Column::Same(distance) => b.shr_const(scaled, distance),
-                    shift @ Column::Table { .. } => {
-                        let distance = shift.load(b, channel);
-                        b.value(l::Shr {}, &[scaled, distance], Type::I32)
-                    }
+                    _ => b.value(l::Shr {}, &[scaled, distance], Type::I32),
                 };
                 finish(b, scaled, 0, self.limits)
             }
             Factor::General(general, zero_point) => {
-                let [multiplier, shift] =
-                    [general.multiplier, general.shift].map(|column| column.load(b, channel));
+                let Loaded([multiplier, shift, _]) = loaded;
                 let scaled = if general.right {
                     let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
                     match general.shift {
