@@ -257,10 +257,14 @@ impl Builder<'_> {
         self.value(l::DualMac {}, &[lhs, rhs, accumulator], Type::I32)
     }
 
-    /// `accumulator + lhs * rhs` of the low lanes, or of the high lane of `lhs`, modulo 2^32.
-    pub fn half_mac(&mut self, lhs: Value, lhs_high: bool, rhs: Value, accumulator: Value) -> Value {
-        let kind = l::HalfMac { lhs_high, rhs_high: false };
-        self.value(kind, &[lhs, rhs, accumulator], Type::I32)
+    /// `accumulator + lhs * rhs` of one lane each, the high one where the flag says so, modulo 2^32.
+    pub fn half_mac(
+        &mut self,
+        (lhs, lhs_high): (Value, bool),
+        (rhs, rhs_high): (Value, bool),
+        accumulator: Value,
+    ) -> Value {
+        self.value(l::HalfMac { lhs_high, rhs_high }, &[lhs, rhs, accumulator], Type::I32)
     }
 
     /// Saturating rounding doubling high multiply.

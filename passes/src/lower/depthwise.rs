@@ -16,7 +16,7 @@ use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
-use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::nn::window::{Window, Windows, four};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Value};
@@ -33,7 +33,6 @@ pub(super) enum RowsUnder {
 }
 
 struct Depthwise {
-    planar: Option<Planar>,
     windows: Windows,
     input_shape: [usize; 4],
     output_shape: [usize; 4],
@@ -63,17 +62,23 @@ impl LowerOp for DepthwiseConv2d {
         let bound = data.as_ref().and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
         let windows = Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
         let epilogue = Epilogue::new(kernel, self.clamp, channels, bound)?;
-        let planar = match kernel.is_planar_operand(0) {
-            true => Some(Planar::new(kernel, windows, channels, &epilogue)?),
-            false => None,
-        };
+        let unroll = kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS;
+        if kernel.is_planar_operand(0) {
+            let lowering = Planar::new(kernel, windows, channels, &epilogue)?;
+            let input = kernel.source(0);
+            kernel.for_image_rows(|b, place| {
+                for_rows_under(b, &windows.y, input, unroll, place.row, &mut |b, rows| {
+                    lowering.emit_row(b, rows, place);
+                });
+            });
+            return Ok(());
+        }
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
         let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let input = kernel.source(0);
         let lowering = Depthwise {
-            planar,
             windows,
             input,
             input_shape,
@@ -81,15 +86,65 @@ impl LowerOp for DepthwiseConv2d {
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
             input_zero_point,
             wrap: !float && !proven,
-            unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
+            unroll,
             epilogue,
             output: kernel.target(0),
             weights,
             bias,
         };
-        kernel.for_image_rows(|b, place| lowering.emit(b, place));
+        // Where rows follow one another, looking them up costs nothing.
+        let together = unroll && input.scattered;
+        kernel.for_image_rows(|b, place| {
+            for_rows_under(b, &lowering.windows.y, input, together, place.row, &mut |b, rows| {
+                lowering.emit_row(b, rows, place);
+            });
+        });
         Ok(())
     }
+}
+
+/// Emits what makes an output row, for the rows under its window: if `together`, code of its own for windows that lie inside
+/// of the image.
+fn for_rows_under(
+    b: &mut Builder<'_>,
+    window: &Window,
+    input: RowMap,
+    together: bool,
+    row: Value,
+    make: &mut dyn FnMut(&mut Builder<'_>, &RowsUnder),
+) {
+    let interior = Interior::of(window);
+    if !together || interior.first == interior.end {
+        let y = Taps::clipped(b, window, row);
+        return make(b, &RowsUnder::Some(y));
+    }
+    let all = |b: &mut Builder<'_>| {
+        let y = Taps::all(b, window, row);
+        let start = |b: &mut Builder<'_>, tap| {
+            let tap = b.index(tap);
+            input.start_under(b, window, y, tap)
+        };
+        RowsUnder::All((0..window.taps).map(|tap| start(b, tap)).collect())
+    };
+    if interior.is_all() {
+        let rows = all(b);
+        return make(b, &rows);
+    }
+    let nearest = b.clamp(row, to_i32(interior.first), to_i32(interior.end - 1));
+    let inside = b.cmp(l::Predicate::Eq, row, nearest);
+    // One of the two runs; both are made.
+    let make = std::cell::RefCell::new(make);
+    b.if_else(
+        inside,
+        |b| {
+            let rows = all(b);
+            (make.borrow_mut())(b, &rows);
+        },
+        |b| {
+            let y = Taps::inside(b, window, row);
+            (make.borrow_mut())(b, &RowsUnder::Some(y));
+        },
+    );
 }
 
 /// A filter whose channels are innermost, channel by channel.
@@ -100,37 +155,7 @@ fn by_channel(filter: &Data, channels: usize) -> Data {
 }
 
 impl Depthwise {
-    fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
-        let (window, interior) = (&self.windows.y, Interior::of(&self.windows.y));
-        let together = self.input.scattered || self.planar.is_some();
-        if !together || !self.unroll || interior.first == interior.end {
-            let y = Taps::clipped(b, window, place.row);
-            return self.emit_row(b, &RowsUnder::Some(y), place);
-        }
-        let all = |b: &mut Builder<'_>| {
-            let y = Taps::all(b, window, place.row);
-            let start = |b: &mut Builder<'_>, tap| {
-                let tap = b.index(tap);
-                self.input.start_under(b, window, y, tap)
-            };
-            let starts = (0..window.taps).map(|tap| start(b, tap)).collect();
-            self.emit_row(b, &RowsUnder::All(starts), place);
-        };
-        if interior.is_all() {
-            return all(b);
-        }
-        let nearest = b.clamp(place.row, to_i32(interior.first), to_i32(interior.end - 1));
-        let inside = b.cmp(l::Predicate::Eq, place.row, nearest);
-        b.if_else(inside, all, |b| {
-            let y = Taps::inside(b, window, place.row);
-            self.emit_row(b, &RowsUnder::Some(y), place);
-        });
-    }
-
     fn emit_row(&self, b: &mut Builder<'_>, y: &RowsUnder, place: ImageRow) {
-        if let Some(planar) = &self.planar {
-            return planar.emit_row(b, y, place);
-        }
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
         for_segments(b, Interior::of(&self.windows.x), &mut |b, x, at_border| {

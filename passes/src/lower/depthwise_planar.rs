@@ -11,7 +11,8 @@
 //!
 //! Other sizes and strides load the fewest words that have all pairs and single pixels ([`cover`]). No load goes beyond the
 //! pixels under the two windows, so that nothing is read outside of a row. Outputs at the borders, and one that is left
-//! of the interior, are computed tap by tap: which taps lie inside is known for each of them.
+//! of the interior, are computed by code of their own, since which of their taps lie inside is known; so are all of a
+//! short row, together.
 
 use super::conv::Epilogue;
 use super::depthwise::RowsUnder;
@@ -22,13 +23,16 @@ use super::window::{Interior, Taps};
 use mcunet_ir::loops::memory::{PackLayout, tap_pairs, tap_place};
 use mcunet_ir::module::{Op, OpKind};
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::nn::window::{Window, Windows, four};
 use mcunet_ir::types::{Packed, Scalar};
 use mcunet_ir::{Builder, Diagnostic, Function, Type, Value};
 use std::collections::HashMap;
 
-/// Outputs that are computed together.
+/// Outputs of the interior that are computed together.
 const TOGETHER: usize = 2;
+
+/// Outputs of a row up to which all of them are computed together.
+const MAX_ROW: usize = 6;
 
 /// Widest windows.
 const MAX_TAPS: usize = 7;
@@ -84,32 +88,86 @@ struct Product {
     /// Which of the outputs it counts for.
     output: usize,
     pixels: Pixels,
-    /// Which pair of weights of the row; a single pixel takes the first of it.
-    weights: usize,
+    /// Which pair of weights of the row, and which of the two a single pixel takes.
+    weights: (usize, bool),
 }
 
-/// The multiplications of a row of `taps`, for outputs `stride` apart.
-fn products(taps: usize, stride: usize) -> Vec<Product> {
-    let mut products = Vec::new();
-    for output in 0..TOGETHER {
-        for tap in (0..taps).filter(|&tap| !tap_place(tap).1) {
-            let first = output * stride + tap;
-            let paired = tap + 2 < taps && tap_place(tap + 2) == (tap_place(tap).0, true);
-            let pixels = if paired { Pixels::Pair(first) } else { Pixels::Single(first) };
-            products.push(Product { output, pixels, weights: tap_place(tap).0 });
-        }
+/// Outputs of a row that are computed together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Group {
+    /// Their positions.
+    outputs: Vec<usize>,
+    /// Multiplications for a row of the window, of the taps that lie inside.
+    products: Vec<Product>,
+    /// Words of pixels that have all of them, by their first.
+    words: Vec<usize>,
+}
+
+impl Group {
+    /// The outputs with these positions, by pixels from `origin` on, of which there are `pixels`.
+    fn new(window: &Window, outputs: Vec<usize>, origin: usize, pixels: usize) -> Self {
+        let of_output = |(output, &position): (usize, &usize)| products(window, output, position, origin);
+        let products: Vec<Product> = outputs.iter().enumerate().flat_map(of_output).collect();
+        let words = cover(&products, pixels);
+        Self { outputs, products, words }
     }
-    products
 }
 
-/// The fewest words, by their first pixels, that have all that products take; of those the first in order.
-fn cover(products: &[Product], span: usize) -> Vec<usize> {
-    let places = span.saturating_sub(3);
-    let words = |set: u32| (0..places).filter(move |&word| set >> word & 1 == 1);
+/// The multiplications of a row of the window of output `position`.
+fn products(window: &Window, output: usize, position: usize, origin: usize) -> Vec<Product> {
+    let (inside, start) = window.taps_inside(position);
+    // Taps inside have positions inside.
+    let pixel = |tap: usize| (start + tap as isize - origin as isize).max(0) as usize;
+    let product = |tap: usize| {
+        let (pair, second) = tap_place(tap);
+        let is_inside = |other: Option<usize>| other.is_some_and(|other| inside.contains(&other));
+        let partner = tap_place(tap + 2) == (pair, true) && is_inside(Some(tap + 2));
+        match second {
+            // It comes with the first of its pair.
+            true if is_inside(tap.checked_sub(2)) => None,
+            false if partner => Some((Pixels::Pair(pixel(tap)), (pair, false))),
+            _ => Some((Pixels::Single(pixel(tap)), (pair, second))),
+        }
+    };
+    let products = inside.clone().filter_map(product);
+    products.map(|(pixels, weights)| Product { output, pixels, weights }).collect()
+}
+
+/// The fewest words among `pixels`, by their first pixels, that have all that products take; of those the first in order.
+fn cover(products: &[Product], pixels: usize) -> Vec<usize> {
+    let reach = products.iter().map(|product| match product.pixels {
+        Pixels::Pair(first) => (first, first + 2),
+        Pixels::Single(pixel) => (pixel, pixel),
+    });
+    let (lowest, highest) = reach.fold((usize::MAX, 0), |(low, high), (a, b)| (low.min(a), high.max(b)));
+    let first = lowest.saturating_sub(3);
+    let end = pixels.saturating_sub(3).min(highest + 1);
+    let places = end.saturating_sub(first).min(16);
+    let words =
+        |set: u32| (0..places).filter(move |&place| set >> place & 1 == 1).map(move |place| first + place);
     let covers =
         |set: &u32| products.iter().all(|product| words(*set).any(|word| product.pixels.is_in(word)));
     let best = (0..1u32 << places).filter(covers).min_by_key(|set| (set.count_ones(), *set));
     best.map_or_else(Vec::new, |set| words(set).collect())
+}
+
+/// How the outputs of a row are computed: what of the interior goes in a loop, and groups of the others.
+fn groups(window: &Window) -> (Option<(usize, usize, Group)>, Vec<Group>) {
+    let interior = Interior::of(window);
+    let bulk = (interior.end - interior.first) / TOGETHER * TOGETHER;
+    if interior.outputs <= MAX_ROW || bulk == 0 {
+        let outputs: Vec<usize> = (0..interior.outputs).collect();
+        let groups =
+            outputs.chunks(MAX_ROW).map(|outputs| Group::new(window, outputs.to_vec(), 0, window.input));
+        return (None, groups.collect());
+    }
+    let (first, end) = (interior.first, interior.first + bulk);
+    let origin = first * window.stride - window.before;
+    let group =
+        Group::new(window, (first..first + TOGETHER).collect(), origin, span(window.taps, window.stride));
+    let borders = [0..first, end..interior.outputs].into_iter().filter(|outputs| !outputs.is_empty());
+    let rest = borders.map(|outputs| Group::new(window, outputs.collect(), 0, window.input));
+    (Some((first, end, group)), rest.collect())
 }
 
 /// A depthwise convolution of planar rows.
@@ -122,8 +180,10 @@ pub(super) struct Planar {
     bias: Value,
     zero_point: i32,
     requantizer: Requantizer,
-    products: Vec<Product>,
-    words: Vec<usize>,
+    /// The interior, as far as it is computed in a loop: first output, end, and the first group.
+    bulk: Option<(usize, usize, Group)>,
+    /// The other outputs.
+    rest: Vec<Group>,
 }
 
 /// What is the same for a row of a channel.
@@ -158,8 +218,7 @@ impl Planar {
         let (rows, columns) = (windows.y.taps, windows.x.taps);
         let weights = kernel.pack(vec![filter], PackLayout::DepthwisePairs { rows, columns, channels });
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
-        let products = products(columns, windows.x.stride);
-        let words = cover(&products, span(columns, windows.x.stride));
+        let (bulk, rest) = groups(&windows.x);
         Ok(Self {
             windows,
             channels,
@@ -169,8 +228,8 @@ impl Planar {
             bias,
             zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
             requantizer: *requantizer,
-            products,
-            words,
+            bulk,
+            rest,
         })
     }
 
@@ -206,17 +265,28 @@ impl Planar {
 
     /// The row of a channel.
     fn emit_lane(&self, b: &mut Builder<'_>, lane: &Lane<'_>) {
-        let interior = Interior::of(&self.windows.x);
-        let bulk = (interior.end - interior.first) / TOGETHER * TOGETHER;
-        if bulk > 0 {
-            let (lower, upper) = (b.index(interior.first), b.index(interior.first + bulk));
+        if let Some((first, end, group)) = &self.bulk {
+            let (lower, upper) = (b.index(*first), b.index(*end));
             b.for_loop(lower, upper, TOGETHER as u32, &[], |b, x, _| {
-                self.emit_interior(b, lane, x);
+                let origin = Taps::all(b, &self.windows.x, x).start;
+                let sums = self.sum(b, lane, origin, group);
+                for (output, &sum) in sums.iter().enumerate() {
+                    let x = b.add_const(x, to_i32(output));
+                    self.store(b, lane, sum, x);
+                }
                 Vec::new()
             });
         }
-        for x in (0..interior.first).chain(interior.first + bulk..interior.outputs) {
-            self.emit_single(b, lane, x);
+        let origin = b.i32(0);
+        for group in &self.rest {
+            let sums = match self.windows.x.input >= 4 {
+                true => self.sum(b, lane, origin, group),
+                false => group.outputs.iter().map(|&x| self.sum_bytes(b, lane, x)).collect(),
+            };
+            for (&x, &sum) in group.outputs.iter().zip(&sums) {
+                let x = b.index(x);
+                self.store(b, lane, sum, x);
+            }
         }
     }
 
@@ -264,12 +334,11 @@ impl Planar {
         b.add(lane.weights, skipped)
     }
 
-    /// Neighbouring outputs from `x` on, all of whose windows lie inside.
-    fn emit_interior(&self, b: &mut Builder<'_>, lane: &Lane<'_>, x: Value) {
-        let window = &self.windows.x;
-        let first = Taps::all(b, window, x).start;
-        let sums = self.over_rows(b, lane, &[lane.bias; TOGETHER], &mut |b, row, tap, sums| {
-            let at = b.add(row, first);
+    /// Sums of a group whose pixels are counted from `origin`.
+    fn sum(&self, b: &mut Builder<'_>, lane: &Lane<'_>, origin: Value, group: &Group) -> Vec<Value> {
+        let start = vec![lane.bias; group.outputs.len()];
+        self.over_rows(b, lane, &start, &mut |b, row, tap, sums| {
+            let at = b.add(row, origin);
             let weights = match (&lane.held, tap) {
                 (Some(held), Tap::Known(tap)) => held[tap].clone(),
                 _ => {
@@ -277,12 +346,8 @@ impl Planar {
                     self.row_of_weights(b, weights, 0)
                 }
             };
-            self.add_row(b, lane, at, &weights, sums)
-        });
-        for (output, &sum) in sums.iter().enumerate() {
-            let x = b.add_const(x, to_i32(output));
-            self.store(b, lane, sum, x);
-        }
+            self.add_row(b, lane, at, &weights, group, sums)
+        })
     }
 
     /// Adds the products of a row of the windows, whose pixels begin at `at`.
@@ -292,10 +357,11 @@ impl Planar {
         lane: &Lane<'_>,
         at: Value,
         weights: &[Value],
+        group: &Group,
         sums: &[Value],
     ) -> Vec<Value> {
         let lanes = Type::Packed(Packed::I16x2);
-        let loaded: Vec<Value> = self
+        let loaded: Vec<Value> = group
             .words
             .iter()
             .map(|&word| {
@@ -317,26 +383,29 @@ impl Planar {
             })
         };
         let mut sums = sums.to_vec();
-        for product in &self.products {
-            let Some(word) = self.words.iter().position(|&word| product.pixels.is_in(word)) else { continue };
-            let (weights, sum) = (weights[product.weights], sums[product.output]);
+        for product in &group.products {
+            let Some(word) = group.words.iter().position(|&word| product.pixels.is_in(word)) else {
+                continue;
+            };
+            let (pair, second) = product.weights;
+            let (weights, sum) = (weights[pair], sums[product.output]);
             sums[product.output] = match product.pixels {
                 Pixels::Pair(first) => {
-                    let pair = half(b, word, first > self.words[word]);
+                    let pair = half(b, word, first > group.words[word]);
                     b.dual_mac(pair, weights, sum)
                 }
                 Pixels::Single(pixel) => {
-                    let distance = pixel - self.words[word];
+                    let distance = pixel - group.words[word];
                     let pair = half(b, word, distance % 2 == 1);
-                    b.half_mac(pair, distance >= 2, weights, sum)
+                    b.half_mac((pair, distance >= 2), (weights, second), sum)
                 }
             };
         }
         sums
     }
 
-    /// Output `x`, from the taps of its window that lie inside.
-    fn emit_single(&self, b: &mut Builder<'_>, lane: &Lane<'_>, x: usize) {
+    /// The sum of output `x` of a row that is shorter than a word, tap by tap.
+    fn sum_bytes(&self, b: &mut Builder<'_>, lane: &Lane<'_>, x: usize) -> Value {
         let (taps, start) = self.windows.x.taps_inside(x);
         let sums = self.over_rows(b, lane, &[lane.bias], &mut |b, row, tap, sums| {
             let weights = self.weights_of(b, lane, tap);
@@ -354,8 +423,7 @@ impl Planar {
             }
             vec![sum]
         });
-        let x = b.index(x);
-        self.store(b, lane, sums[0], x);
+        sums[0]
     }
 
     fn store(&self, b: &mut Builder<'_>, lane: &Lane<'_>, sum: Value, x: Value) {
@@ -377,40 +445,75 @@ enum Tap {
 mod tests {
     use super::*;
 
+    fn window(input: usize, taps: usize, stride: usize, before: usize, after: usize) -> Window {
+        Window { input, taps, stride, dilation: 1, before, after }
+    }
+
     #[test]
-    fn words_cover_what_products_take() {
+    fn the_interior_loads_the_fewest_words() {
         // 3 taps next to each other: one word of four pixels; 5: two; 7: three.
         for (taps, stride, expected) in [
             (3, 1, vec![0]),
             (5, 1, vec![0, 2]),
-            (7, 1, vec![0, 2, 4]),
+            (7, 1, vec![0, 1, 4]),
             (3, 2, vec![0, 1]),
             (5, 2, vec![0, 2, 3]),
             (4, 1, vec![0, 1]),
         ] {
-            let products = products(taps, stride);
-            let words = cover(&products, span(taps, stride));
-            assert_eq!(words, expected, "{taps} taps, stride {stride}");
-            assert!(words.iter().all(|word| word + 4 <= span(taps, stride)));
+            let (bulk, _) = groups(&window(40, taps, stride, 0, 0));
+            let (_, _, group) = bulk.expect("an interior");
+            assert_eq!(group.words, expected, "{taps} taps, stride {stride}");
         }
     }
 
+    /// Every tap inside is multiplied once with its own pixel, and words lie inside of the row.
     #[test]
     fn every_tap_is_taken_once() {
-        for taps in 2..=MAX_TAPS {
-            for stride in 1..=3 {
-                let mut taken = vec![vec![0; taps]; TOGETHER];
-                for product in products(taps, stride) {
-                    let positions = match product.pixels {
-                        Pixels::Pair(first) => vec![first, first + 2],
-                        Pixels::Single(pixel) => vec![pixel],
-                    };
-                    for position in positions {
-                        taken[product.output][position - product.output * stride] += 1;
+        for input in 4..20 {
+            for (taps, stride) in (2..=MAX_TAPS).flat_map(|taps| (1..=3).map(move |stride| (taps, stride))) {
+                for (before, after) in [(0, 0), (taps / 2, taps / 2), (0, taps - 1), (taps - 1, 0)] {
+                    let window = window(input, taps, stride, before, after);
+                    if window.outputs().is_err() || span(taps, stride) < 4 {
+                        continue;
                     }
+                    let (bulk, rest) = groups(&window);
+                    let looped = bulk.iter().flat_map(|(first, end, group)| {
+                        let loops = (*first..*end).step_by(TOGETHER);
+                        loops.map(move |x| (x * stride - before, (x..x + TOGETHER).collect(), group))
+                    });
+                    let others = rest.iter().map(|group| (0, group.outputs.clone(), group));
+                    let mut outputs: Vec<usize> = Vec::new();
+                    for (origin, positions, group) in looped.chain(others) {
+                        check(&window, origin, &positions, group);
+                        outputs.extend(positions);
+                    }
+                    outputs.sort_unstable();
+                    assert_eq!(outputs, (0..window.outputs().expect("outputs")).collect::<Vec<_>>());
                 }
-                assert!(taken.iter().flatten().all(|&times| times == 1), "{taps} taps: {taken:?}");
             }
         }
+    }
+
+    fn check(window: &Window, origin: usize, positions: &[usize], group: &Group) {
+        assert!(group.words.iter().all(|word| origin + word + 4 <= window.input), "{window:?} {group:?}");
+        let mut taken = Vec::new();
+        for product in &group.products {
+            assert!(group.words.iter().any(|&word| product.pixels.is_in(word)), "{window:?} {group:?}");
+            let (_, start) = window.taps_inside(positions[product.output]);
+            let (pair, second) = product.weights;
+            let taps: Vec<usize> = (0..window.taps).filter(|&tap| tap_place(tap).0 == pair).collect();
+            let pixels = match product.pixels {
+                Pixels::Pair(first) => vec![(first, taps[0]), (first + 2, taps[1])],
+                Pixels::Single(pixel) => vec![(pixel, taps[usize::from(second)])],
+            };
+            for (pixel, tap) in pixels {
+                assert_eq!((origin + pixel) as isize, start + tap as isize, "{window:?} {group:?}");
+                taken.push((product.output, tap));
+            }
+        }
+        taken.sort_unstable();
+        let inside = positions.iter().enumerate();
+        let inside = inside.flat_map(|(output, &x)| window.taps_inside(x).0.map(move |tap| (output, tap)));
+        assert_eq!(taken, inside.collect::<Vec<_>>(), "{window:?} {group:?}");
     }
 }
