@@ -279,7 +279,7 @@ impl<'p> KernelPrinter<'p> {
         let Some(kind) = self.op(op) else { return };
         let data = &self.function.ops[op];
         match kind {
-            LoopOp::For(head) => self.for_loop(op, head.step),
+            LoopOp::For(head) => self.for_loop(op, head.step, head.rolled),
             LoopOp::If(_) => self.if_else(op),
             LoopOp::Yield(_) => {}
             LoopOp::Store(_) => {
@@ -367,7 +367,7 @@ impl<'p> KernelPrinter<'p> {
     }
 
     /// Declares variables for loop-carried values, runs `body`, and lets the results be the variables.
-    fn for_loop(&mut self, op: Op, step: u32) {
+    fn for_loop(&mut self, op: Op, step: u32, rolled: bool) {
         let function = self.function;
         let data = &function.ops[op];
         let body = data.regions[0];
@@ -387,6 +387,10 @@ impl<'p> KernelPrinter<'p> {
         self.values.insert(induction, Expression::primary(i.clone()));
         let advance = if step == 1 { format!("{i}++") } else { format!("{i} += {step}") };
         let (lower, upper) = (lower.text, upper.at(Precedence::Sum));
+        if rolled {
+            self.used.insert("rolled");
+            self.line("ROLLED");
+        }
         self.line(&format!("for (int32_t {i} = {lower}; {i} < {upper}; {advance}) {{"));
         self.indent += 1;
         self.block(body);

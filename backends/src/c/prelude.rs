@@ -24,6 +24,19 @@ const DSP: &str = "/* The DSP extension of Armv7E-M and Armv8-M. */
 
 const HELPERS: &[Helper] = &[
     Helper {
+        name: "rolled",
+        needs: &[],
+        text: "/* Keeps a loop as it is: compilers that unroll it run out of registers. */
+#if defined(__clang__)
+#define ROLLED _Pragma(\"clang loop unroll(disable)\")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define ROLLED _Pragma(\"GCC unroll 1\")
+#else
+#define ROLLED
+#endif
+",
+    },
+    Helper {
         name: "min_i32",
         needs: &[],
         text: "static inline int32_t min_i32(int32_t a, int32_t b)

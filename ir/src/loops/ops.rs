@@ -127,9 +127,11 @@ define_ops! {
 
     /// Runs the body for `i = lower, lower + step, ...` while `i < upper`. The body's arguments are `i` and the carried
     /// values, which start as `inits`; it ends with a `loop.yield` of their next values. The results are their last.
+    ///
+    /// `rolled` asks the compiler not to unroll the loop: copies of a body that takes all registers spill.
     For = "loop.for" {
         operands { lower: I32, upper: I32, inits: [Register] }
-        attrs { step: u32 = 1 }
+        attrs { step: u32 = 1, rolled: bool = false }
         results { last: [Register] }
         regions 1
     }

@@ -315,7 +315,9 @@ impl Filter {
             let offset = b.i32(-self.input_zero_point);
             b.splat_lanes(offset)
         });
-        b.for_loop(zero, length, 4, accumulators, |b, i, sums| {
+        // Two copies of the body still have registers for what they share.
+        let is_short = b.known_i32(length).is_some_and(|length| length <= 8);
+        let make = |b: &mut Builder<'_>, i: Value, sums: &[Value]| {
             let step = b.mul_const(i, to_i32(self.block));
             let first = b.add(weights_start, step);
             let xs: Vec<[Value; 2]> = inputs
@@ -341,7 +343,11 @@ impl Filter {
                 }
             }
             next
-        })
+        };
+        match is_short {
+            true => b.for_loop(zero, length, 4, accumulators, make),
+            false => b.rolled_loop(zero, length, 4, accumulators, make),
+        }
     }
 }
 
