@@ -291,7 +291,7 @@ impl Builder<'_> {
     /// Shifts right by a constant, keeping the sign.
     pub fn shr_const(&mut self, value: Value, distance: i32) -> Value {
         let distance = self.i32(distance);
-        self.like(l::Shr {}, &[value, distance])
+        self.like(l::Shr { bounded: false }, &[value, distance])
     }
 
     /// `lhs / rhs`; of integers rounded toward zero.

@@ -517,6 +517,7 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::Or(_) => Expression::binary(arg(0), "|", arg(1), Precedence::Mixed),
             LoopOp::Xor(_) => Expression::binary(arg(0), "^", arg(1), Precedence::Mixed),
             LoopOp::Shl(_) => self.shift(&ty, "<<", arg(0), arg(1), true),
+            LoopOp::Shr(head) if head.bounded => Expression::binary(arg(0), ">>", arg(1), Precedence::Mixed),
             LoopOp::Shr(_) => self.shift(&ty, ">>", arg(0), arg(1), false),
             LoopOp::ShrU(_) => self.shift(&ty, ">>", arg(0), arg(1), true),
             LoopOp::Clz(_) => self.call("count_leading_zeros", &[arg(0)]),

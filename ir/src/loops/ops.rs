@@ -195,8 +195,10 @@ define_ops! {
     /// Shift left, dropping high bits; the distance is taken from 0 to width - 1.
     Shl = "loop.shl" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
 
-    /// Arithmetic shift right; the distance is taken from 0 to width - 1.
-    Shr = "loop.shr" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+    /// Arithmetic shift right; the distance is taken from 0 to width - 1. `bounded` promises that it lies there.
+    Shr = "loop.shr" {
+        operands { value: Int, distance: I32 } attrs { bounded: bool = false } results { output: Int } traits [Pure]
+    }
 
     /// Logical shift right; the distance is taken from 0 to width - 1.
     ShrU = "loop.shr_u" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }

@@ -63,6 +63,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         }
         LoopOp::Max(_) if by_literal == Some(0) && !long => Mix::alu(1.0),
         LoopOp::Min(_) | LoopOp::Max(_) => conditional(if long { 4.0 } else { 2.0 }, 1.0),
+        LoopOp::Shr(head) if head.bounded && !long => Mix::alu(1.0),
         LoopOp::Shl(_) | LoopOp::Shr(_) | LoopOp::ShrU(_) => Mix::alu(match (long, by_literal) {
             (false, Some(_)) => 1.0,
             (false, None) => 2.0,

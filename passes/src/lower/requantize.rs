@@ -174,7 +174,7 @@ impl Requantizer {
                 let scaled = short_product(b, accumulator, factor, offset, short.signed);
                 let scaled = match short.shift {
                     Column::Same(0) => scaled,
-                    _ => b.value(l::Shr {}, &[scaled, distance], Type::I32),
+                    _ => b.value(l::Shr { bounded: true }, &[scaled, distance], Type::I32),
                 };
                 finish(b, scaled, 0, self.limits)
             }
