@@ -262,6 +262,16 @@ impl Builder<'_> {
         self.value(l::DualMac {}, &[lhs, rhs, accumulator], Type::I32)
     }
 
+    /// `accumulator + lhs * rhs` of one lane each, the high one where the flag says so, modulo 2^32.
+    pub fn half_mac(
+        &mut self,
+        (lhs, lhs_high): (Value, bool),
+        (rhs, rhs_high): (Value, bool),
+        accumulator: Value,
+    ) -> Value {
+        self.value(l::HalfMac { lhs_high, rhs_high }, &[lhs, rhs, accumulator], Type::I32)
+    }
+
     /// Saturating rounding doubling high multiply.
     pub fn doubling_high_mul(&mut self, lhs: Value, rhs: Value) -> Value {
         self.value(l::DoublingHighMul {}, &[lhs, rhs], Type::I32)
@@ -286,7 +296,7 @@ impl Builder<'_> {
     /// Shifts right by a constant, keeping the sign.
     pub fn shr_const(&mut self, value: Value, distance: i32) -> Value {
         let distance = self.i32(distance);
-        self.like(l::Shr {}, &[value, distance])
+        self.like(l::Shr { bounded: false }, &[value, distance])
     }
 
     /// `lhs / rhs`; of integers rounded toward zero.
@@ -333,8 +343,28 @@ impl Builder<'_> {
             builder.op(l::Yield {}, &next, &[]);
         });
         let operands: Vec<Value> = [lower, upper].iter().chain(inits).copied().collect();
-        let op = self.op_with_regions(l::For { step }, &operands, &types, &[block]);
+        let op = self.op_with_regions(l::For { step, rolled: false }, &operands, &types, &[block]);
         self.function.ops[op].results.clone()
+    }
+
+    /// As [`Self::for_loop`], for a body that takes all registers: the compiler is asked not to unroll it.
+    pub fn rolled_loop(
+        &mut self,
+        lower: Value,
+        upper: Value,
+        step: u32,
+        inits: &[Value],
+        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let results = self.for_loop(lower, upper, step, inits, body);
+        // A loop of one trip has become its body.
+        let op = results.first().and_then(|&result| self.function.defining_op(result));
+        if let Some(op) = op
+            && let OpKind::Loop(crate::loops::LoopOp::For(head)) = &mut self.function.ops[op].kind
+        {
+            head.rolled = true;
+        }
+        results
     }
 
     /// Either of two bodies, neither of which yields a value.

@@ -78,6 +78,14 @@ impl<'a> PassContext<'a> {
         Ok(module)
     }
 
+    /// The pass that makes kernels in the rest of the pipeline, with its options.
+    pub fn lowering(&self) -> Option<&dyn ConfiguredPass> {
+        let lowers = |pass: &&dyn ConfiguredPass| {
+            (pass.head().requires, pass.head().ensures) == (Stage::Imported, Stage::Lowered)
+        };
+        self.rest.iter().map(|pass| &**pass).find(lowers)
+    }
+
     /// Adds to a statistic of the running pass, shown by `--stats`.
     pub fn count(&self, statistic: &'static str, by: u64) {
         *self.statistics.borrow_mut().entry(statistic).or_insert(0) += by;

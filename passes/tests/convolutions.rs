@@ -7,10 +7,11 @@ use lowering::check;
 use mcunet_ir::Tensor;
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::nn::ops as nn;
-use mcunet_ir::quant::F32;
+use mcunet_ir::quant::{Affine, F32, Granularity, QuantType};
 use mcunet_ir::types::{Element, Scalar};
 use mcunet_testing::Random;
 use mcunet_testing::tensors::int8_type;
+use std::sync::Arc;
 
 const FLOAT: Element = Element::Plain(Scalar::F32);
 
@@ -131,6 +132,61 @@ fn convolutions() {
         let op = nn::Conv2d { stride: w.stride, pad: w.pad, dilation: w.dilation, clamp: operands.clamp };
         operands.check(&format!("seed {seed}"), op);
     }
+}
+
+/// Accumulators around those whose results lie half way between two integers, for all shifts to the right: where the ways to
+/// round differ.
+#[test]
+fn ties_are_rounded_as_the_reference_does() {
+    for seed in 0..400 {
+        let random = &mut Random::seeded(seed);
+        let channels = 8;
+        let exact = random.flag();
+        let shift = random.range(-1, 22) as i32;
+        let factors: Vec<f32> = (0..channels)
+            .map(|_| {
+                let shift = if seed % 3 == 0 { random.range(-1, 22) as i32 } else { shift };
+                let significand = if exact { 1.0 } else { random.scale(0.5, 1.0) };
+                significand * 2f32.powi(-shift)
+            })
+            .collect();
+        let input = Tensor::new(
+            mcunet_ir::TensorType { shape: [1, 16, 16, 1].into(), element: int8_type(1.0, 0) },
+            (i8::MIN..=i8::MAX).collect::<Vec<i8>>(),
+        )
+        .expect("256 numbers");
+        let filter = Tensor::new(
+            mcunet_ir::TensorType { shape: [channels, 1, 1, 1].into(), element: filter_type(&factors) },
+            (0..channels).map(|_| if random.flag() { 1 } else { -1 }).collect::<Vec<i8>>(),
+        )
+        .expect("one weight a channel");
+        let near_ties = factors.iter().map(|&factor| {
+            let tie = (random.range(-140, 140) as f64 + 0.5) / f64::from(factor);
+            tie.clamp(f64::from(i32::MIN / 2), f64::from(i32::MAX / 2)) as i32
+        });
+        let bias = near_ties.collect::<Vec<i32>>();
+        let bias = Tensor::new(mcunet_ir::TensorType::plain([channels], Scalar::I32), bias).expect("biases");
+        let zero_point = random.zero_point();
+        let clamp = match random.range(0, 2) {
+            0 => Clamp::None,
+            1 => Clamp::Int(zero_point, 127),
+            _ => int_clamp(random),
+        };
+        let result = int8_type(1.0, zero_point);
+        let operands = Operands { input, filter, bias, result, clamp };
+        operands.check(&format!("seed {seed}"), nn::Conv2d { clamp, ..one_by_one() });
+    }
+}
+
+fn one_by_one() -> nn::Conv2d {
+    nn::Conv2d { stride: [1, 1], pad: [0; 4], dilation: [1, 1], clamp: Clamp::None }
+}
+
+/// Symmetric int8 weights with a scale for each output channel.
+fn filter_type(scales: &[f32]) -> Element {
+    let affine = |&scale: &f32| Affine { scale: F32(scale), zero_point: 0 };
+    let granularity = Granularity::PerAxis { axis: 0, channels: scales.iter().map(affine).collect() };
+    Element::Quant(Arc::new(QuantType { storage: Scalar::I8, min: -127, max: 127, granularity }))
 }
 
 #[test]

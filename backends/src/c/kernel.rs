@@ -280,7 +280,7 @@ impl<'p> KernelPrinter<'p> {
         let Some(kind) = self.op(op) else { return };
         let data = &self.function.ops[op];
         match kind {
-            LoopOp::For(head) => self.for_loop(op, head.step),
+            LoopOp::For(head) => self.for_loop(op, head.step, head.rolled),
             LoopOp::If(_) => self.if_else(op),
             LoopOp::Yield(_) => {}
             LoopOp::Store(_) => {
@@ -368,7 +368,7 @@ impl<'p> KernelPrinter<'p> {
     }
 
     /// Declares variables for loop-carried values, runs `body`, and lets the results be the variables.
-    fn for_loop(&mut self, op: Op, step: u32) {
+    fn for_loop(&mut self, op: Op, step: u32, rolled: bool) {
         let function = self.function;
         let data = &function.ops[op];
         let body = data.regions[0];
@@ -388,6 +388,10 @@ impl<'p> KernelPrinter<'p> {
         self.values.insert(induction, Expression::primary(i.clone()));
         let advance = if step == 1 { format!("{i}++") } else { format!("{i} += {step}") };
         let (lower, upper) = (lower.text, upper.at(Precedence::Sum));
+        if rolled {
+            self.used.insert("rolled");
+            self.line("ROLLED");
+        }
         self.line(&format!("for (int32_t {i} = {lower}; {i} < {upper}; {advance}) {{"));
         self.indent += 1;
         self.block(body);
@@ -514,6 +518,7 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::Or(_) => Expression::binary(arg(0), "|", arg(1), Precedence::Mixed),
             LoopOp::Xor(_) => Expression::binary(arg(0), "^", arg(1), Precedence::Mixed),
             LoopOp::Shl(_) => self.shift(&ty, "<<", arg(0), arg(1), true),
+            LoopOp::Shr(head) if head.bounded => Expression::binary(arg(0), ">>", arg(1), Precedence::Mixed),
             LoopOp::Shr(_) => self.shift(&ty, ">>", arg(0), arg(1), false),
             LoopOp::ShrU(_) => self.shift(&ty, ">>", arg(0), arg(1), true),
             LoopOp::Clz(_) => self.call("count_leading_zeros", &[arg(0)]),
@@ -569,8 +574,18 @@ impl<'p> KernelPrinter<'p> {
                 Expression::binary(&shifted, "&", &mask, Precedence::Mixed)
             }
             LoopOp::SplatLanes(_) => self.call("splat_lanes", &[arg(0)]),
+            LoopOp::HalfMac(head) => {
+                let name = match (head.lhs_high, head.rhs_high) {
+                    (false, false) => "mac_low_low",
+                    (false, true) => "mac_low_high",
+                    (true, false) => "mac_high_low",
+                    (true, true) => "mac_high_high",
+                };
+                self.call(name, &[arg(0), arg(1), arg(2)])
+            }
             LoopOp::DualMac(_) => self.call("dual_mac", &[arg(0), arg(1), arg(2)]),
             LoopOp::DoublingHighMul(_) => self.call("doubling_high_mul", &[arg(0), arg(1)]),
+            LoopOp::MulAddHigh(_) => self.call("mul_add_high", &[arg(0), arg(1), arg(2)]),
             LoopOp::RoundShift(_) => self.call("round_shift", &[arg(0), arg(1)]),
             LoopOp::Requantize(_) => self.call("requantize", &[arg(0), arg(1), arg(2)]),
             LoopOp::Saturate(head) if head.bits == 8 => self.call("saturate_8", &[arg(0)]),

@@ -24,6 +24,19 @@ const DSP: &str = "/* The DSP extension of Armv7E-M and Armv8-M. */
 
 const HELPERS: &[Helper] = &[
     Helper {
+        name: "rolled",
+        needs: &[],
+        text: "/* Keeps a loop as it is: compilers that unroll it run out of registers. */
+#if defined(__clang__)
+#define ROLLED _Pragma(\"clang loop unroll(disable)\")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define ROLLED _Pragma(\"GCC unroll 1\")
+#else
+#define ROLLED
+#endif
+",
+    },
+    Helper {
         name: "min_i32",
         needs: &[],
         text: "static inline int32_t min_i32(int32_t a, int32_t b)
@@ -353,6 +366,23 @@ static inline int32_t doubling_high_mul(int32_t a, int32_t b)
 ",
     },
     Helper {
+        name: "mul_add_high",
+        needs: &["dsp"],
+        text: "/* sum + x * y / 2^32, the quotient rounded, modulo 2^32. */
+static inline int32_t mul_add_high(int32_t x, int32_t y, int32_t sum)
+{
+#if HAS_DSP
+    int32_t result;
+    __asm__(\"smmlar %0, %1, %2, %3\" : \"=r\"(result) : \"r\"(x), \"r\"(y), \"r\"(sum));
+    return result;
+#else
+    const int64_t product = (int64_t)x * y + ((int64_t)1 << 31);
+    return (int32_t)((uint32_t)sum + (uint32_t)(uint64_t)(product >> 32));
+#endif
+}
+",
+    },
+    Helper {
         name: "round_shift",
         needs: &[],
         text: "/* x / 2^distance, rounded to the nearest, ties away from zero. */
@@ -378,11 +408,11 @@ static inline int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
     },
     Helper {
         name: "saturate_8",
-        needs: &["dsp"],
+        needs: &[],
         text: "/* Limits x to -128 to 127. */
 static inline int32_t saturate_8(int32_t x)
 {
-#if HAS_DSP
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT) && defined(__thumb__)
     int32_t result;
     __asm__(\"ssat %0, #8, %1\" : \"=r\"(result) : \"r\"(x));
     return result;
@@ -530,6 +560,62 @@ static inline int32_t dual_mac(uint32_t a, uint32_t b, int32_t sum)
     const int32_t low = (int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b & 0xffffu);
     const int32_t high = (int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b >> 16);
     return (int32_t)((uint32_t)sum + (uint32_t)low + (uint32_t)high);
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_low_low",
+        needs: &["dsp"],
+        text: "/* sum + a.low * b.low, modulo 2^32. */
+static inline int32_t mac_low_low(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlabb((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b & 0xffffu)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_low_high",
+        needs: &["dsp"],
+        text: "/* sum + a.low * b.high, modulo 2^32. */
+static inline int32_t mac_low_high(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlabt((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a & 0xffffu) * (int32_t)(int16_t)(b >> 16)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_high_low",
+        needs: &["dsp"],
+        text: "/* sum + a.high * b.low, modulo 2^32. */
+static inline int32_t mac_high_low(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlatb((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b & 0xffffu)));
+#endif
+}
+",
+    },
+    Helper {
+        name: "mac_high_high",
+        needs: &["dsp"],
+        text: "/* sum + a.high * b.high, modulo 2^32. */
+static inline int32_t mac_high_high(uint32_t a, uint32_t b, int32_t sum)
+{
+#if HAS_DSP
+    return __smlatt((int32_t)a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int32_t)(int16_t)(a >> 16) * (int32_t)(int16_t)(b >> 16)));
 #endif
 }
 ",

@@ -124,6 +124,12 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         (LoopOp::Xor(_), &[I64(a), I64(b)]) => I64(a ^ b),
         (LoopOp::Shl(_), &[I32(a), I32(by)]) => I32(a.wrapping_shl(by as u32)),
         (LoopOp::Shl(_), &[I64(a), I32(by)]) => I64(a.wrapping_shl(by as u32)),
+        (LoopOp::Shr(head), &[I32(_), I32(by)]) if head.bounded && !(0..32).contains(&by) => {
+            return Err(overflow());
+        }
+        (LoopOp::Shr(head), &[I64(_), I32(by)]) if head.bounded && !(0..64).contains(&by) => {
+            return Err(overflow());
+        }
         (LoopOp::Shr(_), &[I32(a), I32(by)]) => I32(a.wrapping_shr(by as u32)),
         (LoopOp::Shr(_), &[I64(a), I32(by)]) => I64(a.wrapping_shr(by as u32)),
         (LoopOp::ShrU(_), &[I32(a), I32(by)]) => I32((a as u32).wrapping_shr(by as u32) as i32),
@@ -156,8 +162,16 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         }
         (LoopOp::SplatLanes(_), &[I32(a)]) => P((a as u32 & 0xffff) * 0x0001_0001),
         (LoopOp::DualMac(_), &[P(a), P(b), I32(accumulator)]) => I32(dual_mac(a, b, accumulator)),
+        (LoopOp::HalfMac(head), &[P(a), P(b), I32(accumulator)]) => {
+            let half = |lanes: u32, high: bool| i32::from((if high { lanes >> 16 } else { lanes }) as i16);
+            I32(accumulator.wrapping_add(half(a, head.lhs_high) * half(b, head.rhs_high)))
+        }
         (LoopOp::DoublingHighMul(_), &[I32(a), I32(b)]) => {
             I32(fixed_point::saturating_rounding_doubling_high_mul(a, b))
+        }
+        (LoopOp::MulAddHigh(_), &[I32(value), I32(factor), I32(addend)]) => {
+            let product = i64::from(value) * i64::from(factor);
+            I32(addend.wrapping_add(((product + (1 << 31)) >> 32) as i32))
         }
         (LoopOp::RoundShift(_), &[I32(a), I32(by)]) => {
             I32(fixed_point::rounding_divide_by_pot(a, by as u32 & 31))
@@ -243,6 +257,9 @@ mod tests {
     fn arithmetic_without_wrap_reports_overflow() {
         assert_eq!(i32_op(l::Add { wrap: true }, &[i32::MAX, 1]), Ok(Word::I32(i32::MIN)));
         assert_eq!(i32_op(l::Add { wrap: false }, &[i32::MAX, 1]), Err(Trap::Overflow("loop.add")));
+        assert_eq!(i32_op(l::Shr { bounded: true }, &[-8, 31]), Ok(Word::I32(-1)));
+        assert_eq!(i32_op(l::Shr { bounded: true }, &[8, 32]), Err(Trap::Overflow("loop.shr")));
+        assert_eq!(i32_op(l::Shr { bounded: false }, &[8, 33]), Ok(Word::I32(4)));
         assert_eq!(i32_op(l::Mul { wrap: false }, &[1 << 16, 1 << 15]), Err(Trap::Overflow("loop.mul")));
         assert_eq!(i32_op(l::Div {}, &[-7, 2]), Ok(Word::I32(-3)));
         assert_eq!(i32_op(l::Div {}, &[7, 0]), Ok(Word::I32(0)));

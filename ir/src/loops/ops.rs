@@ -127,9 +127,11 @@ define_ops! {
 
     /// Runs the body for `i = lower, lower + step, ...` while `i < upper`. The body's arguments are `i` and the carried
     /// values, which start as `inits`; it ends with a `loop.yield` of their next values. The results are their last.
+    ///
+    /// `rolled` asks the compiler not to unroll the loop: copies of a body that takes all registers spill.
     For = "loop.for" {
         operands { lower: I32, upper: I32, inits: [Register] }
-        attrs { step: u32 = 1 }
+        attrs { step: u32 = 1, rolled: bool = false }
         results { last: [Register] }
         regions 1
     }
@@ -193,8 +195,10 @@ define_ops! {
     /// Shift left, dropping high bits; the distance is taken from 0 to width - 1.
     Shl = "loop.shl" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
 
-    /// Arithmetic shift right; the distance is taken from 0 to width - 1.
-    Shr = "loop.shr" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+    /// Arithmetic shift right; the distance is taken from 0 to width - 1. `bounded` promises that it lies there.
+    Shr = "loop.shr" {
+        operands { value: Int, distance: I32 } attrs { bounded: bool = false } results { output: Int } traits [Pure]
+    }
 
     /// Logical shift right; the distance is taken from 0 to width - 1.
     ShrU = "loop.shr_u" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
@@ -322,9 +326,22 @@ define_ops! {
         operands { lhs: I16x2, rhs: I16x2, accumulator: I32 } results { output: I32 } traits [Pure, Dsp]
     }
 
+    /// `accumulator + a * b` of one lane each, the low one or the high one, modulo 2^32. Arm: SMLABB, SMLABT, SMLATB, SMLATT.
+    HalfMac = "loop.half_mac" {
+        operands { lhs: I16x2, rhs: I16x2, accumulator: I32 }
+        attrs { lhs_high: bool = false, rhs_high: bool = false }
+        results { output: I32 }
+        traits [Pure, Dsp]
+    }
+
     /// Saturating rounding doubling high multiply: `(2ab + 2^31) >> 32` as [`crate::fixed_point`] defines it.
     DoublingHighMul = "loop.doubling_high_mul" {
         operands { lhs: I32, rhs: I32 } results { output: I32 } traits [Pure, Dsp]
+    }
+
+    /// `addend + value * factor / 2^32`, the quotient rounded to the nearest, ties upward, modulo 2^32. Arm: SMMLAR.
+    MulAddHigh = "loop.mul_add_high" {
+        operands { value: I32, factor: I32, addend: I32 } results { output: I32 } traits [Pure, Dsp]
     }
 
     /// `value / 2^distance`, rounded to the nearest, ties away from zero; the distance is taken from 0 to 31.

@@ -51,7 +51,7 @@ macro_rules! unconstrained {
 }
 unconstrained! {
     Cascade Receive Send Row If Yield Clz Extend Truncate ToFloat ToInt FloatBits BitsFloat Round Sqrt ExtendLanes ExtendAddLanes SplatLanes
-    DualMac DoublingHighMul RoundShift Requantize
+    DualMac HalfMac DoublingHighMul MulAddHigh RoundShift Requantize
 }
 
 macro_rules! semantics {

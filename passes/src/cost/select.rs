@@ -64,6 +64,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         }
         LoopOp::Max(_) if by_literal == Some(0) && !long => Mix::alu(1.0),
         LoopOp::Min(_) | LoopOp::Max(_) => conditional(if long { 4.0 } else { 2.0 }, 1.0),
+        LoopOp::Shr(head) if head.bounded && !long => Mix::alu(1.0),
         LoopOp::Shl(_) | LoopOp::Shr(_) | LoopOp::ShrU(_) => Mix::alu(match (long, by_literal) {
             (false, Some(_)) => 1.0,
             (false, None) => 2.0,
@@ -95,9 +96,14 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         LoopOp::SplatLanes(_) => {
             Mix::alu(if literal(function, data.operands[0]).is_some() { 0.0 } else { 2.0 })
         }
+        LoopOp::HalfMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
+        LoopOp::HalfMac(_) => Mix { multiplies: 1.0, alu: 3.0, ..Mix::default() },
         LoopOp::DualMac(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
         LoopOp::DualMac(_) => Mix { multiplies: 2.0, alu: 4.0, ..Mix::default() },
         LoopOp::DoublingHighMul(_) => doubling_high_mul(by_literal.is_some(), isa),
+        LoopOp::MulAddHigh(_) if isa.dsp => Mix { multiplies: 1.0, ..Mix::default() },
+        // 2^31 is added to the 64-bit product, and its high word is what remains.
+        LoopOp::MulAddHigh(_) => isa.long_multiply() + Mix::alu(3.0),
         LoopOp::RoundShift(_) => round_shift(by_literal.is_some()),
         // The left shift by the positive part of the distance, the right shift by the negative one.
         LoopOp::Requantize(_) => {
@@ -105,7 +111,7 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
             let shifts = if literal { Mix::alu(1.0) } else { Mix::alu(6.0) + round_shift(false) };
             doubling_high_mul(literal, isa) + shifts
         }
-        LoopOp::Saturate(_) => Mix::alu(if isa.dsp { 1.0 } else { 6.0 }),
+        LoopOp::Saturate(_) => Mix::alu(if isa.wide { 1.0 } else { 6.0 }),
         _ => Mix::default(),
     }
 }

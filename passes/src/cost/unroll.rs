@@ -47,10 +47,10 @@ impl Unrolled {
                 inner.statements += found.statements;
                 inner.has_loop |= found.has_loop;
             }
-            if let LoopOp::For(_) = kind {
+            if let LoopOp::For(head) = kind {
                 let trips = counts.most_trips(op);
                 let copies = inner.statements * trips * 2 / 3;
-                if inner.has_loop || trips > MAX_TRIPS || copies > MAX_STATEMENTS {
+                if head.rolled || inner.has_loop || trips > MAX_TRIPS || copies > MAX_STATEMENTS {
                     inner.has_loop = true;
                 } else {
                     self.0.insert(op);

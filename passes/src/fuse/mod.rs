@@ -10,7 +10,7 @@
 //! - [`language`]: an e-node is an `nn` operation with the types of its results; [`constants`] go by their content.
 //! - [`analysis`]: type, constant data and range of every e-class.
 //! - [`rules`]: the rules, as data; [`graph`] is what they see.
-//! - [`cost`] and [`extract`]: what is cheapest, with shared parts paid once.
+//! - [`cost`], `oracle` and [`extract`]: what is cheapest, with shared parts paid once.
 //! - [`mod@translate`]: from a function to an e-graph and back, with names and origins.
 //!
 //! Invariant: all nodes of an e-class compute the same tensor of the same type, to the bit unless an approximate rule was
@@ -25,19 +25,21 @@ pub mod cost;
 pub mod extract;
 pub mod graph;
 pub mod language;
+mod oracle;
 pub mod rules;
 mod select;
 pub mod translate;
 
 use crate::pass::{Changed, Pass, PassContext};
 use analysis::Facts;
-use cost::{Cost, CostModel, Estimate};
+use cost::{Cost, CostModel};
 use egg::{
     Applier, EGraph, Id, Rewrite, Runner, SearchMatches, Searcher, SimpleScheduler, StopReason, Subst,
 };
 use extract::Extractor;
 use language::Node;
 use mcunet_ir::{Diagnostics, Function, Module};
+use oracle::Oracle;
 use rules::Rule;
 pub use select::{Approximations, RuleNames};
 use std::time::Duration;
@@ -100,7 +102,7 @@ impl Fuse {
         cx.count("e-classes", all.egraph.number_of_classes() as u64);
         cx.count("rounds", saturation.rounds);
         cx.count("functions that were not saturated", u64::from(!saturation.ended));
-        let cost: &dyn CostModel = &Estimate;
+        let cost: &dyn CostModel = &Oracle::new(cx);
         let extractor = Extractor::new(&all.egraph, cost);
         let (outputs, incoming) = (all.outputs(function)?, all.incoming(function));
         let choice = extractor.extract(&outputs, &incoming);

@@ -94,6 +94,14 @@ pub struct FilterSource<'s> {
     pub packing: Option<Packing>,
 }
 
+impl FilterSource<'_> {
+    /// What no accumulator exceeds in magnitude, if the values are at hand.
+    pub fn bound(&self) -> Option<u64> {
+        let (filter, bias) = self.data?;
+        greatest(filter, bias, self.columns, self.input_zero_point)
+    }
+}
+
 impl Filter {
     /// Packs a filter for a form.
     pub fn new(kernel: &mut Kernel<'_>, form: Form, block: usize, source: FilterSource<'_>) -> Self {
@@ -365,7 +373,9 @@ impl Filter {
             let offset = b.i32(-self.input_zero_point);
             b.splat_lanes(offset)
         });
-        b.for_loop(zero, length, 4, accumulators, |b, i, sums| {
+        // Two copies of the body still have registers for what they share.
+        let is_short = b.known_i32(length).is_some_and(|length| length <= 8);
+        let make = |b: &mut Builder<'_>, i: Value, sums: &[Value]| {
             let step = b.mul_const(i, self.step(self.block));
             let first = b.add(weights_start, step);
             let xs: Vec<[Value; 2]> = inputs
@@ -391,7 +401,11 @@ impl Filter {
                 }
             }
             next
-        })
+        };
+        match is_short {
+            true => b.for_loop(zero, length, 4, accumulators, make),
+            false => b.rolled_loop(zero, length, 4, accumulators, make),
+        }
     }
 }
 
@@ -430,6 +444,17 @@ fn interleave(packing: Option<Packing>, rows: usize, columns: usize, block: usiz
         Some(Packing { bits }) => PackLayout::PackedInterleave { bits, rows, columns, block },
         None => PackLayout::Interleave { rows, columns, block },
     }
+}
+
+/// What the sum of bias and products of no row exceeds in magnitude, for int8 inputs less `zero_point`; nothing if a number
+/// is no integer.
+pub fn greatest(filter: &Data, bias: &Data, columns: usize, zero_point: i32) -> Option<u64> {
+    let (filter, bias) = (filter.to_i64s()?, bias.to_i64s()?);
+    let reach = (i64::from(zero_point) + 128).max(127 - i64::from(zero_point)).unsigned_abs();
+    let rows = filter.chunks(columns.max(1)).zip(&bias);
+    let sums = rows
+        .map(|(row, bias)| bias.unsigned_abs() + reach * row.iter().map(|w| w.unsigned_abs()).sum::<u64>());
+    sums.max()
 }
 
 /// Whether, for every row, bias and products stay within 32 bits for every int8 input: `|bias| + 255 sum |w| < 2^31`.

@@ -6,7 +6,7 @@
 use super::LowerOp;
 use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::requantize::{finish, rescale};
+use super::requantize::{requantize, rescale_small};
 use super::rows::{Axis, RowMap, collapse, nest, to_i32};
 use super::unary::lower_table;
 use mcunet_ir::attr::Clamp;
@@ -111,11 +111,24 @@ fn lower_plain(
     });
 }
 
+/// How two numbers of a common scale become one.
+#[derive(Clone, Copy)]
+struct Combination {
+    combine: fn(&mut Builder<'_>, Value, Value) -> Value,
+    /// What results do not exceed in magnitude if operands do not exceed the argument.
+    reach: fn(u64) -> u64,
+}
+
+const ADD: Combination = Combination { combine: add, reach: |operand| 2 * operand };
+const SUB: Combination = Combination { combine: sub, reach: |operand| 2 * operand };
+const SQUARED_DIFFERENCE: Combination =
+    Combination { combine: squared_difference, reach: |operand| (2 * operand).saturating_mul(2 * operand) };
+
 fn lower_common_scale(
     kernel: &mut Kernel<'_>,
     scale: CommonScale,
     clamp: Clamp,
-    combine: fn(&mut Builder<'_>, Value, Value) -> Value,
+    Combination { combine, reach }: Combination,
 ) {
     let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
     let limits = integer_limits(clamp, Scalar::I8);
@@ -123,14 +136,13 @@ fn lower_common_scale(
         let x = b.add_const(x, -zero);
         let distance = b.i32(scale.left_shift as i32);
         let x = b.value(l::Shl {}, &[x, distance], Type::I32);
-        rescale(b, x, multiplier)
+        rescale_small(b, x, multiplier, 255 << scale.left_shift)
     };
     lower_elements(kernel, &mut |b, x, y| {
         let x = bring(b, x, left_zero, scale.lhs);
         let y = bring(b, y, right_zero, scale.rhs);
         let z = combine(b, x, y);
-        let z = rescale(b, z, scale.output);
-        finish(b, z, output_zero, limits)
+        requantize(b, z, scale.output, reach(255 << scale.left_shift), output_zero, limits)
     });
 }
 
@@ -140,10 +152,10 @@ fn lower_sum(
     op: NnOp,
     clamp: Clamp,
     scale: Option<CommonScale>,
-    combine: fn(&mut Builder<'_>, Value, Value) -> Value,
+    combination: Combination,
 ) -> Result<(), Diagnostic> {
     if kernel.result_type(0).storage() != Scalar::I8 {
-        lower_plain(kernel, clamp, &mut |b, x, y| combine(b, x, y));
+        lower_plain(kernel, clamp, &mut |b, x, y| (combination.combine)(b, x, y));
         return Ok(());
     }
     if let Some((table, operand)) = scalar_table(kernel, &op) {
@@ -152,7 +164,7 @@ fn lower_sum(
     }
     let scale =
         scale.ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
-    lower_common_scale(kernel, scale, clamp, combine);
+    lower_common_scale(kernel, scale, clamp, combination);
     Ok(())
 }
 
@@ -182,21 +194,21 @@ fn squared_difference(b: &mut Builder<'_>, x: Value, y: Value) -> Value {
 impl LowerOp for Add {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let scale = CommonScale::of_add(types(kernel));
-        lower_sum(kernel, self.clone().into(), self.clamp, scale, add)
+        lower_sum(kernel, self.clone().into(), self.clamp, scale, ADD)
     }
 }
 
 impl LowerOp for Sub {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let scale = CommonScale::of_sub(types(kernel));
-        lower_sum(kernel, self.clone().into(), self.clamp, scale, sub)
+        lower_sum(kernel, self.clone().into(), self.clamp, scale, SUB)
     }
 }
 
 impl LowerOp for SquaredDifference {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let scale = CommonScale::of_squared_difference(types(kernel));
-        lower_sum(kernel, self.clone().into(), Clamp::None, scale, squared_difference)
+        lower_sum(kernel, self.clone().into(), Clamp::None, scale, SQUARED_DIFFERENCE)
     }
 }
 
@@ -217,8 +229,7 @@ impl LowerOp for Mul {
         lower_elements(kernel, &mut |b, x, y| {
             let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
             let product = b.mul(x, y);
-            let scaled = rescale(b, product, multiplier);
-            finish(b, scaled, output_zero, limits)
+            requantize(b, product, multiplier, 255 * 255, output_zero, limits)
         });
         Ok(())
     }
@@ -298,11 +309,12 @@ impl LowerOp for Prelu {
         lower_elements(kernel, &mut |b, x, alpha| {
             let (x, alpha) = (b.add_const(x, -input_zero), b.add_const(alpha, -alpha_zero));
             let product = b.mul(x, alpha);
-            let (above, below) = (rescale(b, x, positive), rescale(b, product, negative));
+            let above = rescale_small(b, x, positive, 255);
+            let below = rescale_small(b, product, negative, 255 * 255);
             let zero = b.i32(0);
             let is_positive = b.cmp(l::Predicate::Ge, x, zero);
             let scaled = b.select(is_positive, above, below);
-            finish(b, scaled, output_zero, (-128, 127))
+            super::requantize::finish(b, scaled, output_zero, (-128, 127))
         });
         Ok(())
     }

@@ -67,6 +67,7 @@ impl LowerOp for Conv2d {
             data: filter_data.as_ref().zip(bias_data.as_ref()),
             packing,
         };
+        let bound = source.bound();
         // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
         let four_channels = packing.is_some_and(|packing| packing.bits == 2);
         let block = match form {
@@ -77,7 +78,7 @@ impl LowerOp for Conv2d {
             Form::Paired | Form::Split { .. } => 2,
         };
         let filter = Filter::new(kernel, form, block, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, rows)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, rows, bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
         let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
@@ -109,11 +110,12 @@ pub(super) enum Epilogue {
 }
 
 impl Epilogue {
-    /// The epilogue of a convolution.
+    /// The epilogue of a convolution, no accumulator of which exceeds `bound` in magnitude.
     pub(super) fn new(
         kernel: &mut Kernel<'_>,
         clamp: mcunet_ir::attr::Clamp,
         channels: usize,
+        bound: Option<u64>,
     ) -> Result<Self, Diagnostic> {
         if kernel.result_type(0).storage() == Scalar::F32 {
             return Ok(Epilogue::Float(clamp));
@@ -123,7 +125,7 @@ impl Epilogue {
             .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
         let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
         let limits = integer_limits(clamp, output.storage());
-        Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits)))
+        Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits, bound)))
     }
 
     pub(super) fn is_float(&self) -> bool {
@@ -202,10 +204,10 @@ impl Emitter {
         input_base: Value,
         row_start: Value,
     ) {
-        let oc = self.conv.output[3];
+        let steps = self.output.steps;
         let window = &self.conv.windows.x;
         let taps = if clipped { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
-        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.mul_const(x, to_i32(steps.pixel));
         let pixel = b.add(row_start, pixel);
         self.filter.for_groups(b, &mut |b, channel, offset, channels| {
             let start = if self.epilogue.is_float() {
@@ -218,8 +220,9 @@ impl Emitter {
                 for c in 0..channels {
                     let at = b.add_const(channel, to_i32(c));
                     let stored = self.epilogue.apply(b, sums[p * channels + c], at, &self.filter);
-                    let offset = b.add(pixel, at);
-                    let offset = b.add_const(offset, to_i32(p * oc));
+                    let across = b.mul_const(at, to_i32(steps.channel));
+                    let offset = b.add(pixel, across);
+                    let offset = b.add_const(offset, to_i32(p * steps.pixel));
                     b.store(stored, self.output.memory, offset);
                 }
             }
@@ -346,8 +349,9 @@ impl LowerOp for TransposeConv2d {
             data: filter_data.as_ref().zip(bias_data.as_ref()),
             packing: None,
         };
+        let bound = source.bound();
         let filter = Filter::new(kernel, Form::Scalar, 4, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, oc)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, oc, bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let [stride_y, stride_x] = self.stride.map(|stride| stride as usize);
         let [top, left] = self.pad.map(|pad| pad as usize);

@@ -9,8 +9,9 @@
 //! weight is, is looked up once per channel: code for each field would be larger than what packing saves in most layers.
 
 use super::LowerOp;
-use super::accumulate::fits;
+use super::accumulate::{fits, greatest};
 use super::conv::Epilogue;
+use super::depthwise_planar::Planar;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
@@ -19,7 +20,7 @@ use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
-use mcunet_ir::nn::window::{Windows, four};
+use mcunet_ir::nn::window::{Window, Windows, four};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Value};
@@ -28,7 +29,7 @@ use mcunet_ir::{Builder, Diagnostic, Value};
 const MAX_UNROLLED_TAPS: usize = 7;
 
 /// The rows under a window.
-enum RowsUnder {
+pub(super) enum RowsUnder {
     /// All lie inside, and begin at these offsets.
     All(Vec<Value>),
     /// Those of some taps.
@@ -58,8 +59,25 @@ impl LowerOp for DepthwiseConv2d {
         let output_shape = shape(kernel.result_type(0))?;
         let channels = output_shape[3];
         let float = kernel.result_type(0).storage() == Scalar::F32;
-        let proven = kernel.constant_data(1).zip(kernel.constant_data(2));
-        let proven = proven.is_some_and(|(filter, bias)| columns_fit(&filter, &bias, channels));
+        let input_zero_point = kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point);
+        let data = kernel.constant_data(1).zip(kernel.constant_data(2));
+        let data = data.map(|(filter, bias)| (by_channel(&filter, channels), bias));
+        let taps = filter[1] * filter[2];
+        let proven = data.as_ref().is_some_and(|(filter, bias)| fits(filter, bias, taps));
+        let bound = data.as_ref().and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
+        let windows = Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
+        let epilogue = Epilogue::new(kernel, self.clamp, channels, bound)?;
+        let unroll = kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS;
+        if kernel.is_planar_operand(0) {
+            let lowering = Planar::new(kernel, windows, channels, &epilogue)?;
+            let input = kernel.source(0);
+            kernel.for_image_rows(|b, place| {
+                for_rows_under(b, &windows.y, input, unroll, place.row, &mut |b, rows| {
+                    lowering.emit_row(b, rows, place);
+                });
+            });
+            return Ok(());
+        }
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
         let packing = Packing::of(kernel, &weights);
@@ -71,59 +89,83 @@ impl LowerOp for DepthwiseConv2d {
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let input = kernel.source(0);
         let lowering = Depthwise {
-            windows: Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad),
+            windows,
             input,
             input_shape,
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
-            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+            input_zero_point,
             wrap: !float && !proven,
-            unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
-            epilogue: Epilogue::new(kernel, self.clamp, channels)?,
+            unroll,
+            epilogue,
             output: kernel.target(0),
             weights,
             packing,
             bias,
         };
-        kernel.for_image_rows(|b, place| lowering.emit(b, place));
+        // Where rows follow one another, looking them up costs nothing.
+        let together = unroll && input.scattered;
+        kernel.for_image_rows(|b, place| {
+            for_rows_under(b, &lowering.windows.y, input, together, place.row, &mut |b, rows| {
+                lowering.emit_row(b, rows, place);
+            });
+        });
         Ok(())
     }
 }
 
-/// Whether sums of every channel fit 32 bits; the filter's channels are innermost.
-fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
+/// Emits what makes an output row, for the rows under its window: if `together`, code of its own for windows that lie inside
+/// of the image.
+fn for_rows_under(
+    b: &mut Builder<'_>,
+    window: &Window,
+    input: RowMap,
+    together: bool,
+    row: Value,
+    make: &mut dyn FnMut(&mut Builder<'_>, &RowsUnder),
+) {
+    let interior = Interior::of(window);
+    if !together || interior.first == interior.end {
+        let y = Taps::clipped(b, window, row);
+        return make(b, &RowsUnder::Some(y));
+    }
+    let all = |b: &mut Builder<'_>| {
+        let y = Taps::all(b, window, row);
+        let start = |b: &mut Builder<'_>, tap| {
+            let tap = b.index(tap);
+            input.start_under(b, window, y, tap)
+        };
+        RowsUnder::All((0..window.taps).map(|tap| start(b, tap)).collect())
+    };
+    if interior.is_all() {
+        let rows = all(b);
+        return make(b, &rows);
+    }
+    let nearest = b.clamp(row, to_i32(interior.first), to_i32(interior.end - 1));
+    let inside = b.cmp(l::Predicate::Eq, row, nearest);
+    // One of the two runs; both are made.
+    let make = std::cell::RefCell::new(make);
+    b.if_else(
+        inside,
+        |b| {
+            let rows = all(b);
+            (make.borrow_mut())(b, &rows);
+        },
+        |b| {
+            let y = Taps::inside(b, window, row);
+            (make.borrow_mut())(b, &RowsUnder::Some(y));
+        },
+    );
+}
+
+/// A filter whose channels are innermost, channel by channel.
+fn by_channel(filter: &Data, channels: usize) -> Data {
     let taps = filter.len().checked_div(channels).unwrap_or(0);
     let order = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
-    fits(&filter.pick(order), bias, taps)
+    filter.pick(order)
 }
 
 impl Depthwise {
-    fn emit(&self, b: &mut Builder<'_>, place: ImageRow) {
-        let (window, interior) = (&self.windows.y, Interior::of(&self.windows.y));
-        if !self.input.scattered || !self.unroll || interior.first == interior.end {
-            let y = Taps::clipped(b, window, place.row);
-            return self.emit_row(b, &RowsUnder::Some(y), place);
-        }
-        let all = |b: &mut Builder<'_>| {
-            let y = Taps::all(b, window, place.row);
-            let start = |b: &mut Builder<'_>, tap| {
-                let tap = b.index(tap);
-                self.input.start_under(b, window, y, tap)
-            };
-            let starts = (0..window.taps).map(|tap| start(b, tap)).collect();
-            self.emit_row(b, &RowsUnder::All(starts), place);
-        };
-        if interior.is_all() {
-            return all(b);
-        }
-        let nearest = b.clamp(place.row, to_i32(interior.first), to_i32(interior.end - 1));
-        let inside = b.cmp(l::Predicate::Eq, place.row, nearest);
-        b.if_else(inside, all, |b| {
-            let y = Taps::inside(b, window, place.row);
-            self.emit_row(b, &RowsUnder::Some(y), place);
-        });
-    }
-
     fn emit_row(&self, b: &mut Builder<'_>, y: &RowsUnder, place: ImageRow) {
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
@@ -141,10 +183,10 @@ impl Depthwise {
         input_base: Value,
         row_start: Value,
     ) {
-        let (ic, oc) = (self.input_shape[3], self.output_shape[3]);
+        let ic = self.input_shape[3];
         let window = &self.windows.x;
         let taps = if at_border { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
-        let pixel = b.mul_const(x, to_i32(oc));
+        let pixel = b.mul_const(x, to_i32(self.output.steps.pixel));
         let pixel = b.add(row_start, pixel);
         b.for_count(ic, |b, c| {
             for m in 0..self.multiplier {
@@ -160,7 +202,8 @@ impl Depthwise {
                         clamp_float(b, sum, *clamp)
                     }
                 };
-                let at = b.add(pixel, channel);
+                let across = b.mul_const(channel, to_i32(self.output.steps.channel));
+                let at = b.add(pixel, across);
                 b.store(stored, self.output.memory, at);
             }
         });

@@ -68,7 +68,7 @@ pub fn exp(b: &mut Builder<'_>, x: Value) -> Value {
     let mantissa = polynomial(b, r, &coefficients);
     let k = b.value(l::ToInt {}, &[k], Type::I32);
     let one = b.i32(1);
-    let half = b.value(l::Shr {}, &[k, one], Type::I32);
+    let half = b.value(l::Shr { bounded: false }, &[k, one], Type::I32);
     let rest = b.sub(k, half);
     let (first, second) = (power_of_two(b, half), power_of_two(b, rest));
     let scaled = b.mul(mantissa, first);
@@ -99,7 +99,7 @@ pub fn log(b: &mut Builder<'_>, x: Value) -> Value {
     // Adding this moves the boundary between exponents to sqrt(1/2).
     let moved = b.add_const(bits, 0x3f80_0000 - 0x3f35_04f3);
     let distance = b.i32(23);
-    let exponent = b.value(l::Shr {}, &[moved, distance], Type::I32);
+    let exponent = b.value(l::Shr { bounded: false }, &[moved, distance], Type::I32);
     let exponent = b.add_const(exponent, -127);
     let exponent_bits = b.value(l::Shl {}, &[exponent, distance], Type::I32);
     let mantissa_bits = b.value(l::Sub { wrap: true }, &[bits, exponent_bits], Type::I32);

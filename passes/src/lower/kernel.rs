@@ -1,7 +1,7 @@
 //! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
 //! positioned in the kernel's body.
 
-use super::rows::{FoldedRow, ImageRow, RowMap, to_i32};
+use super::rows::{FoldedRow, ImageRow, RowMap, Steps, to_i32};
 use super::{FunctionLowering, Home};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
@@ -23,6 +23,8 @@ pub(crate) struct Kernel<'k> {
     homes: &'k std::collections::HashMap<Value, Home>,
     outputs: &'k std::collections::HashMap<Value, usize>,
     constants: &'k mut std::collections::HashMap<Value, Value>,
+    /// Tensors whose rows lie channel by channel.
+    planar: &'k std::collections::HashSet<Value>,
     features: super::CoreFeatures,
     /// Emits into the kernel's body.
     pub b: Builder<'k>,
@@ -60,6 +62,7 @@ impl<'k> Kernel<'k> {
             homes: &lowering.homes,
             outputs: &lowering.outputs,
             constants: &mut lowering.constants,
+            planar: &lowering.planar,
             features: lowering.features,
             b,
             body,
@@ -177,23 +180,30 @@ impl<'k> Kernel<'k> {
     /// Memory of operand `index`, by rows.
     pub fn source(&mut self, index: usize) -> RowMap {
         let memory = self.input(index);
-        self.row_map(memory, self.operand_type(index))
+        self.row_map(memory, self.operand_type(index), self.is_planar_operand(index))
+    }
+
+    /// Whether the rows of operand `index` lie channel by channel.
+    pub fn is_planar_operand(&self, index: usize) -> bool {
+        self.planar.contains(&self.source.ops[self.op].operands[index])
     }
 
     /// Memory of result `index`, by rows.
     pub fn target(&mut self, index: usize) -> RowMap {
         let memory = self.output(index);
-        self.row_map(memory, self.result_type(index))
+        let planar = self.planar.contains(&self.source.ops[self.op].results[index]);
+        self.row_map(memory, self.result_type(index), planar)
     }
 
-    fn row_map(&self, memory: Value, ty: &TensorType) -> RowMap {
+    fn row_map(&self, memory: Value, ty: &TensorType, planar: bool) -> RowMap {
         let scattered =
             self.b.function.defining_op(memory).is_some_and(|op| match &self.b.function.ops[op].kind {
                 OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) => buffer.scattered,
                 _ => false,
             });
-        let elements = ty.shape.nhwc().map_or(ty.elements(), |[_, _, width, channels]| width * channels);
-        RowMap { memory, elements, scattered }
+        let [_, _, width, channels] = ty.shape.nhwc().unwrap_or([1, 1, ty.elements(), 1]);
+        let (pixel, channel) = if planar { (1, width) } else { (channels, 1) };
+        RowMap { memory, elements: width * channels, scattered, steps: Steps { pixel, channel } }
     }
 
     /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the

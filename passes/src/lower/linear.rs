@@ -42,8 +42,9 @@ impl LowerOp for FullyConnected {
             data: filter_data.as_ref().zip(bias_data.as_ref()),
             packing,
         };
+        let bound = source.bound();
         let filter = Filter::new(kernel, form, 4, source);
-        let epilogue = epilogue(self, kernel, outputs)?;
+        let epilogue = epilogue(self, kernel, outputs, bound)?;
         let (input, output) = (kernel.input(0), kernel.output(0));
         let b = &mut kernel.b;
         b.for_count(rows, |b, row| {
@@ -88,7 +89,12 @@ fn centered_filter(kernel: &mut Kernel<'_>) -> Result<(ResourceRef, Option<Data>
     Ok((kernel.resource("centered_filter", &Data::I16(centered)), None))
 }
 
-fn epilogue(op: &FullyConnected, kernel: &mut Kernel<'_>, outputs: usize) -> Result<Epilogue, Diagnostic> {
+fn epilogue(
+    op: &FullyConnected,
+    kernel: &mut Kernel<'_>,
+    outputs: usize,
+    bound: Option<u64>,
+) -> Result<Epilogue, Diagnostic> {
     if kernel.result_type(0).storage() == Scalar::F32 {
         return Ok(Epilogue::Float(op.clamp));
     }
@@ -97,5 +103,5 @@ fn epilogue(op: &FullyConnected, kernel: &mut Kernel<'_>, outputs: usize) -> Res
         .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
     let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
     let limits = integer_limits(op.clamp, output.storage());
-    Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits)))
+    Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits, bound)))
 }

@@ -11,10 +11,12 @@ mod accumulate;
 mod binary;
 mod conv;
 mod depthwise;
+mod depthwise_planar;
 mod float;
 pub(crate) mod kernel;
 mod linear;
 mod movement;
+mod planar;
 mod pool;
 mod quantize;
 mod receive;
@@ -36,7 +38,7 @@ use mcunet_ir::rows::image_rows;
 use mcunet_ir::tile::{TileOp, body_of, ops as tile};
 use mcunet_ir::types::MemRefType;
 use mcunet_ir::{Block, Builder, Diagnostic, Diagnostics, Function, Module, Op, Stage, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Facts about the core that decide between kernel forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +92,8 @@ pub(crate) struct FunctionLowering<'a> {
     homes: HashMap<Value, Home>,
     /// `loop.data` of constants, so that two kernels share one.
     constants: HashMap<Value, Value>,
+    /// Tensors whose rows lie channel by channel.
+    planar: HashSet<Value>,
     /// Tensors that become outputs or are sent as such, and which.
     outputs: HashMap<Value, usize>,
     /// Where kernels go: the function's body, or that of a cascade.
@@ -109,6 +113,7 @@ impl<'a> FunctionLowering<'a> {
             features,
             homes: HashMap::new(),
             constants: HashMap::new(),
+            planar: planar::planar_values(source, features),
             outputs: HashMap::new(),
             kernels,
         }

@@ -151,6 +151,8 @@ struct Sums {
     start: i32,
     /// Whether sums stay within 32 bits.
     fits: bool,
+    /// What no sum exceeds in magnitude.
+    bound: u64,
     multiplier: QuantizedMultiplier,
     zero_point: i32,
 }
@@ -161,7 +163,8 @@ impl Sums {
         let multiplier = reduction_multiplier(input, output, mean.then_some(count))?;
         let start = input.affine()?.zero_point.wrapping_mul(count as i32).wrapping_neg();
         // 2^23 elements of at most 128 and their offset stay within 32 bits.
-        Some(Self { start, fits: count <= 1 << 22, multiplier, zero_point: output.affine()?.zero_point })
+        let (fits, bound) = (count <= 1 << 22, (count as u64).saturating_mul(255));
+        Some(Self { start, fits, bound, multiplier, zero_point: output.affine()?.zero_point })
     }
 
     fn first(&self, b: &mut Builder<'_>) -> Value {
@@ -173,7 +176,7 @@ impl Sums {
     }
 
     fn last(&self, b: &mut Builder<'_>, sum: Value) -> Value {
-        requantize(b, sum, self.multiplier, self.zero_point, (-128, 127))
+        requantize(b, sum, self.multiplier, self.bound, self.zero_point, (-128, 127))
     }
 }
 

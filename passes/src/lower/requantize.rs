@@ -1,4 +1,16 @@
 //! From 32-bit accumulators to stored integers.
+//!
+//! The reference multiplies (saturating rounding doubling high multiply), shifts right rounding ties away from zero, adds
+//! the zero point and limits: a dozen instructions. With `x = a * m / 2^31`, `C = 2^(e-1) + zero_point * 2^e`:
+//!
+//! - `x` is one multiply that adds, `a + (a * m') / 2^32` with `m' = 2m - 2^32`, for every `a` and `2^30 <= m < 2^31`;
+//! - rounding shift and zero point are one sum and one shift, `(x + sign(a) + C) >> e`, as long as neither overflows:
+//!   `|a| < 2^30` and `e <= 21`. The sign of `a` serves instead of that of `x`, since they differ for `x = 0` only, where
+//!   one less than `C` can't cross a multiple of `2^e`;
+//! - without the sign, results differ below the zero point only, so that it is left out where they are limited to that;
+//! - `C` and the sign are what the multiply adds to.
+//!
+//! All of it needs a bound on accumulators, which lowering has from the weights; without one the general form is used.
 
 use super::kernel::Kernel;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
@@ -6,82 +18,193 @@ use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::{Builder, Type, Value};
 
-/// A multiplier and its shift: literals, or tables indexed by channel.
+/// Accumulators below this in magnitude can be doubled, and their results shifted exactly.
+const SMALL: u64 = 1 << 30;
+
+/// The longest shift for which `C` fits.
+const MAX_SHIFT: i32 = 21;
+
+/// A number of each channel.
+#[derive(Clone, Copy, Debug)]
+enum Column {
+    /// The same for all channels.
+    Same(i32),
+    /// Column `at` of a table of so many.
+    Table { table: Value, columns: usize, at: usize },
+}
+
+impl Column {
+    fn load(self, b: &mut Builder<'_>, channel: Value) -> Value {
+        match self {
+            Column::Same(value) => b.i32(value),
+            Column::Table { table, columns, at } => {
+                let row = b.mul_const(channel, columns as i32);
+                let at = b.add_const(row, at as i32);
+                b.load(table, at)
+            }
+        }
+    }
+}
+
+/// The form with one multiply that adds.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    /// `2m - 2^32`.
+    factor: Column,
+    /// `C`.
+    offset: Column,
+    /// `e`.
+    shift: Column,
+    /// Whether negative accumulators are rounded differently.
+    signed: bool,
+}
+
+/// The general form: a multiplier and its shift.
+#[derive(Clone, Copy, Debug)]
+struct General {
+    multiplier: Column,
+    /// To the left if positive; to the right if `right`, which all are then.
+    shift: Column,
+    right: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Factor {
-    Literal(QuantizedMultiplier),
-    /// Table of multipliers and one shift for all.
-    Multipliers(Value, i32),
-    /// Tables of multipliers and shifts; whether all shifts are to the right.
-    Tables(Value, Value, bool),
+    Short(Short),
+    General(General, i32),
 }
 
 /// How to bring accumulators to the result's scale, per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantizer {
     factor: Factor,
-    zero_point: i32,
     limits: (i32, i32),
 }
 
+/// The numbers of a channel: factor, offset and shift, or multiplier and shift.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded([Value; 3]);
+
+/// Whether the short form takes a multiplier.
+fn is_short(multiplier: QuantizedMultiplier) -> bool {
+    multiplier.multiplier >= 1 << 30 && (-MAX_SHIFT..=0).contains(&multiplier.shift)
+}
+
+/// `2m - 2^32`, in the 32 bits of a signed integer.
+fn doubled(multiplier: QuantizedMultiplier) -> i32 {
+    multiplier.multiplier.wrapping_mul(2)
+}
+
+/// `C` for a shift of `distance` to the right.
+fn offset(distance: i32, zero_point: i32) -> i32 {
+    let half = if distance == 0 { 0 } else { 1 << (distance - 1) };
+    half + (zero_point << distance)
+}
+
+/// A column for each list of numbers, in one table of those that differ from channel to channel.
+fn columns<const N: usize>(kernel: &mut Kernel<'_>, name: &str, lists: [Vec<i32>; N]) -> [Column; N] {
+    let same = lists.each_ref().map(|list| list.iter().all(|value| Some(value) == list.first()));
+    let differing: Vec<&Vec<i32>> =
+        lists.iter().zip(same).filter(|(_, same)| !same).map(|(list, _)| list).collect();
+    let rows = differing.first().map_or(0, |list| list.len());
+    let data: Vec<i32> = (0..rows).flat_map(|row| differing.iter().map(move |list| list[row])).collect();
+    let table = (rows > 0).then(|| kernel.data(name, &Data::I32(data)));
+    let mut at = 0;
+    std::array::from_fn(|list| match table {
+        Some(table) if !same[list] => {
+            at += 1;
+            Column::Table { table, columns: differing.len(), at: at - 1 }
+        }
+        _ => Column::Same(lists[list].first().copied().unwrap_or(0)),
+    })
+}
+
 impl Requantizer {
-    /// Prepares tables where channels differ.
+    /// Prepares tables where channels differ. `bound` is what no accumulator exceeds in magnitude, if that is known.
     pub fn new(
         kernel: &mut Kernel<'_>,
         multipliers: &[QuantizedMultiplier],
         zero_point: i32,
         limits: (i32, i32),
+        bound: Option<u64>,
     ) -> Self {
-        let first = multipliers.first().copied().unwrap_or(QuantizedMultiplier::ZERO);
-        let factor = if multipliers.iter().all(|&multiplier| multiplier == first) {
-            Factor::Literal(first)
-        } else {
-            let table = |values: Vec<i32>| Data::I32(values);
-            let values = table(multipliers.iter().map(|m| m.multiplier).collect());
-            let values = kernel.data("multipliers", &values);
-            if multipliers.iter().all(|multiplier| multiplier.shift == first.shift) {
-                Factor::Multipliers(values, first.shift)
-            } else {
-                let right = multipliers.iter().all(|multiplier| multiplier.shift <= 0);
-                let sign = if right { -1 } else { 1 };
-                let shifts = table(multipliers.iter().map(|m| sign * m.shift).collect());
-                Factor::Tables(values, kernel.data("shifts", &shifts), right)
-            }
-        };
-        Self { factor, zero_point, limits }
+        let list =
+            |of: &dyn Fn(QuantizedMultiplier) -> i32| multipliers.iter().map(|&m| of(m)).collect::<Vec<_>>();
+        let small = bound.is_some_and(|bound| bound < SMALL);
+        // Where nothing is shifted nothing is rounded, so that signs make no difference.
+        let shifted = multipliers.iter().any(|multiplier| multiplier.shift < 0);
+        let signed = shifted && limits.0 != zero_point;
+        let alike = !signed || multipliers.iter().all(|multiplier| multiplier.shift < 0);
+        if small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier)) {
+            let lists = [list(&doubled), list(&|m| offset(-m.shift, zero_point)), list(&|m| -m.shift)];
+            let [factor, offset, shift] = columns(kernel, "requantization", lists);
+            let short = Short { factor, offset, shift, signed };
+            return Self { factor: Factor::Short(short), limits };
+        }
+        let right = multipliers.iter().all(|multiplier| multiplier.shift <= 0);
+        let lists = [list(&|m| m.multiplier), list(&|m| if right { -m.shift } else { m.shift })];
+        let [multiplier, shift] = columns(kernel, "multipliers", lists);
+        Self { factor: Factor::General(General { multiplier, shift, right }, zero_point), limits }
     }
 
     /// The stored integer of an accumulator of channel `channel`.
     pub fn apply(&self, b: &mut Builder<'_>, accumulator: Value, channel: Value) -> Value {
-        let scaled = match self.factor {
-            Factor::Literal(multiplier) => rescale(b, accumulator, multiplier),
-            Factor::Multipliers(multipliers, shift) => {
-                let multiplier = b.load(multipliers, channel);
-                let shift = b.i32(shift);
-                self.general(b, accumulator, multiplier, shift)
-            }
-            Factor::Tables(multipliers, shifts, right) => {
-                let (multiplier, shift) = (b.load(multipliers, channel), b.load(shifts, channel));
-                if right {
-                    let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
-                    b.value(l::RoundShift {}, &[product, shift], Type::I32)
-                } else {
-                    b.value(l::Requantize {}, &[accumulator, multiplier, shift], Type::I32)
-                }
-            }
-        };
-        finish(b, scaled, self.zero_point, self.limits)
+        let loaded = self.load(b, channel);
+        self.apply_loaded(b, accumulator, loaded)
     }
 
-    fn general(&self, b: &mut Builder<'_>, accumulator: Value, multiplier: Value, shift: Value) -> Value {
+    /// The numbers of a channel, for several of its accumulators.
+    pub fn load(&self, b: &mut Builder<'_>, channel: Value) -> Loaded {
         match self.factor {
-            Factor::Multipliers(_, right) if right <= 0 => {
-                let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
-                shift_right(b, product, -right)
+            Factor::Short(Short { factor, offset, shift, .. }) => {
+                Loaded([factor, offset, shift].map(|column| column.load(b, channel)))
             }
-            _ => b.value(l::Requantize {}, &[accumulator, multiplier, shift], Type::I32),
+            Factor::General(General { multiplier, shift, .. }, _) => {
+                let [multiplier, shift] = [multiplier, shift].map(|column| column.load(b, channel));
+                Loaded([multiplier, shift, shift])
+            }
         }
     }
+
+    /// The stored integer of an accumulator of the channel whose numbers were loaded.
+    pub fn apply_loaded(&self, b: &mut Builder<'_>, accumulator: Value, loaded: Loaded) -> Value {
+        match self.factor {
+            Factor::Short(short) => {
+                let Loaded([factor, offset, distance]) = loaded;
+                let scaled = short_product(b, accumulator, factor, offset, short.signed);
+                let scaled = match short.shift {
+                    Column::Same(0) => scaled,
+                    _ => b.value(l::Shr { bounded: true }, &[scaled, distance], Type::I32),
+                };
+                finish(b, scaled, 0, self.limits)
+            }
+            Factor::General(general, zero_point) => {
+                let Loaded([multiplier, shift, _]) = loaded;
+                let scaled = if general.right {
+                    let product = b.value(l::DoublingHighMul {}, &[accumulator, multiplier], Type::I32);
+                    match general.shift {
+                        Column::Same(distance) => shift_right(b, product, distance),
+                        Column::Table { .. } => b.value(l::RoundShift {}, &[product, shift], Type::I32),
+                    }
+                } else {
+                    b.value(l::Requantize {}, &[accumulator, multiplier, shift], Type::I32)
+                };
+                finish(b, scaled, zero_point, self.limits)
+            }
+        }
+    }
+}
+
+/// `value * m / 2^31 + offset`, less 1 if `value` is negative and `signed`.
+fn short_product(b: &mut Builder<'_>, value: Value, factor: Value, offset: Value, signed: bool) -> Value {
+    let addend = if signed {
+        let sign = b.shr_const(value, 31);
+        let sum = b.add(value, sign);
+        b.add(sum, offset)
+    } else {
+        b.add(value, offset)
+    };
+    b.value(l::MulAddHigh {}, &[value, factor, addend], Type::I32)
 }
 
 fn shift_right(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
@@ -103,6 +226,22 @@ pub fn rescale(b: &mut Builder<'_>, value: Value, multiplier: QuantizedMultiplie
     shift_right(b, product, -multiplier.shift)
 }
 
+/// [`rescale`] for values that do not exceed `bound` in magnitude.
+pub fn rescale_small(
+    b: &mut Builder<'_>,
+    value: Value,
+    multiplier: QuantizedMultiplier,
+    bound: u64,
+) -> Value {
+    if bound >= SMALL || !is_short(multiplier) {
+        return rescale(b, value, multiplier);
+    }
+    let distance = -multiplier.shift;
+    let (factor, half) = (b.i32(doubled(multiplier)), b.i32(offset(distance, 0)));
+    let scaled = short_product(b, value, factor, half, distance > 0);
+    if distance == 0 { scaled } else { b.shr_const(scaled, distance) }
+}
+
 /// Adds the zero point and limits the result. The sum wraps as the reference's does.
 pub fn finish(b: &mut Builder<'_>, scaled: Value, zero_point: i32, (low, high): (i32, i32)) -> Value {
     let sum = if zero_point == 0 {
@@ -111,20 +250,45 @@ pub fn finish(b: &mut Builder<'_>, scaled: Value, zero_point: i32, (low, high): 
         let zero_point = b.i32(zero_point);
         b.add_wrap(scaled, zero_point)
     };
-    if (low, high) == (-128, 127) {
-        return b.value(l::Saturate { bits: 8 }, &[sum], Type::I32);
+    // One instruction limits to what int8 holds, and most activations are narrower on one side only.
+    if low < -128 || high > 127 || (low != -128 && high != 127) {
+        return b.clamp(sum, low, high);
     }
-    b.clamp(sum, low, high)
+    let result = b.value(l::Saturate { bits: 8 }, &[sum], Type::I32);
+    let result = if low > -128 {
+        {
+            let low = b.i32(low);
+            b.max(result, low)
+        }
+    } else {
+        result
+    };
+    if high < 127 {
+        {
+            let high = b.i32(high);
+            b.min(result, high)
+        }
+    } else {
+        result
+    }
 }
 
-/// [`rescale`] and [`finish`].
+/// [`rescale_small`] and [`finish`].
 pub fn requantize(
     b: &mut Builder<'_>,
     value: Value,
     multiplier: QuantizedMultiplier,
+    bound: u64,
     zero_point: i32,
     limits: (i32, i32),
 ) -> Value {
-    let scaled = rescale(b, value, multiplier);
-    finish(b, scaled, zero_point, limits)
+    if bound >= SMALL || !is_short(multiplier) {
+        let scaled = rescale(b, value, multiplier);
+        return finish(b, scaled, zero_point, limits);
+    }
+    let distance = -multiplier.shift;
+    let (factor, offset) = (b.i32(doubled(multiplier)), b.i32(offset(distance, zero_point)));
+    let scaled = short_product(b, value, factor, offset, distance > 0 && limits.0 != zero_point);
+    let scaled = if distance == 0 { scaled } else { b.shr_const(scaled, distance) };
+    finish(b, scaled, 0, limits)
 }

@@ -38,6 +38,17 @@ pub struct RowMap {
     pub elements: usize,
     /// Whether each row has a place of its own.
     pub scattered: bool,
+    /// From a pixel to its neighbour in the row, and from a channel to the next, in elements.
+    pub steps: Steps,
+}
+
+/// Distances within a row of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Steps {
+    /// From pixel to pixel.
+    pub pixel: usize,
+    /// From channel to channel.
+    pub channel: usize,
 }
 
 impl RowMap {

@@ -189,7 +189,7 @@ fn reciprocal(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
 fn one_over_one_plus(b: &mut Builder<'_>, fraction: Value) -> Value {
     // Half of 1 + fraction, rounded away from zero: (fraction + 2^31) / 2.
     let one = b.i32(1);
-    let half = b.value(l::Shr {}, &[fraction, one], Type::I32);
+    let half = b.value(l::Shr { bounded: false }, &[fraction, one], Type::I32);
     let half_up = b.add_const(half, 1 << 30);
     let constant = b.i32(-1_010_580_540);
     let product = b.value(l::DoublingHighMul {}, &[half_up, constant], Type::I32);
@@ -413,7 +413,7 @@ fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let is_small = b.cmp(l::Predicate::Le, x, one);
     let x = b.select(is_small, two, x);
     let (scaled, right_shift) = scale_by_power_of_four(b, x);
-    let input = b.value(l::Shr {}, &[scaled, one], Type::I32);
+    let input = b.value(l::Shr { bounded: false }, &[scaled, one], Type::I32);
     let half = b.value(l::RoundShift {}, &[input, one], Type::I32);
     let three_halves = b.i32(3 << 27);
     let mut root = b.i32(1 << 28);
@@ -446,13 +446,13 @@ fn scale_by_power_of_four(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     // Down by one step of four while at or above 2^29: at most once for a positive number of 31 bits.
     let (one, two, limit) = (b.i32(1), b.i32(2), b.i32(1 << 29));
     let is_large = b.cmp(l::Predicate::Ge, x, limit);
-    let down = b.value(l::Shr {}, &[x, two], Type::I32);
+    let down = b.value(l::Shr { bounded: false }, &[x, two], Type::I32);
     let x = b.select(is_large, down, x);
     let (twelve, eleven) = (b.i32(12), b.i32(11));
     let shift = b.select(is_large, twelve, eleven);
     let leading = b.value(l::Clz {}, &[x], Type::I32);
     let pairs = b.add_const(leading, -1);
-    let pairs = b.value(l::Shr {}, &[pairs, one], Type::I32);
+    let pairs = b.value(l::Shr { bounded: false }, &[pairs, one], Type::I32);
     let pairs = b.add_const(pairs, -1);
     let shift = b.sub(shift, pairs);
     let distance = b.add(pairs, pairs);
