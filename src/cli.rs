@@ -5,6 +5,8 @@ use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
+use mcunet_passes::quantize::range::Estimator;
+use mcunet_passes::quantize::scheme::Activations;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show what each layer of the compiled program costs: estimated cycles and instructions.
     Cost(CostArgs),
+    /// Turn a float model into one of integers, with ranges measured on samples of its inputs.
+    Quantize(QuantizeArgs),
     /// List the devices that can be compiled for.
     Targets(TargetsArgs),
 }
@@ -435,6 +439,93 @@ pub struct CostArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+}
+
+/// Integers of activations.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SchemeArg {
+    /// int8 activations and weights.
+    Int8,
+    /// int16 activations with int8 weights: twice the working memory, far less noise.
+    #[value(name = "int16x8")]
+    Int16x8,
+}
+
+impl From<SchemeArg> for Activations {
+    fn from(arg: SchemeArg) -> Self {
+        match arg {
+            SchemeArg::Int8 => Activations::Int8,
+            SchemeArg::Int16x8 => Activations::Int16,
+        }
+    }
+}
+
+/// Arguments of `quantize`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  mcunetc quantize model.tflite --data samples/ -o int8.tflite       int8, ranges from least to greatest
+  mcunetc quantize model.tflite --data samples/ --range=mse -o int8.tflite
+  mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.mcir
+
+The report says for every tensor its range on the samples, scale and zero point, and how far the integers are off (SQNR, the
+signal's power over that of the difference, in dB: 6 dB more are half the error). A tensor far worse than the one before it
+is where to look. docs/quantization.md explains the choices and what they are worth.")]
+pub struct QuantizeArgs {
+    /// Model of floats: .tflite or .mcir; `-` reads standard input.
+    pub model: PathBuf,
+    /// Samples of the model's input: .npy or raw little-endian bytes, one file a sample, or a folder of such files. Some tens
+    /// of typical inputs; what they never show, the integers may not hold.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE|DIR")]
+    pub data: Vec<PathBuf>,
+    /// Where the quantized model goes: a name that ends in .tflite, or text (with weights).
+    #[arg(short, long, value_name = "FILE|-")]
+    pub output: PathBuf,
+    /// Integers of activations.
+    #[arg(long, value_enum, default_value = "int8", value_name = "SCHEME")]
+    pub scheme: SchemeArg,
+    /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
+    /// leaves out the tails, `mse` takes the range with the least squared error.
+    #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
+    pub range: Estimator,
+    /// One weight scale for each fully connected layer instead of one per output, as runtimes of before 2024 want it.
+    #[arg(long)]
+    pub linear_per_tensor: bool,
+    /// Type of inputs and outputs: floats with conversions at the borders, or integers.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
+    /// Name of the model; the file's name by default.
+    #[arg(long, value_parser = parse_name)]
+    pub name: Option<String>,
+}
+
+impl QuantizeArgs {
+    /// How the float model is read.
+    pub fn model_args(&self) -> ModelArgs {
+        ModelArgs { io_type: IoTypeArg::Model, name: self.name.clone() }
+    }
+}
+
+/// Reads a range estimator: `minmax`, `percentile`, `percentile=99.9`, `mse`.
+fn parse_range(text: &str) -> Result<Estimator, String> {
+    let error = || {
+        format!(
+            "expected minmax, percentile, percentile=NUMBER above 50 and at most 100, or mse, got '{text}'"
+        )
+    };
+    match text.split_once('=') {
+        None if text == "minmax" => Ok(Estimator::MinMax),
+        None if text == "mse" => Ok(Estimator::Mse),
+        None if text == "percentile" => Ok(Estimator::Percentile(0.9999)),
+        Some(("percentile", percent)) => {
+            let percent: f64 = percent.parse().map_err(|_| error())?;
+            if percent > 50.0 && percent <= 100.0 {
+                Ok(Estimator::Percentile(percent / 100.0))
+            } else {
+                Err(error())
+            }
+        }
+        _ => Err(error()),
+    }
 }
 
 /// Arguments of `targets`.

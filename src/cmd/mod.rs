@@ -8,6 +8,7 @@ mod cost;
 mod inspect;
 mod opt;
 mod pareto;
+mod quantize;
 mod run;
 mod targets;
 
@@ -24,6 +25,7 @@ pub fn dispatch(cli: Cli, io: &mut Io<'_>) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(&args, io),
         Some(Command::Inspect(args)) => inspect::run(&args, io),
         Some(Command::Cost(args)) => cost::run(&args, io),
+        Some(Command::Quantize(args)) => quantize::run(&args, io),
         Some(Command::Targets(args)) => targets::run(&args, io),
     }
 }

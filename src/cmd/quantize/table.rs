@@ -1,0 +1,77 @@
+//! The report of `mcunetc quantize` as text.
+
+use comfy_table::{CellAlignment, Table};
+use mcunet_passes::quantize::report::{Report, ValueReport};
+
+/// The report: one line per value, then what stays in float, then the sums.
+pub fn render(report: &Report, samples: usize) -> String {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header([
+        "OP",
+        "SHAPE",
+        "MIN",
+        "MAX",
+        "SCALE",
+        "ZERO",
+        "SQNR",
+        "BITS",
+        "WEIGHTS",
+        "WEIGHT SQNR",
+        "NAME",
+    ]);
+    for value in &report.values {
+        table.add_row(row(value));
+    }
+    for column in 2..10 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    for real in &report.real {
+        text.push_str(&format!("in float: '{}' op, {}: {}\n", real.op, real.origin, real.reason));
+    }
+    let agreement = report.agreement;
+    text.push_str(&format!(
+        "\noutput SQNR {} and {} of {} samples with the same top 1, on {samples} samples\n",
+        decibels(agreement.noise.decibels()),
+        agreement.same_top,
+        agreement.samples,
+    ));
+    text.push_str(&format!(
+        "constants: {} bytes as floats, {} bytes now\n",
+        report.float_bytes, report.bytes
+    ));
+    text
+}
+
+fn row(value: &ValueReport) -> Vec<String> {
+    let mut cells = vec![
+        value.op.to_owned(),
+        value.shape.clone(),
+        number(value.seen.0),
+        number(value.seen.1),
+        number(value.affine.scale.get()),
+        value.affine.zero_point.to_string(),
+        decibels(value.noise.decibels()),
+    ];
+    cells.extend(match &value.weights {
+        Some(weights) => {
+            [weights.bits.to_string(), format!("{} B", weights.bytes), decibels(weights.noise.decibels())]
+        }
+        None => [const { String::new() }; 3],
+    });
+    cells.push(value.name.clone());
+    cells
+}
+
+/// Four significant digits.
+fn number(x: f32) -> String {
+    let digits = if x == 0.0 { 0 } else { (3 - x.abs().log10().floor() as i32).clamp(0, 9) };
+    format!("{x:.*}", digits as usize)
+}
+
+fn decibels(ratio: f64) -> String {
+    if ratio.is_finite() { format!("{ratio:.1} dB") } else { "exact".to_owned() }
+}
