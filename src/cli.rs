@@ -460,6 +460,15 @@ impl From<SchemeArg> for Activations {
     }
 }
 
+/// How weights become integers.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoundingArg {
+    /// Each to the nearest integer.
+    Nearest,
+    /// So that layers make the least error on the samples.
+    Learned,
+}
+
 /// Arguments of `quantize`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -487,6 +496,16 @@ pub struct QuantizeArgs {
     /// leaves out the tails, `mse` takes the range with the least squared error.
     #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
     pub range: Estimator,
+    /// Even out the channels of neighbouring layers before anything is measured. Helps where a few channels are far larger
+    /// than the others; weights that have a scale per channel gain little.
+    #[arg(long)]
+    pub equalize: bool,
+    /// Shift biases by the mean error that quantization makes of each channel on the samples.
+    #[arg(long)]
+    pub bias_correction: bool,
+    /// How weights become integers: each the nearest, or `learned`, so that the results of a layer are nearest on the samples.
+    #[arg(long, value_enum, default_value = "nearest", value_name = "ROUNDING")]
+    pub rounding: RoundingArg,
     /// One weight scale for each fully connected layer instead of one per output, as runtimes of before 2024 want it.
     #[arg(long)]
     pub linear_per_tensor: bool,

@@ -4,12 +4,13 @@ mod data;
 mod table;
 
 use crate::Io;
-use crate::cli::QuantizeArgs;
+use crate::cli::{QuantizeArgs, RoundingArg};
 use crate::files;
 use crate::session::{self, Failure};
 use mcunet_frontends::io_type;
 use mcunet_ir::Module;
 use mcunet_ir::text::{PrintOptions, print};
+use mcunet_passes::quantize::refine::Refinement;
 use mcunet_passes::quantize::{Options, quantize};
 use std::path::Path;
 
@@ -32,7 +33,14 @@ pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
 }
 
 fn options(args: &QuantizeArgs) -> Options {
-    Options { activations: args.scheme.into(), range: args.range, linear_per_tensor: args.linear_per_tensor }
+    let learned = args.rounding == RoundingArg::Learned;
+    Options {
+        activations: args.scheme.into(),
+        range: args.range,
+        linear_per_tensor: args.linear_per_tensor,
+        equalize: args.equalize,
+        refinement: Refinement { rounding: learned, bias: args.bias_correction },
+    }
 }
 
 /// The module as the output's name says: `.tflite`, or else text.

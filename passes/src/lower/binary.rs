@@ -118,7 +118,7 @@ fn lower_common_scale(
     combine: fn(&mut Builder<'_>, Value, Value) -> Value,
 ) {
     let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-    let limits = integer_limits(clamp, Scalar::I8);
+    let limits = integer_limits(clamp, kernel.result_type(0).storage());
     let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
         let x = b.add_const(x, -zero);
         let distance = b.i32(scale.left_shift as i32);
@@ -142,7 +142,7 @@ fn lower_sum(
     scale: Option<CommonScale>,
     combine: fn(&mut Builder<'_>, Value, Value) -> Value,
 ) -> Result<(), Diagnostic> {
-    if kernel.result_type(0).storage() != Scalar::I8 {
+    if !matches!(kernel.result_type(0).storage(), Scalar::I8 | Scalar::I16) {
         lower_plain(kernel, clamp, &mut |b, x, y| combine(b, x, y));
         return Ok(());
     }
@@ -202,7 +202,7 @@ impl LowerOp for SquaredDifference {
 
 impl LowerOp for Mul {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        if kernel.result_type(0).storage() != Scalar::I8 {
+        if !matches!(kernel.result_type(0).storage(), Scalar::I8 | Scalar::I16) {
             lower_plain(kernel, self.clamp, &mut |b, x, y| mul(b, x, y));
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl LowerOp for Mul {
         let multiplier = product_multiplier(types(kernel))
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-        let limits = integer_limits(self.clamp, Scalar::I8);
+        let limits = integer_limits(self.clamp, kernel.result_type(0).storage());
         lower_elements(kernel, &mut |b, x, y| {
             let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
             let product = b.mul(x, y);

@@ -6,9 +6,8 @@
 //! filter is read as the model stores it, taps outermost, so that neighbouring channels are neighbours.
 
 use super::LowerOp;
-use super::accumulate::fits;
+use super::accumulate::{Numbers, fits};
 use super::conv::Epilogue;
-use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::window::{Interior, Taps, for_segments};
@@ -17,7 +16,6 @@ use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
 use mcunet_ir::nn::window::{Windows, four};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Value};
 
 /// Rows of at most this many taps are unrolled.
@@ -42,6 +40,7 @@ struct Depthwise {
     bias: Value,
     input_zero_point: i32,
     wrap: bool,
+    numbers: Numbers,
     unroll: bool,
     epilogue: Epilogue,
 }
@@ -52,9 +51,13 @@ impl LowerOp for DepthwiseConv2d {
         let (input_shape, filter) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
         let output_shape = shape(kernel.result_type(0))?;
         let channels = output_shape[3];
-        let float = kernel.result_type(0).storage() == Scalar::F32;
-        let proven = kernel.constant_data(1).zip(kernel.constant_data(2));
-        let proven = proven.is_some_and(|(filter, bias)| columns_fit(&filter, &bias, channels));
+        let filter_rows = kernel.constant_data(1).map(|filter| by_channel(&filter, channels));
+        let taps = filter[1] * filter[2];
+        let proven = filter_rows
+            .as_ref()
+            .zip(kernel.constant_data(2).as_ref())
+            .is_some_and(|(filter, bias)| fits(filter, bias, taps));
+        let numbers = Numbers::of(kernel, filter_rows.as_ref(), taps);
         let weights = kernel.expect_constant(1, "filter")?;
         let bias = kernel.expect_constant(2, "bias")?;
         let weights = kernel.pack(vec![weights], PackLayout::Verbatim);
@@ -67,9 +70,10 @@ impl LowerOp for DepthwiseConv2d {
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
-            wrap: !float && !proven,
+            wrap: !proven,
+            numbers,
             unroll: kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS,
-            epilogue: Epilogue::new(kernel, self.clamp, channels)?,
+            epilogue: Epilogue::new(kernel, self.clamp, channels, bias)?,
             output: kernel.target(0),
             weights,
             bias,
@@ -79,11 +83,11 @@ impl LowerOp for DepthwiseConv2d {
     }
 }
 
-/// Whether sums of every channel fit 32 bits; the filter's channels are innermost.
-fn columns_fit(filter: &Data, bias: &Data, channels: usize) -> bool {
+/// The filter with the taps of a channel beside each other; as it is stored, channels are innermost.
+fn by_channel(filter: &Data, channels: usize) -> Data {
     let taps = filter.len().checked_div(channels).unwrap_or(0);
     let order = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
-    fits(&filter.pick(order), bias, taps)
+    filter.pick(order)
 }
 
 impl Depthwise {
@@ -139,16 +143,10 @@ impl Depthwise {
             for m in 0..self.multiplier {
                 let channel = b.mul_const(c, to_i32(self.multiplier));
                 let channel = b.add_const(channel, to_i32(m));
-                let start = if self.epilogue.is_float() { b.f32(0.0) } else { b.load(self.bias, channel) };
+                let zero = self.numbers.zero(b);
+                let start = zero.unwrap_or_else(|| b.load(self.bias, channel));
                 let sum = self.sum_window(b, y, taps, at_border, c, channel, input_base, start);
-                let stored = match &self.epilogue {
-                    Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
-                    Epilogue::Float(clamp) => {
-                        let bias = b.load(self.bias, channel);
-                        let sum = b.add(sum, bias);
-                        clamp_float(b, sum, *clamp)
-                    }
-                };
+                let stored = self.epilogue.apply(b, sum, channel, self.bias);
                 let at = b.add(pixel, channel);
                 b.store(stored, self.output.memory, at);
             }
@@ -211,7 +209,6 @@ impl Depthwise {
     fn multiply(&self, b: &mut Builder<'_>, at: Value, weight: Value, sum: Value) -> Value {
         let (x, w) = (b.load(self.input.memory, at), b.load(self.weights, weight));
         let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
-        let product = b.mul(x, w);
-        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
+        self.numbers.multiply_add(b, sum, x, w, self.wrap)
     }
 }

@@ -1,7 +1,7 @@
-//! From 32-bit accumulators to stored integers.
+//! From accumulators to stored integers.
 
 use super::kernel::Kernel;
-use mcunet_ir::fixed_point::QuantizedMultiplier;
+use mcunet_ir::fixed_point::{QuantizedMultiplier, downscale_multiplier_to_i16};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::{Builder, Type, Value};
@@ -101,6 +101,59 @@ pub fn rescale(b: &mut Builder<'_>, value: Value, multiplier: QuantizedMultiplie
     }
     let product = b.value(l::DoublingHighMul {}, &[value, factor], Type::I32);
     shift_right(b, product, -multiplier.shift)
+}
+
+/// From accumulators of int16 layers to stored integers: one rounding in 64 bits. The bias is added here, last, so that sums
+/// of products may be kept in 32 bits where they fit.
+#[derive(Clone, Copy, Debug)]
+pub struct WideRequantizer {
+    /// Factors of 16 bits, by channel.
+    multipliers: Value,
+    /// By how many bits products are shifted right, by channel.
+    shifts: Value,
+    /// Of 64 bits, by channel.
+    bias: Value,
+    limits: (i32, i32),
+}
+
+impl WideRequantizer {
+    /// Prepares the tables. The verifier bounds the shifts: see `check_accumulator_multipliers`.
+    pub fn new(
+        kernel: &mut Kernel<'_>,
+        multipliers: &[QuantizedMultiplier],
+        bias: Value,
+        limits: (i32, i32),
+    ) -> Self {
+        let factor = |m: &QuantizedMultiplier| i32::from(downscale_multiplier_to_i16(m.multiplier));
+        let factors = Data::I32(multipliers.iter().map(factor).collect());
+        let shifts = Data::I32(multipliers.iter().map(|m| 15 - m.shift).collect());
+        let multipliers = kernel.data("multipliers", &factors);
+        Self { multipliers, shifts: kernel.data("shifts", &shifts), bias, limits }
+    }
+
+    /// The stored integer of a sum of products (i32 or i64) of a channel.
+    pub fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value) -> Value {
+        let sum = widened(b, sum);
+        let bias = b.load(self.bias, channel);
+        let sum = b.add_wrap(sum, bias);
+        let (multiplier, shift) = (b.load(self.multipliers, channel), b.load(self.shifts, channel));
+        let multiplier = widened(b, multiplier);
+        let product = b.value(l::Mul { wrap: true }, &[sum, multiplier], Type::I64);
+        let (one, below) = (b.i64(1), b.add_const(shift, -1));
+        let half = b.value(l::Shl {}, &[one, below], Type::I64);
+        let rounded = b.add_wrap(product, half);
+        let scaled = b.value(l::Shr {}, &[rounded, shift], Type::I64);
+        let scaled = b.value(l::Truncate {}, &[scaled], Type::I32);
+        b.clamp(scaled, self.limits.0, self.limits.1)
+    }
+}
+
+/// A number as i64.
+pub fn widened(b: &mut Builder<'_>, value: Value) -> Value {
+    if *b.function.ty(value) == Type::I64 {
+        return value;
+    }
+    b.value(l::Extend {}, &[value], Type::I64)
 }
 
 /// Adds the zero point and limits the result. The sum wraps as the reference's does.

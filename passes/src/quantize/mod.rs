@@ -7,20 +7,25 @@
 //! 2. [`observe`]: run the samples through the reference interpreter and keep a histogram of every value.
 //! 3. [`share`]: values that an op ties together get one scale, from what they were, by a [`range`] estimator.
 //! 4. [`rewrite`]: make the integer module; what no kernel computes on integers stays in float.
-//! 5. [`rounding`], [`bias`]: choose roundings of weights, and correct biases, against the float layers, if wanted.
+//! 5. [`refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted.
 //! 6. [`sensitivity`], [`assign`]: measure what fewer bits cost each layer, and spend bits where they count, if wanted.
 //!
 //! The invariant: every step changes only the [`rewrite::Plan`]; the module is always made anew from the float module and
 //! the plan, so that steps can be combined and repeated. Time is that of evaluating the samples a few times.
 
+pub mod batch;
+pub mod equalize;
 pub mod form;
+pub mod gram;
 pub mod histogram;
 pub mod measure;
 pub mod observe;
 pub mod prepare;
 pub mod range;
+pub mod refine;
 pub mod report;
 pub mod rewrite;
+pub mod rounding;
 pub mod scheme;
 pub mod share;
 pub mod weights;
@@ -29,6 +34,7 @@ use crate::rewrite::remove_dead_ops;
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Diagnostics, Module, Tensor};
 use range::Estimator;
+use refine::{Refinement, refine};
 use report::Report;
 use rewrite::{Plan, Rewritten, rewrite};
 use scheme::Activations;
@@ -44,6 +50,10 @@ pub struct Options {
     pub range: Estimator,
     /// One weight scale for a whole fully connected layer, as kernels before TensorFlow Lite 2.17 want it.
     pub linear_per_tensor: bool,
+    /// Even out channels of neighbouring layers first.
+    pub equalize: bool,
+    /// Learned rounding and corrected biases.
+    pub refinement: Refinement,
 }
 
 /// A quantized module and what is to say about it.
@@ -64,18 +74,21 @@ pub fn quantize(
     samples: &[Vec<Tensor>],
     options: &Options,
 ) -> Result<Quantized, Diagnostics> {
-    let prepared = prepare::prepare(module)?;
+    let mut prepared = prepare::prepare(module)?;
+    let equalized = if options.equalize { equalize::equalize(&mut prepared) } else { 0 };
     let function = &prepared.functions[0];
     observe::check_samples(function, samples)?;
     let seen = observe::observe(&prepared, function, samples)?;
-    let plan = Plan {
+    let mut plan = Plan {
         activations: options.activations,
         affines: Affines::estimate(function, &seen, options.range, options.activations),
         linear_per_tensor: options.linear_per_tensor,
         choices: BTreeMap::new(),
     };
+    refine(&prepared, &mut plan, samples, options.refinement)?;
     let rewritten = rewrite(&prepared, &plan);
-    let report = Report::new(&prepared, &plan, &seen, &rewritten, samples)?;
+    let mut report = Report::new(&prepared, &plan, &seen, &rewritten, samples)?;
+    report.equalized = equalized;
     Ok(Quantized { module: finished(rewritten)?, report })
 }
 

@@ -62,6 +62,8 @@ pub struct Report {
     pub values: Vec<ValueReport>,
     /// Ops that stay in float.
     pub real: Vec<RealReport>,
+    /// Pairs of layers whose channels were evened out.
+    pub equalized: usize,
     /// The outputs against the float model's.
     pub agreement: Agreement,
     /// Bytes of constants of the float module.
@@ -117,6 +119,7 @@ impl Report {
         Ok(Self {
             values,
             real: real.collect(),
+            equalized: 0,
             agreement: Agreement::of(&exact, &found),
             float_bytes: bytes(module),
             bytes: bytes(&rewritten.module),
