@@ -5,6 +5,7 @@ use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
+use mcunet_passes::quantize::mixed::MaxDrop;
 use mcunet_passes::quantize::range::Estimator;
 use mcunet_passes::quantize::scheme::Activations;
 use std::path::PathBuf;
@@ -460,6 +461,19 @@ impl From<SchemeArg> for Activations {
     }
 }
 
+/// Bits of weights.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WeightsArg {
+    /// -127..127, a byte each.
+    Int8,
+    /// -7..7, two in a byte of flash.
+    Int4,
+    /// -1..1, four in a byte of flash.
+    Int2,
+    /// 8, 4 or 2 for each layer, as --flash and --max-drop allow.
+    Mixed,
+}
+
 /// How weights become integers.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RoundingArg {
@@ -474,7 +488,9 @@ pub enum RoundingArg {
 #[command(after_help = "Examples:
   mcunetc quantize model.tflite --data samples/ -o int8.tflite       int8, ranges from least to greatest
   mcunetc quantize model.tflite --data samples/ --range=mse -o int8.tflite
-  mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.mcir
+  mcunetc quantize model.tflite --data samples/ --rounding=learned --bias-correction -o int8.tflite
+  mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.tflite
+  mcunetc quantize model.tflite --data samples/ --weights=mixed --flash=96KiB --rounding=learned -o mixed.tflite
 
 The report says for every tensor its range on the samples, scale and zero point, and how far the integers are off (SQNR, the
 signal's power over that of the difference, in dB: 6 dB more are half the error). A tensor far worse than the one before it
@@ -492,6 +508,23 @@ pub struct QuantizeArgs {
     /// Integers of activations.
     #[arg(long, value_enum, default_value = "int8", value_name = "SCHEME")]
     pub scheme: SchemeArg,
+    /// Bits of weights.
+    #[arg(long, value_enum, default_value = "int8", value_name = "WEIGHTS")]
+    pub weights: WeightsArg,
+    /// With --weights=mixed: constants of at most so many bytes, such as 128KiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub flash: Option<u64>,
+    /// With --weights=mixed: what may be lost beyond what 8 bits lose. `1%` of the checked samples may have their greatest output
+    /// elsewhere; `3dB` is for outputs that are no classes.
+    #[arg(long, value_parser = parse_max_drop, default_value = "1%", value_name = "LOSS")]
+    pub max_drop: MaxDrop,
+    /// Working memory that the compiled model may need, such as 64KiB; more is an error.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub sram: Option<u64>,
+    /// Samples that results are measured on, in the same form as --data, and that nothing is learned from. Without, every fourth
+    /// sample of --data is kept for that if there are at least 16.
+    #[arg(long, num_args = 1.., value_name = "FILE|DIR")]
+    pub check_data: Vec<PathBuf>,
     /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
     /// leaves out the tails, `mse` takes the range with the least squared error.
     #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
@@ -522,6 +555,19 @@ impl QuantizeArgs {
     pub fn model_args(&self) -> ModelArgs {
         ModelArgs { io_type: IoTypeArg::Model, name: self.name.clone() }
     }
+}
+
+/// Reads a loss: `1%` or `3dB`.
+fn parse_max_drop(text: &str) -> Result<MaxDrop, String> {
+    let error = || format!("expected a loss such as 1% (of top 1) or 3dB (of SQNR), got '{text}'");
+    let number = |text: &str| text.trim().parse().ok().filter(|loss: &f64| loss.is_finite() && *loss >= 0.0);
+    let lower = text.to_ascii_lowercase();
+    match (lower.strip_suffix('%'), lower.strip_suffix("db")) {
+        (Some(percent), _) => number(percent).map(MaxDrop::Top1),
+        (_, Some(decibels)) => number(decibels).map(MaxDrop::Decibels),
+        _ => None,
+    }
+    .ok_or_else(error)
 }
 
 /// Reads a range estimator: `minmax`, `percentile`, `percentile=99.9`, `mse`.

@@ -85,7 +85,7 @@ fn npy_bytes(path: &Path, bytes: &[u8], ty: &TensorType) -> Result<Vec<u8>, Fail
     }
     let read = match ty.storage() {
         Scalar::I1 => file.into_vec::<bool>().map(|items| items.into_iter().map(u8::from).collect()),
-        Scalar::I8 => read_as!(i8),
+        Scalar::I2 | Scalar::I4 | Scalar::I8 => read_as!(i8),
         Scalar::I16 => read_as!(i16),
         Scalar::I32 => read_as!(i32),
         Scalar::I64 => read_as!(i64),

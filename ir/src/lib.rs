@@ -23,6 +23,7 @@ pub mod nn;
 pub mod quant;
 pub mod rows;
 pub mod schedule;
+pub mod sub_byte;
 pub mod tensor;
 pub mod text;
 pub mod tile;

@@ -2,7 +2,7 @@
 
 use crate::types::{Scalar, TensorType};
 
-/// Elements in row-major order, by storage type.
+/// Elements in row-major order, by storage type. Those of sub-byte types are held as i8.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
 pub enum Data {
@@ -58,7 +58,7 @@ macro_rules! storages {
                 match self { $(Data::$variant(items) => items.len(),)* Data::I1(items) => items.len() }
             }
 
-            /// Storage type.
+            /// Storage type, unpacked.
             pub fn scalar(&self) -> Scalar {
                 match self { $(Data::$variant(_) => Scalar::$variant,)* Data::I1(_) => Scalar::I1 }
             }
@@ -85,6 +85,7 @@ macro_rules! storages {
                             .collect(),
                     ),)*
                     Scalar::I1 => Data::I1(bytes.iter().map(|&byte| byte != 0).collect()),
+                    Scalar::I2 | Scalar::I4 => Data::from_bytes(Scalar::I8, bytes),
                 }
             }
 
@@ -93,6 +94,7 @@ macro_rules! storages {
                 match scalar {
                     $(Scalar::$variant => Data::$variant(vec![<$ty>::default(); count]),)*
                     Scalar::I1 => Data::I1(vec![false; count]),
+                    Scalar::I2 | Scalar::I4 => Data::I8(vec![0; count]),
                 }
             }
 
@@ -164,12 +166,12 @@ impl Data {
         })
     }
 
-    /// Stores integers as `scalar`, keeping the low bits of each; `None` if `scalar` is a float.
+    /// Stores integers as `scalar`, unpacked, keeping the low bits of each; `None` if `scalar` is a float.
     pub fn from_i64s(scalar: Scalar, items: impl IntoIterator<Item = i64>) -> Option<Data> {
         let items = items.into_iter();
         Some(match scalar {
             Scalar::I1 => Data::I1(items.map(|x| x != 0).collect()),
-            Scalar::I8 => Data::I8(items.map(|x| x as i8).collect()),
+            Scalar::I2 | Scalar::I4 | Scalar::I8 => Data::I8(items.map(|x| x as i8).collect()),
             Scalar::I16 => Data::I16(items.map(|x| x as i16).collect()),
             Scalar::I32 => Data::I32(items.map(|x| x as i32).collect()),
             Scalar::I64 => Data::I64(items.collect()),
@@ -189,7 +191,7 @@ impl Tensor {
     /// If storage type or number of elements differ from the type's.
     pub fn new(ty: TensorType, data: impl Into<Data>) -> Result<Self, TensorError> {
         let data = data.into();
-        if data.scalar() != ty.storage() {
+        if data.scalar() != ty.storage().unpacked() {
             return Err(TensorError::Storage { expected: ty.storage().name(), found: data.scalar() });
         }
         if data.len() != ty.elements() {

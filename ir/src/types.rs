@@ -10,6 +10,10 @@ use std::sync::Arc;
 pub enum Scalar {
     /// Truth value; stored as one byte, 0 or 1.
     I1,
+    /// Signed 2-bit integer; of constant filters only, see [`crate::sub_byte`].
+    I2,
+    /// Signed 4-bit integer; of constant filters only, see [`crate::sub_byte`].
+    I4,
     /// Signed 8-bit integer.
     I8,
     /// Signed 16-bit integer.
@@ -32,8 +36,10 @@ pub enum Scalar {
 
 impl Scalar {
     /// All scalar types, in the order of their declaration.
-    pub const ALL: [Scalar; 10] = [
+    pub const ALL: [Scalar; 12] = [
         Scalar::I1,
+        Scalar::I2,
+        Scalar::I4,
         Scalar::I8,
         Scalar::I16,
         Scalar::I32,
@@ -45,13 +51,41 @@ impl Scalar {
         Scalar::F32,
     ];
 
-    /// Size of one element in memory, in bytes.
+    /// Size of one element in memory, in bytes. The compiler holds those of sub-byte types in a byte each; what they take
+    /// in flash is [`Scalar::packed_bytes`].
     pub fn size_bytes(self) -> usize {
         match self {
-            Scalar::I1 | Scalar::I8 | Scalar::U8 => 1,
+            Scalar::I1 | Scalar::I2 | Scalar::I4 | Scalar::I8 | Scalar::U8 => 1,
             Scalar::I16 | Scalar::U16 => 2,
             Scalar::I32 | Scalar::U32 | Scalar::F32 => 4,
             Scalar::I64 | Scalar::U64 => 8,
+        }
+    }
+
+    /// Bits that an element takes where several share a byte; 8 for truth values, which don't.
+    pub fn bits(self) -> usize {
+        match self {
+            Scalar::I2 => 2,
+            Scalar::I4 => 4,
+            other => 8 * other.size_bytes(),
+        }
+    }
+
+    /// Whether several elements share a byte in flash.
+    pub fn is_sub_byte(self) -> bool {
+        self.bits() < 8
+    }
+
+    /// The type that elements have once they are unpacked: `i8` for sub-byte types.
+    pub fn unpacked(self) -> Scalar {
+        if self.is_sub_byte() { Scalar::I8 } else { self }
+    }
+
+    /// Size of `count` elements side by side in flash, in bytes; saturating.
+    pub fn packed_bytes(self, count: usize) -> usize {
+        match self.is_sub_byte() {
+            true => count.div_ceil(8 / self.bits()),
+            false => count.saturating_mul(self.size_bytes()),
         }
     }
 
@@ -59,6 +93,8 @@ impl Scalar {
     pub fn name(self) -> &'static str {
         match self {
             Scalar::I1 => "i1",
+            Scalar::I2 => "i2",
+            Scalar::I4 => "i4",
             Scalar::I8 => "i8",
             Scalar::I16 => "i16",
             Scalar::I32 => "i32",
@@ -75,6 +111,8 @@ impl Scalar {
     pub fn integer_range(self) -> Option<(i64, i64)> {
         Some(match self {
             Scalar::I1 => (0, 1),
+            Scalar::I2 => (-2, 1),
+            Scalar::I4 => (-8, 7),
             Scalar::I8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
             Scalar::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
             Scalar::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
@@ -216,6 +254,11 @@ impl TensorType {
     /// Size in memory, in bytes; saturating.
     pub fn size_bytes(&self) -> usize {
         self.elements().saturating_mul(self.storage().size_bytes())
+    }
+
+    /// Size as a constant in flash, in bytes, where elements of sub-byte types share bytes; saturating.
+    pub fn packed_bytes(&self) -> usize {
+        self.storage().packed_bytes(self.elements())
     }
 }
 

@@ -4,27 +4,42 @@ mod data;
 mod table;
 
 use crate::Io;
-use crate::cli::{QuantizeArgs, RoundingArg};
+use crate::cli::{QuantizeArgs, RoundingArg, WeightsArg};
 use crate::files;
 use crate::session::{self, Failure};
 use mcunet_frontends::io_type;
-use mcunet_ir::Module;
+use mcunet_ir::module::Port;
 use mcunet_ir::text::{PrintOptions, print};
+use mcunet_ir::{Module, Tensor};
+use mcunet_passes::manager::Silent;
+use mcunet_passes::pipeline::{Level, Pipeline};
+use mcunet_passes::quantize::mixed::Budget;
 use mcunet_passes::quantize::refine::Refinement;
-use mcunet_passes::quantize::{Options, quantize};
+use mcunet_passes::quantize::scheme::Bits;
+use mcunet_passes::quantize::{Options, Samples, Weights, quantize};
+use mcunet_passes::registry::Registry;
+use mcunet_passes::target::{Core, Memory, Target};
+use mcunet_passes::watch::Unwatched;
 use std::path::Path;
+
+/// From so many samples on, some are kept from calibration to measure results on.
+const ENOUGH_TO_SPLIT: usize = 16;
+/// Of those, one in so many is kept.
+const KEPT: usize = 4;
 
 /// Quantizes a model and writes it.
 pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
+    check_usage(args)?;
     let module = session::load(&args.model, &args.model_args(), io)?;
     let ports = module.functions.first().map(|function| function.inputs.as_slice()).unwrap_or_default();
-    let samples = data::samples(&args.data, ports)?;
-    let quantized = quantize(&module, &samples, &options(args))?;
+    let sets = Sets::read(args, ports)?;
+    let quantized = quantize(&module, sets.samples(), &options(args))?;
     let mut module = quantized.module;
     io_type::apply(&mut module, args.io_type.into())?;
+    check_sram(args, &module)?;
     let bytes = written(&module, &args.output)?;
     files::write(&args.output, &bytes, io)?;
-    let report = table::render(&quantized.report, samples.len());
+    let report = format!("{}{}", table::render(&quantized.report), sets.split());
     if args.output == Path::new("-") {
         super::progress(io, &report);
         return Ok(());
@@ -32,15 +47,79 @@ pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     super::print(io, &report)
 }
 
+/// Options that mean nothing without mixed weights are no options then.
+fn check_usage(args: &QuantizeArgs) -> Result<(), Failure> {
+    if args.flash.is_some() && args.weights != WeightsArg::Mixed {
+        let message = "expected --weights=mixed with --flash, got weights of one size";
+        return Err(session::usage(message)
+            .help("bits are assigned to layers only with --weights=mixed")
+            .into());
+    }
+    Ok(())
+}
+
+/// Samples to learn from, and samples to measure on.
+struct Sets {
+    calibration: Vec<Vec<Tensor>>,
+    /// Nothing if there are too few: then those to learn from serve for both.
+    check: Vec<Vec<Tensor>>,
+}
+
+impl Sets {
+    fn read(args: &QuantizeArgs, ports: &[Port]) -> Result<Self, Failure> {
+        let all = data::samples(&args.data, ports)?;
+        if !args.check_data.is_empty() {
+            return Ok(Self { calibration: all, check: data::samples(&args.check_data, ports)? });
+        }
+        if all.len() < ENOUGH_TO_SPLIT {
+            return Ok(Self { calibration: all, check: Vec::new() });
+        }
+        let (mut calibration, mut check) = (Vec::new(), Vec::new());
+        for (number, sample) in all.into_iter().enumerate() {
+            if number % KEPT == KEPT - 1 { check.push(sample) } else { calibration.push(sample) }
+        }
+        Ok(Self { calibration, check })
+    }
+
+    fn samples(&self) -> Samples<'_> {
+        let check = if self.check.is_empty() { &self.calibration } else { &self.check };
+        Samples { calibration: &self.calibration, check }
+    }
+
+    /// How the samples were used, for the report.
+    fn split(&self) -> String {
+        match (self.calibration.len(), self.check.len()) {
+            (learned, 0) => format!("learned from and measured on the same {learned} samples\n"),
+            (learned, measured) => format!("learned from {learned} samples, measured on {measured} others\n"),
+        }
+    }
+}
+
 fn options(args: &QuantizeArgs) -> Options {
     let learned = args.rounding == RoundingArg::Learned;
+    let flash = args.flash.and_then(|flash| usize::try_from(flash).ok());
     Options {
         activations: args.scheme.into(),
         range: args.range,
         linear_per_tensor: args.linear_per_tensor,
         equalize: args.equalize,
         refinement: Refinement { rounding: learned, bias: args.bias_correction },
+        weights: match args.weights {
+            WeightsArg::Int8 => Weights::All(Bits::Eight),
+            WeightsArg::Int4 => Weights::All(Bits::Four),
+            WeightsArg::Int2 => Weights::All(Bits::Two),
+            WeightsArg::Mixed => Weights::Mixed(Budget { flash, max_drop: args.max_drop }),
+        },
     }
+}
+
+/// Whether the compiled module's arena fits, if that is asked for.
+fn check_sram(args: &QuantizeArgs, module: &Module) -> Result<(), Failure> {
+    let Some(bytes) = args.sram else { return Ok(()) };
+    let mut target = Target::bare(Core::CortexM4);
+    target.sram = vec![Memory::new("sram", bytes)];
+    let pipeline = Pipeline::parse(Level::O2.pipeline(), &Registry::builtin())?;
+    session::optimize(&mut module.clone(), &pipeline, &target, &mut Silent, &Unwatched)
 }
 
 /// The module as the output's name says: `.tflite`, or else text.

@@ -11,7 +11,8 @@ use std::fmt::Write;
 pub fn element_type(scalar: Scalar) -> &'static str {
     match scalar {
         Scalar::I1 | Scalar::U8 => "uint8_t",
-        Scalar::I8 => "int8_t",
+        // Lowering packs constants of sub-byte types into bytes.
+        Scalar::I2 | Scalar::I4 | Scalar::I8 => "int8_t",
         Scalar::I16 => "int16_t",
         Scalar::U16 => "uint16_t",
         Scalar::I32 => "int32_t",

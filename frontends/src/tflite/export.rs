@@ -21,6 +21,7 @@ use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::{Granularity, QuantType};
+use mcunet_ir::sub_byte;
 use mcunet_ir::types::{Element, Scalar};
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Op, Shape, Stage, TensorType, Value};
 use std::collections::HashMap;
@@ -235,7 +236,8 @@ impl<'m> Exporter<'m> {
             Some(_) => self.graph.add_named(&name, ty),
             None => self.graph.add(&name, ty),
         };
-        self.graph.fill(id, bytes);
+        let storage = self.graph.tensor(id).ty.storage();
+        self.graph.fill(id, packed(bytes, storage));
         self.tensors.insert(value, id);
         Ok(id)
     }
@@ -308,6 +310,15 @@ impl<'m> Exporter<'m> {
 /// A number of an option or a constant operand.
 fn int<T: TryInto<i32> + Copy + std::fmt::Display>(value: T, what: &str) -> Result<i32, Refusal> {
     value.try_into().map_err(|_| format!("expected {what} of 32 bits, got {value}"))
+}
+
+/// The data of a constant as a file has it.
+fn packed(bytes: Arc<[u8]>, storage: Scalar) -> Arc<[u8]> {
+    if !storage.is_sub_byte() {
+        return bytes;
+    }
+    let items: Vec<i8> = bytes.iter().map(|&byte| byte as i8).collect();
+    sub_byte::pack(&items, storage.bits()).into()
 }
 
 /// An element type as a file has it: with the whole range of its storage.

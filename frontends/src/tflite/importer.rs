@@ -10,9 +10,10 @@ use super::reader::{
 };
 use mcunet_ir::define::Trait;
 use mcunet_ir::module::OpKind;
-use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
+use mcunet_ir::nn::{NnOp, check_sub_byte};
 use mcunet_ir::quant::{Affine, F32, QuantType};
+use mcunet_ir::sub_byte;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Module, Origin, Shape, Tensor, TensorType, Value};
@@ -93,7 +94,8 @@ impl<'m> Importer<'m> {
         if self.values[index.index()].is_some() {
             return Err(format!("expected distinct inputs, got '{}' twice", tensor.name));
         }
-        let mut ty = self.element(tensor).map(|element| TensorType { shape: shape(tensor), element })?;
+        let mut ty =
+            self.computed_element(tensor).map(|element| TensorType { shape: shape(tensor), element })?;
         let dynamic_batch =
             tensor.shape_signature.as_ref().is_some_and(|signature| signature.first() == Some(&-1));
         if let (true, Some(batch)) = (dynamic_batch || ty.shape.first() == Some(&0), ty.shape.0.first_mut()) {
@@ -141,7 +143,7 @@ impl<'m> Importer<'m> {
                 tensor.name, tensor.element_type
             )
         })?;
-        let quantized = matches!(scalar, Scalar::I8 | Scalar::U8 | Scalar::I16);
+        let quantized = matches!(scalar, Scalar::I2 | Scalar::I4 | Scalar::I8 | Scalar::U8 | Scalar::I16);
         let Some(quantization) = tensor.quantization.as_ref().filter(|q| quantized && !q.scales.is_empty())
         else {
             return Ok(Element::Plain(scalar));
@@ -176,6 +178,18 @@ impl<'m> Importer<'m> {
         Ok(Element::Quant(Arc::new(quant)))
     }
 
+    /// The element type of a tensor that is no constant.
+    pub(super) fn computed_element(&self, tensor: &FileTensor<'_>) -> Result<Element, Refusal> {
+        let element = self.element(tensor)?;
+        if element.storage().is_sub_byte() {
+            return Err(format!(
+                "tensor '{}': expected elements of at least 8 bits, got {}, which only constant filters may have",
+                tensor.name, tensor.element_type
+            ));
+        }
+        Ok(element)
+    }
+
     /// The value of a tensor: computed before, or a constant of the file.
     pub(super) fn value(&mut self, index: TensorIndex) -> Result<Value, Refusal> {
         if let Some(value) = self.values[index.index()] {
@@ -189,8 +203,12 @@ impl<'m> Importer<'m> {
             ));
         };
         let ty = TensorType { shape: shape(tensor), element: self.element(tensor)? };
-        let constant =
-            Tensor::from_bytes(ty, bytes).map_err(|error| format!("tensor '{}': {error}", tensor.name))?;
+        let storage = ty.storage();
+        let constant = match storage.is_sub_byte() {
+            true => Tensor::new(ty.clone(), sub_byte::unpack(bytes, storage.bits(), ty.elements())),
+            false => Tensor::from_bytes(ty, bytes),
+        };
+        let constant = constant.map_err(|error| format!("tensor '{}': {error}", tensor.name))?;
         let value = self.constant(&tensor.name, constant);
         self.values[index.index()] = Some(value);
         Ok(value)
@@ -300,6 +318,7 @@ impl<'m> Importer<'m> {
         let types: Vec<TensorType> =
             shapes.into_iter().zip(elements).map(|(shape, element)| TensorType { shape, element }).collect();
         let mut problems = Vec::new();
+        check_sub_byte(&kind, &operand_types, &mut problems);
         kind.semantics().verify(&operand_types, &types.iter().collect::<Vec<_>>(), &mut problems);
         if !problems.is_empty() {
             return Err(problems.join("; "));
@@ -343,7 +362,7 @@ impl<'m> Importer<'m> {
         let elements = operator
             .outputs
             .iter()
-            .map(|&output| self.element(self.file_tensor(output)))
+            .map(|&output| self.computed_element(self.file_tensor(output)))
             .collect::<Result<Vec<_>, _>>()?;
         let results = self.emit(kind, operands, elements)?;
         for (&output, value) in operator.outputs.iter().zip(results) {
@@ -368,6 +387,8 @@ pub(super) fn shape(tensor: &FileTensor<'_>) -> Shape {
 fn scalar(element: ElementType) -> Option<Scalar> {
     Some(match element {
         ElementType::Bool => Scalar::I1,
+        ElementType::Int2 => Scalar::I2,
+        ElementType::Int4 => Scalar::I4,
         ElementType::Int8 => Scalar::I8,
         ElementType::Int16 => Scalar::I16,
         ElementType::Int32 => Scalar::I32,
@@ -385,6 +406,8 @@ fn scalar(element: ElementType) -> Option<Scalar> {
 pub(super) fn element_type(scalar: Scalar) -> ElementType {
     match scalar {
         Scalar::I1 => ElementType::Bool,
+        Scalar::I2 => ElementType::Int2,
+        Scalar::I4 => ElementType::Int4,
         Scalar::I8 => ElementType::Int8,
         Scalar::I16 => ElementType::Int16,
         Scalar::I32 => ElementType::Int32,

@@ -97,14 +97,14 @@ pub enum PackLayout {
 }
 
 impl PackLayout {
-    /// Element type and count of the packed data.
+    /// Element type and count of the packed data. Elements of sub-byte types are unpacked.
     pub fn result(&self, sources: &[ResourceRef]) -> (Scalar, usize) {
         // A layout rearranges its first source, or makes one number per element of it; some fill it up.
         if let PackLayout::Paired { rows, columns, block } = *self {
-            let element = sources.first().map_or(Scalar::I8, |first| first.element);
+            let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             return (element, rows.next_multiple_of(block.max(1)).saturating_mul(columns));
         }
-        sources.first().map_or((Scalar::I8, 0), |first| (first.element, first.count))
+        sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
 
     /// Computes the packed data. The interpreter and pack-weights both call this, so that a layout is defined once.

@@ -23,7 +23,8 @@ fn verify_types(
     report: &mut Vec<String>,
 ) {
     let [input, filter, bias] = operands else { return };
-    let storages = [input.storage(), filter.storage(), result.storage()];
+    // Filters of 4 and 2 bits are read as if they were unpacked first.
+    let storages = [input.storage(), filter.storage().unpacked(), result.storage()];
     let errors_before = report.len();
     // conv2d C4
     match storages {
@@ -50,11 +51,11 @@ fn verify_types(
                 report.push(format!("expected an {} bias, got {}", accumulator.name(), bias.storage().name()));
             }
         }
-        [input, filter, output] => report.push(format!(
+        [input_storage, _, output_storage] => report.push(format!(
             "expected int8 (or int16 with an int8 filter) or float32 input, filter and output alike, got {}, {} and {}",
-            input.name(),
-            filter.name(),
-            output.name()
+            input_storage.name(),
+            filter.storage().name(),
+            output_storage.name()
         )),
     }
     // conv2d C5

@@ -56,7 +56,8 @@ impl NnSemantics for FullyConnected {
 
     fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
         let [input, filter, bias] = operands else { return };
-        let storages = [input.storage(), filter.storage(), results[0].storage()];
+        // Filters of 4 and 2 bits are read as if they were unpacked first.
+        let storages = [input.storage(), filter.storage().unpacked(), results[0].storage()];
         let wanted_bias = match storages {
             [Scalar::F32, Scalar::F32, Scalar::F32] => Scalar::F32,
             [storage @ (Scalar::I8 | Scalar::I16), Scalar::I8, output] if output == storage => {
@@ -73,12 +74,12 @@ impl NnSemantics for FullyConnected {
                 check_symmetric(&[input, results[0]], report);
                 if storage == Scalar::I8 { Scalar::I32 } else { Scalar::I64 }
             }
-            [input, filter, output] => {
+            [input_storage, _, output_storage] => {
                 report.push(format!(
                     "expected int8 (or int16 with an int8 filter) or float32 input, filter and output alike, got {}, {} and {}",
-                    input.name(),
-                    filter.name(),
-                    output.name()
+                    input_storage.name(),
+                    filter.storage().name(),
+                    output_storage.name()
                 ));
                 return;
             }

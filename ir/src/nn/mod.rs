@@ -24,6 +24,24 @@ pub use ops::NnOp;
 use crate::tensor::{Tensor, TensorError};
 use crate::types::{Shape, TensorType};
 
+/// Whether an operand may have a sub-byte type: filters, which ops read as if they were int8.
+pub fn reads_sub_byte(kind: &NnOp, operand: usize) -> bool {
+    let has_filter = matches!(kind, NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::FullyConnected(_));
+    has_filter && operand == 1
+}
+
+/// Reports operands of sub-byte types where the op can't read them.
+pub fn check_sub_byte(kind: &NnOp, operands: &[&TensorType], report: &mut Vec<String>) {
+    for (index, ty) in operands.iter().enumerate() {
+        if ty.storage().is_sub_byte() && !reads_sub_byte(kind, index) {
+            let found = ty.storage().name();
+            report.push(format!(
+                "expected operand {index} of at least 8 bits, got {found}, which only filters may have"
+            ));
+        }
+    }
+}
+
 /// Why an op could not be evaluated.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EvalError {

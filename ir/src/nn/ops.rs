@@ -28,7 +28,7 @@ define_ops! {
     /// - C2: the input's channels are a multiple of the filter's, and the output's a multiple of the groups.
     /// - C3: the bias has one element per output channel.
     /// - C4: input, filter and output are all f32, or all int8 with the filter quantized symmetrically per tensor or
-    ///   along its output channels.
+    ///   along its output channels. The filter may have elements of 4 or 2 bits, which count as if they were int8.
     /// - C5: the ratios `s_input * s_filter[o] / s_output` are below 2^31.
     Conv2d = "nn.conv2d" {
         operands { input: Tensor4D, filter: Tensor4D, bias: Tensor1D }

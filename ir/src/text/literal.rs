@@ -32,7 +32,7 @@ fn print_element(element: Scalar, bytes: &[u8]) -> String {
     let bits = u64::from_le_bytes(raw);
     match element {
         Scalar::I1 => (bits != 0).to_string(),
-        Scalar::I8 => (bits as u8 as i8).to_string(),
+        Scalar::I2 | Scalar::I4 | Scalar::I8 => (bits as u8 as i8).to_string(),
         Scalar::I16 => (bits as u16 as i16).to_string(),
         Scalar::I32 => (bits as u32 as i32).to_string(),
         Scalar::I64 => (bits as i64).to_string(),
@@ -79,6 +79,8 @@ mod tests {
     #[test]
     fn every_type_reads_back() {
         check(Scalar::I1, &["true", "false"]);
+        check(Scalar::I2, &["-2", "1"]);
+        check(Scalar::I4, &["-8", "7"]);
         check(Scalar::I8, &["-128", "127"]);
         check(Scalar::I16, &["-32768", "32767"]);
         check(Scalar::I32, &["-2147483648", "2147483647"]);
@@ -93,6 +95,8 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused() {
         for (element, text) in [
+            (Scalar::I2, "2"),
+            (Scalar::I4, "-9"),
             (Scalar::I8, "128"),
             (Scalar::U8, "-1"),
             (Scalar::I32, "1.5"),

@@ -4,9 +4,10 @@
 //! - Structure (`structure.rs`): S1 every op has as many operands, results and regions as its row of the table; S2 their
 //!   types satisfy the row's constraints; S3 a value is defined before it is used, in its own block or an enclosing one;
 //!   S4 blocks that need a terminator end with it and have it nowhere else; S5 resources exist with the size their
-//!   references say.
+//!   references say, and elements of less than 8 bits are in range.
 //! - Types (`types.rs`): T1 tensors have at most 64 MiB; T2 quantization parameters are finite, not zero, and fit
-//!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types.
+//!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types; T5 only
+//!   constants have elements of less than 8 bits, and only filters are read so.
 //! - Rows: P1 to P4, what kernels, buffers and cascades say about rows (`program.rs`); the constraints of `tile.cascade`
 //!   (`cascade.rs`).
 //! - Stages (`stage.rs`): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of

@@ -152,6 +152,17 @@ impl Checker<'_> {
                 "expected {count} elements of {element} in resource '{name}', got {found_count} of {found}"
             );
             self.report.at(self.function, op, message);
+            return;
+        }
+        let range = resource.element.integer_range().filter(|_| resource.element.is_sub_byte());
+        if let (Some((min, max)), Some(bytes)) = (range, &resource.bytes)
+            && let Some(&byte) = bytes.iter().find(|&&byte| !(min..=max).contains(&i64::from(byte as i8)))
+        {
+            let (found, element) = (byte as i8, resource.element.name());
+            let message = format!(
+                "expected elements of {element} from {min} to {max} in resource '{name}', got {found}"
+            );
+            self.report.at(self.function, op, message);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Rules T1 to T4; see the parent module.
+//! Rules T1 to T5; see the parent module.
 
 use super::Report;
 use crate::loops::LoopOp;
 use crate::module::{Function, Op, OpKind, Value};
-use crate::nn::NnOp;
+use crate::nn::{NnOp, check_sub_byte};
 use crate::quant::{Affine, Granularity, QuantType};
 use crate::text::type_name;
 use crate::types::{TensorType, Type};
@@ -18,10 +18,27 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             report.function(function, format!("has an input with {problem}"));
         }
     }
+    for (what, ports) in [("input", &function.inputs), ("output", &function.outputs)] {
+        for port in ports {
+            if let Some(element) = sub_byte_element(&port.ty) {
+                let name = &port.name;
+                let message = format!("has an {what} '{name}' of {element}, which only constants may have");
+                report.function(function, message);
+            }
+        }
+    }
     for op in function.walk() {
         let mut sound = true;
         for &result in &function.ops[op].results {
-            for problem in value_problems(function.ty(result)) {
+            let constant = matches!(function.ops[op].kind, OpKind::Nn(NnOp::Const(_)));
+            let ty = function.ty(result);
+            let mut problems = value_problems(ty);
+            if let Some(element) = sub_byte_element(ty).filter(|_| !constant) {
+                problems.push(format!(
+                    "expected elements of at least 8 bits, got {element}, which only constants may have"
+                ));
+            }
+            for problem in problems {
                 report.at(function, op, problem);
                 sound = false;
             }
@@ -49,6 +66,16 @@ fn value_problems(ty: &Type) -> Vec<String> {
         problems.push(format!("expected a value of at most {MAX_TENSOR_BYTES} bytes, got {}", type_name(ty)));
     }
     problems
+}
+
+/// T5: the name of a sub-byte type of elements.
+fn sub_byte_element(ty: &Type) -> Option<&'static str> {
+    let element = match ty {
+        Type::Tensor(tensor) => tensor.storage(),
+        Type::MemRef(memref) => memref.element,
+        Type::Scalar(_) | Type::Packed(_) => return None,
+    };
+    element.is_sub_byte().then(|| element.name())
 }
 
 fn quantization(tensor: &TensorType, quant: &QuantType, problems: &mut Vec<String>) {
@@ -134,6 +161,7 @@ fn nn_semantics(function: &Function, op: Op, kind: &NnOp, report: &mut Report) {
         }
     }
     let mut messages = Vec::new();
+    check_sub_byte(kind, &operands, &mut messages);
     kind.semantics().verify(&operands, &results, &mut messages);
     for message in messages {
         report.at(function, op, message);

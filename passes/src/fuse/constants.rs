@@ -51,7 +51,7 @@ impl Constants {
 
     /// What a rule computed; `name` is a proposal for new data.
     pub fn add(&mut self, name: &str, tensor: &Tensor) -> ConstantId {
-        let (element, bytes) = (tensor.data.scalar(), Arc::<[u8]>::from(tensor.data.to_bytes()));
+        let (element, bytes) = (tensor.ty.storage(), Arc::<[u8]>::from(tensor.data.to_bytes()));
         if let Some(&id) = self.by_content.get(&(element, bytes.clone())) {
             return id;
         }

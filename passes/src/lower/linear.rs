@@ -22,10 +22,10 @@ impl LowerOp for FullyConnected {
         let int8 = kernel.result_type(0).storage() == Scalar::I8;
         let filter = centered_filter(kernel)?;
         // A proof for the filter as stored does not hold for a centered one.
-        let filter_data = kernel.constant_data(1).filter(|_| filter.element == Scalar::I8);
+        let filter_data = kernel.constant_data(1).filter(|_| filter.element.unpacked() == Scalar::I8);
         let bias_data = kernel.constant_data(2);
         let data = filter_data.is_some() && bias_data.is_some();
-        let form = if kernel.features().dsp && int8 && filter.element == Scalar::I8 {
+        let form = if kernel.features().dsp && int8 && filter.element.unpacked() == Scalar::I8 {
             Form::of_dsp(inputs, true, data)
         } else {
             Form::Scalar

@@ -25,7 +25,8 @@ pub struct Refinement {
     pub bias: bool,
 }
 
-/// Refines the choices of a plan's layers on samples. Bits of weights stay; roundings and shifts are made anew.
+/// Refines the choices of a plan's layers on samples, or of one layer alone. Bits of weights stay; roundings and shifts are made
+/// anew.
 ///
 /// # Errors
 /// An op that fails.
@@ -34,8 +35,10 @@ pub fn refine(
     plan: &mut Plan,
     samples: &[Vec<Tensor>],
     refinement: Refinement,
+    only: Option<Op>,
 ) -> Result<(), Diagnostics> {
-    for choice in plan.choices.values_mut() {
+    let concerned = |op: Op| only.is_none_or(|only| only == op);
+    for (_, choice) in plan.choices.iter_mut().filter(|(op, _)| concerned(**op)) {
         choice.steps = None;
         choice.shift.clear();
     }
@@ -47,6 +50,9 @@ pub fn refine(
     let mut exact = Batch::new(module, samples);
     let mut integers = Batch::new(&rewritten.module, samples);
     for (op, layer) in old.walk().into_iter().filter_map(|op| Some((op, *rewritten.layers.get(&op)?))) {
+        if !concerned(op) {
+            continue;
+        }
         exact.advance_to(op)?;
         integers.advance_to(layer)?;
         let OpKind::Nn(kind) = &old.ops[op].kind else { continue };
@@ -68,7 +74,7 @@ pub fn refine(
         let parameters = Parameters { filter: &filter, bias, axis };
         let Some(from) = plan.affines.of(input) else { continue };
         let per_tensor = plan.linear_per_tensor && matches!(kind, NnOp::FullyConnected(_));
-        let mut choice = plan.choice(op);
+        let mut choice = plan.choice_for(op, kind);
         let scales = weights::scales(parameters, from, choice.bits, per_tensor);
         let mut steps = weights::nearest(parameters, &scales, choice.bits);
         if refinement.rounding {

@@ -2,7 +2,7 @@
 
 use super::measure::{self, Agreement, Noise};
 use super::observe::Observations;
-use super::rewrite::{Plan, Rewritten, constant};
+use super::rewrite::{Rewritten, constant};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::quant::{Affine, Granularity};
@@ -55,6 +55,19 @@ pub struct RealReport {
     pub reason: String,
 }
 
+/// An assignment of bits to layers as it was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// Bytes of all filters.
+    pub weight_bytes: usize,
+    /// Layers with 8, 4 and 2 bits.
+    pub layers: [usize; 3],
+    /// The outputs against the float model's.
+    pub agreement: Agreement,
+    /// Whether it is the one that was taken.
+    pub taken: bool,
+}
+
 /// Everything there is to say.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -62,6 +75,8 @@ pub struct Report {
     pub values: Vec<ValueReport>,
     /// Ops that stay in float.
     pub real: Vec<RealReport>,
+    /// Assignments of bits that were tried, if bits were assigned, from most bytes to fewest.
+    pub tried: Vec<Trial>,
     /// Pairs of layers whose channels were evened out.
     pub equalized: usize,
     /// The outputs against the float model's.
@@ -79,7 +94,6 @@ impl Report {
     /// An op that fails.
     pub fn new(
         module: &Module,
-        plan: &Plan,
         seen: &Observations,
         rewritten: &Rewritten,
         samples: &[Vec<Tensor>],
@@ -105,7 +119,7 @@ impl Report {
                 seen: histogram.extremes(),
                 affine,
                 noise: noises.remove(&value).unwrap_or_default(),
-                weights: op.and_then(|op| weights(module, plan, rewritten, op)),
+                weights: op.and_then(|op| weights(module, rewritten, op)),
             });
         }
         let real = rewritten.real.iter().map(|(op, reason)| RealReport {
@@ -119,6 +133,7 @@ impl Report {
         Ok(Self {
             values,
             real: real.collect(),
+            tried: Vec::new(),
             equalized: 0,
             agreement: Agreement::of(&exact, &found),
             float_bytes: bytes(module),
@@ -149,12 +164,12 @@ pub fn constant_bytes(function: &Function) -> usize {
         {
             continue;
         }
-        bytes += function.ty(data.results[0]).as_tensor().map_or(0, super::weights::stored_bytes);
+        bytes += function.ty(data.results[0]).as_tensor().map_or(0, mcunet_ir::TensorType::packed_bytes);
     }
     bytes
 }
 
-fn weights(module: &Module, plan: &Plan, rewritten: &Rewritten, op: Op) -> Option<WeightReport> {
+fn weights(module: &Module, rewritten: &Rewritten, op: Op) -> Option<WeightReport> {
     let (old, new) = (&module.functions[0], &rewritten.module.functions[0]);
     let layer = &new.ops[*rewritten.layers.get(&op)?];
     let exact = constant(module, old, old.ops[op].operands[1])?;
@@ -172,10 +187,10 @@ fn weights(module: &Module, plan: &Plan, rewritten: &Rewritten, op: Op) -> Optio
         }
     };
     Some(WeightReport {
-        bits: plan.choice(op).bits.count(),
+        bits: filter.ty.storage().bits() as u32,
         count: filter.ty.elements(),
         float_bytes: exact.ty.size_bytes() + 4 * bias.ty.elements(),
-        bytes: super::weights::stored_bytes(&filter.ty) + bias.ty.size_bytes(),
+        bytes: filter.ty.packed_bytes() + bias.ty.size_bytes(),
         scales,
         noise,
     })

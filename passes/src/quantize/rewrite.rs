@@ -10,9 +10,9 @@ use super::weights::{self, Parameters, Stored};
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::fixed_point::calculate_activation_range_quantized;
 use mcunet_ir::module::{OpKind, Port};
-use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::nn::quantize::quantize_real;
+use mcunet_ir::nn::{NnOp, reads_sub_byte};
 use mcunet_ir::quant::{Affine, F32};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
@@ -44,8 +44,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What is decided for a layer of this kind: kernels that read no weights of fewer bits get 8.
+    pub fn choice_for(&self, op: Op, kind: &NnOp) -> Choice {
+        let choice = self.choice(op);
+        if reads_sub_byte(kind, 1) { choice } else { Choice { bits: Bits::Eight, ..choice } }
+    }
+
     /// What is decided for a layer.
-    pub fn choice(&self, op: Op) -> Choice {
+    fn choice(&self, op: Op) -> Choice {
         self.choices.get(&op).cloned().unwrap_or_default()
     }
 }
@@ -185,7 +191,7 @@ impl Rewriter<'_> {
         };
         let (input, output) = (data.operands[0], data.results[0]);
         let (from, to) = (self.affine(input)?, self.affine(output)?);
-        let choice = self.plan.choice(op);
+        let choice = self.plan.choice_for(op, kind);
         let mut bias = bias.f32s().unwrap_or_default().to_vec();
         bias.iter_mut().zip(&choice.shift).for_each(|(bias, shift)| *bias += shift);
         let parameters = Parameters { filter: &filter, bias: &bias, axis };

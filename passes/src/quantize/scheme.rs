@@ -102,6 +102,15 @@ impl Bits {
         (1 << (self.count() - 1)) - 1
     }
 
+    /// The type that holds them.
+    pub fn storage(self) -> Scalar {
+        match self {
+            Bits::Eight => Scalar::I8,
+            Bits::Four => Scalar::I4,
+            Bits::Two => Scalar::I2,
+        }
+    }
+
     /// Bytes of so many weights.
     pub fn bytes(self, weights: usize) -> usize {
         (weights * self.count() as usize).div_ceil(8)

@@ -90,7 +90,8 @@ pub fn stored(
     } else {
         Granularity::PerAxis { axis: parameters.axis, channels: scales.iter().map(affine).collect() }
     };
-    let quant = QuantType { storage: Scalar::I8, min: -bits.greatest(), max: bits.greatest(), granularity };
+    let storage = bits.storage();
+    let quant = QuantType { storage, min: -bits.greatest(), max: bits.greatest(), granularity };
     let data = Data::from_i64s(Scalar::I8, steps.iter().copied())?;
     let filter = Tensor::new(TensorType::quantized(parameters.filter.ty.shape.clone(), quant), data).ok()?;
     let input = f64::from(input.scale.get());
@@ -124,12 +125,4 @@ pub fn dequantized(filter: &Tensor) -> Option<Tensor> {
     };
     let reals: Option<Vec<f32>> = filter.data.to_i64s()?.into_iter().enumerate().map(real).collect();
     Tensor::new(TensorType::plain(filter.ty.shape.clone(), Scalar::F32), reals?).ok()
-}
-
-/// Bytes of a constant in flash, with weights of fewer bits than 8 packed.
-pub fn stored_bytes(ty: &TensorType) -> usize {
-    let bits = ty.quant().and_then(|quant| {
-        Bits::ALL.into_iter().find(|bits| (-bits.greatest(), bits.greatest()) == (quant.min, quant.max))
-    });
-    bits.map_or(ty.size_bytes(), |bits| bits.bytes(ty.elements()))
 }

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table};
 use mcunet_passes::quantize::report::{Report, ValueReport};
 
 /// The report: one line per value, then what stays in float, then the sums.
-pub fn render(report: &Report, samples: usize) -> String {
+pub fn render(report: &Report) -> String {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_header([
         "OP",
@@ -32,9 +32,15 @@ pub fn render(report: &Report, samples: usize) -> String {
     for real in &report.real {
         text.push_str(&format!("in float: '{}' op, {}: {}\n", real.op, real.origin, real.reason));
     }
+    if report.equalized > 0 {
+        text.push_str(&format!("equalized: {} pairs of layers\n", report.equalized));
+    }
+    if !report.tried.is_empty() {
+        text.push_str(&trials(report));
+    }
     let agreement = report.agreement;
     text.push_str(&format!(
-        "\noutput SQNR {} and {} of {} samples with the same top 1, on {samples} samples\n",
+        "\noutput SQNR {} and {} of {} samples with the same top 1\n",
         decibels(agreement.noise.decibels()),
         agreement.same_top,
         agreement.samples,
@@ -44,6 +50,36 @@ pub fn render(report: &Report, samples: usize) -> String {
         report.float_bytes, report.bytes
     ));
     text
+}
+
+/// Assignments of bits that were measured.
+fn trials(report: &Report) -> String {
+    let mut table = Table::new();
+    let header = ["WEIGHT BYTES", "SAVED", "8 BITS", "4 BITS", "2 BITS", "SQNR", "TOP-1 LOSS", ""];
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+    let most = report.tried.iter().map(|trial| trial.weight_bytes).max().unwrap_or(1).max(1);
+    for trial in &report.tried {
+        let mut cells = vec![
+            trial.weight_bytes.to_string(),
+            format!("{:.1} %", 100.0 * (1.0 - trial.weight_bytes as f64 / most as f64)),
+        ];
+        cells.extend(trial.layers.map(|layers| layers.to_string()));
+        cells.push(decibels(trial.agreement.noise.decibels()));
+        cells.push(format!("{:.2} %", trial.agreement.top_1_loss()));
+        cells.push(if trial.taken { "taken" } else { "" }.to_owned());
+        table.add_row(cells);
+    }
+    for column in 0..7 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("\n{}\n", table.trim_fmt())
+}
+
+/// A tensor's name up to the first of the names that a converter joined.
+fn short(name: &str) -> &str {
+    name.split(';').next().unwrap_or(name)
 }
 
 fn row(value: &ValueReport) -> Vec<String> {
@@ -62,7 +98,7 @@ fn row(value: &ValueReport) -> Vec<String> {
         }
         None => [const { String::new() }; 3],
     });
-    cells.push(value.name.clone());
+    cells.push(short(&value.name).to_owned());
     cells
 }
 

@@ -16,6 +16,9 @@ pub(super) fn version(code: B, inputs: &[&TensorType], outputs: &[&TensorType], 
     let rank = inputs.iter().map(|ty| ty.shape.rank()).max().unwrap_or(0);
     let broadcasts = inputs.windows(2).any(|pair| pair[0].shape != pair[1].shape);
     let narrow = i32::from(from == Scalar::I8) + 1;
+    if inputs.get(1).is_some_and(|filter| filter.storage().is_sub_byte()) {
+        return sub_byte(code);
+    }
     if let Some(version) = int16(code, from) {
         return version;
     }
@@ -88,6 +91,11 @@ fn movement(code: B, from: Scalar, rank: usize, narrow: i32) -> i32 {
         (B::TILE | B::DEPTH_TO_SPACE, _) => 1,
         _ => narrow,
     }
+}
+
+/// Operators whose filter has 4 bits; the source knows none of 2 bits, which are given the same version.
+fn sub_byte(code: B) -> i32 {
+    if code == B::FULLY_CONNECTED { 10 } else { 7 }
 }
 
 /// CONV_2D: grouped from version 6, int8 from 3.

@@ -130,7 +130,7 @@ fn inputs(importer: &mut Importer<'_>, operator: &Operator<'_>) -> Result<Vec<Va
 /// Element type of output number 0.
 fn output_element(importer: &Importer<'_>, operator: &Operator<'_>) -> Result<Element, Refusal> {
     let &index = operator.outputs.first().ok_or("expected an output, got none")?;
-    importer.element(importer.file_tensor(index))
+    importer.computed_element(importer.file_tensor(index))
 }
 
 /// Real limits of a fused activation; a message for those that are no clamp.
