@@ -5,6 +5,8 @@
 
 mod cli;
 mod cmd;
+#[allow(dead_code)] // the commands that read data sets come next
+mod data;
 mod files;
 mod observe;
 mod report;
