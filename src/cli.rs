@@ -1,5 +1,6 @@
 //! The command line as types. Help on passes comes from their registry, help on targets from their files.
 
+use crate::data::args::DataArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::{Handing, Streaming};
@@ -486,7 +487,7 @@ pub enum RoundingArg {
 /// Arguments of `quantize`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  mcunetc quantize model.tflite --data samples/ -o int8.tflite       int8, ranges from least to greatest
+  mcunetc quantize model.tflite --data samples/ -o int8.tflite   int8, ranges from least to greatest
   mcunetc quantize model.tflite --data samples/ --range=mse -o int8.tflite
   mcunetc quantize model.tflite --data samples/ --rounding=learned --bias-correction -o int8.tflite
   mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.tflite
@@ -498,10 +499,6 @@ is where to look. docs/quantization.md explains the choices and what they are wo
 pub struct QuantizeArgs {
     /// Model of floats: .tflite or .mcir; `-` reads standard input.
     pub model: PathBuf,
-    /// Samples of the model's input: .npy or raw little-endian bytes, one file a sample, or a folder of such files. Some tens
-    /// of typical inputs; what they never show, the integers may not hold.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE|DIR")]
-    pub data: Vec<PathBuf>,
     /// Where the quantized model goes: a name that ends in .tflite, or text (with weights).
     #[arg(short, long, value_name = "FILE|-")]
     pub output: PathBuf,
@@ -523,8 +520,8 @@ pub struct QuantizeArgs {
     pub sram: Option<u64>,
     /// Samples that results are measured on, in the same form as --data, and that nothing is learned from. Without, every fourth
     /// sample of --data is kept for that if there are at least 16.
-    #[arg(long, num_args = 1.., value_name = "FILE|DIR")]
-    pub check_data: Vec<PathBuf>,
+    #[arg(long, num_args = 1.., value_name = "[INPUT=]PATH")]
+    pub check_data: Vec<String>,
     /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
     /// leaves out the tails, `mse` takes the range with the least squared error.
     #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
@@ -548,6 +545,9 @@ pub struct QuantizeArgs {
     /// Name of the model; the file's name by default.
     #[arg(long, value_parser = parse_name)]
     pub name: Option<String>,
+    /// Samples of the model's input: some tens of typical ones. What they never show, the integers may not hold.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 impl QuantizeArgs {

@@ -54,8 +54,7 @@ pub fn port_type(port: &Port) -> Result<&TensorType, Failure> {
         .ok_or_else(|| Diagnostic::error(format!("expected '{}' to be a tensor", port.name)).into())
 }
 
-/// Reads the value of a port.
-pub fn read(path: &Path, port: &Port) -> Result<Tensor, Failure> {
+fn read(path: &Path, port: &Port) -> Result<Tensor, Failure> {
     let ty = port_type(port)?.clone();
     let bytes = std::fs::read(path).map_err(|error| files::io_error("read", path, &error))?;
     let bytes = if bytes.starts_with(b"\x93NUMPY") { npy_bytes(path, &bytes, &ty)? } else { bytes };

@@ -1,16 +1,16 @@
 //! `mcunetc quantize`.
 
-mod data;
 mod table;
 
 use crate::Io;
 use crate::cli::{QuantizeArgs, RoundingArg, WeightsArg};
+use crate::data::DataSet;
+use crate::data::args::DataArgs;
 use crate::files;
 use crate::session::{self, Failure};
 use mcunet_frontends::io_type;
-use mcunet_ir::module::Port;
 use mcunet_ir::text::{PrintOptions, print};
-use mcunet_ir::{Module, Tensor};
+use mcunet_ir::{Diagnostics, Module, Tensor};
 use mcunet_passes::manager::Silent;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::quantize::mixed::Budget;
@@ -31,8 +31,7 @@ const KEPT: usize = 4;
 pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     check_usage(args)?;
     let module = session::load(&args.model, &args.model_args(), io)?;
-    let ports = module.functions.first().map(|function| function.inputs.as_slice()).unwrap_or_default();
-    let sets = Sets::read(args, ports)?;
+    let sets = Sets::read(args, &module, io)?;
     let quantized = quantize(&module, sets.samples(), &options(args))?;
     let mut module = quantized.module;
     io_type::apply(&mut module, args.io_type.into())?;
@@ -58,6 +57,24 @@ fn check_usage(args: &QuantizeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All samples of a data set; what is wrong with any of them, all at once.
+fn read_all(args: &DataArgs, module: &Module, io: &mut Io<'_>) -> Result<Vec<Vec<Tensor>>, Failure> {
+    let set = DataSet::open(args, module)?;
+    for note in set.notes() {
+        super::progress(io, &format!("{note}\n"));
+    }
+    let mut errors = Diagnostics::default();
+    let mut samples = Vec::new();
+    for index in 0..set.len() {
+        match set.inputs(index) {
+            Ok(sample) => samples.push(sample),
+            Err(found) => errors.0.extend(found.0),
+        }
+    }
+    errors.into_result()?;
+    Ok(samples)
+}
+
 /// Samples to learn from, and samples to measure on.
 struct Sets {
     calibration: Vec<Vec<Tensor>>,
@@ -66,10 +83,17 @@ struct Sets {
 }
 
 impl Sets {
-    fn read(args: &QuantizeArgs, ports: &[Port]) -> Result<Self, Failure> {
-        let all = data::samples(&args.data, ports)?;
+    fn read(args: &QuantizeArgs, module: &Module, io: &mut Io<'_>) -> Result<Self, Failure> {
+        let all = read_all(&args.data, module, io)?;
         if !args.check_data.is_empty() {
-            return Ok(Self { calibration: all, check: data::samples(&args.check_data, ports)? });
+            let check = DataArgs {
+                data: args.check_data.clone(),
+                labels: None,
+                skip: 0,
+                limit: None,
+                ..args.data.clone()
+            };
+            return Ok(Self { calibration: all, check: read_all(&check, module, io)? });
         }
         if all.len() < ENOUGH_TO_SPLIT {
             return Ok(Self { calibration: all, check: Vec::new() });
