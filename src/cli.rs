@@ -522,6 +522,9 @@ pub struct QuantizeArgs {
     /// sample of --data is kept for that if there are at least 16.
     #[arg(long, num_args = 1.., value_name = "[INPUT=]PATH")]
     pub check_data: Vec<String>,
+    /// Another model of the same inputs and outputs, such as one that was quantized elsewhere: it is measured on the same samples.
+    #[arg(long, value_name = "MODEL")]
+    pub compare: Option<PathBuf>,
     /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
     /// leaves out the tails, `mse` takes the range with the least squared error.
     #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
@@ -554,6 +557,11 @@ impl QuantizeArgs {
     /// How the float model is read.
     pub fn model_args(&self) -> ModelArgs {
         ModelArgs { io_type: IoTypeArg::Model, name: self.name.clone() }
+    }
+
+    /// How a model is read that is compared with the float one.
+    pub fn as_floats(&self) -> ModelArgs {
+        ModelArgs { io_type: IoTypeArg::Float32, name: None }
     }
 }
 

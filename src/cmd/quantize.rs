@@ -7,12 +7,13 @@ use crate::cli::{QuantizeArgs, RoundingArg, WeightsArg};
 use crate::data::DataSet;
 use crate::data::args::DataArgs;
 use crate::files;
-use crate::session::{self, Failure};
+use crate::session::{self, Failure, ModelFile};
 use mcunet_frontends::io_type;
 use mcunet_ir::text::{PrintOptions, print};
 use mcunet_ir::{Diagnostics, Module, Tensor};
 use mcunet_passes::manager::Silent;
 use mcunet_passes::pipeline::{Level, Pipeline};
+use mcunet_passes::quantize::measure::{self, Agreement};
 use mcunet_passes::quantize::mixed::Budget;
 use mcunet_passes::quantize::refine::Refinement;
 use mcunet_passes::quantize::scheme::Bits;
@@ -30,20 +31,30 @@ const KEPT: usize = 4;
 /// Quantizes a model and writes it.
 pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     check_usage(args)?;
-    let module = session::load(&args.model, &args.model_args(), io)?;
-    let sets = Sets::read(args, &module, io)?;
-    let quantized = quantize(&module, sets.samples(), &options(args))?;
+    let float = session::load(&args.model, &args.model_args(), io)?;
+    let sets = Sets::read(args, &float, io)?;
+    let quantized = quantize(&float, sets.samples(), &options(args))?;
     let mut module = quantized.module;
     io_type::apply(&mut module, args.io_type.into())?;
     check_sram(args, &module)?;
     let bytes = written(&module, &args.output)?;
     files::write(&args.output, &bytes, io)?;
-    let report = format!("{}{}", table::render(&quantized.report), sets.split());
+    let mut report = format!("{}{}", table::render(&quantized.report), sets.split());
+    if let Some(path) = &args.compare {
+        let other = ModelFile::read(path, io)?.import(&args.as_floats())?;
+        report.push_str(&table::comparison(path, compared(&float, &other, sets.samples().check)?));
+    }
     if args.output == Path::new("-") {
         super::progress(io, &report);
         return Ok(());
     }
     super::print(io, &report)
+}
+
+/// Another model's outputs against the float model's.
+fn compared(float: &Module, other: &Module, samples: &[Vec<Tensor>]) -> Result<Agreement, Failure> {
+    let (exact, found) = (measure::outputs(float, samples)?, measure::outputs(other, samples)?);
+    Ok(Agreement::of(&exact, &found))
 }
 
 /// Options that mean nothing without mixed weights are no options then.

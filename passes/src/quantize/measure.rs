@@ -48,7 +48,21 @@ pub fn reals(tensor: &Tensor) -> Vec<f32> {
 /// An op that fails.
 pub fn outputs(module: &Module, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, Diagnostics> {
     let function = &module.functions[0];
-    samples.iter().map(|sample| evaluate(module, function, sample).map_err(failed)).collect()
+    let run = |sample: &Vec<Tensor>| evaluate(module, function, sample).map_err(failed);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = samples.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = samples
+            .chunks(part)
+            .map(|part| scope.spawn(move || part.iter().map(run).collect::<Result<Vec<_>, _>>()))
+            .collect();
+        let mut all = Vec::with_capacity(samples.len());
+        for part in parts {
+            // A panic of a thread is one of the interpreter's, which is passed on.
+            all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }
 
 /// How two sets of outputs differ.
@@ -89,7 +103,10 @@ fn top(items: &[f32]) -> usize {
     (1..items.len()).fold(0, |best, at| if items[at] > items[best] { at } else { best })
 }
 
-/// Noise of every value that has integers, over the samples.
+/// Samples that values are compared on at most; beyond, their ratios hardly change.
+const VALUE_SAMPLES: usize = 32;
+
+/// Noise of every value that has integers, over samples spread evenly.
 ///
 /// # Errors
 /// An op that fails.
@@ -102,7 +119,7 @@ pub fn of_values(
     let by_integers: HashMap<Value, Value> =
         rewritten.integers.iter().map(|(&old, &new)| (new, old)).collect();
     let mut noises: BTreeMap<Value, Noise> = BTreeMap::new();
-    for sample in samples {
+    for sample in samples.iter().step_by(samples.len().div_ceil(VALUE_SAMPLES).max(1)) {
         let mut exact: Values = Values::new();
         exact.extend(old.blocks[old.body].args.iter().copied().zip(sample.iter().cloned()));
         let keep = &mut |op, values: &Values| {

@@ -1,7 +1,9 @@
 //! The report of `mcunetc quantize` as text.
 
 use comfy_table::{CellAlignment, Table};
+use mcunet_passes::quantize::measure::Agreement;
 use mcunet_passes::quantize::report::{Report, ValueReport};
+use std::path::Path;
 
 /// The report: one line per value, then what stays in float, then the sums.
 pub fn render(report: &Report) -> String {
@@ -38,18 +40,23 @@ pub fn render(report: &Report) -> String {
     if !report.tried.is_empty() {
         text.push_str(&trials(report));
     }
-    let agreement = report.agreement;
-    text.push_str(&format!(
-        "\noutput SQNR {} and {} of {} samples with the same top 1\n",
-        decibels(agreement.noise.decibels()),
-        agreement.same_top,
-        agreement.samples,
-    ));
+    text.push_str(&format!("\n{}", outputs("output", report.agreement)));
     text.push_str(&format!(
         "constants: {} bytes as floats, {} bytes now\n",
         report.float_bytes, report.bytes
     ));
     text
+}
+
+fn outputs(whose: &str, agreement: Agreement) -> String {
+    let ratio = decibels(agreement.noise.decibels());
+    let Agreement { same_top, samples, .. } = agreement;
+    format!("{whose} SQNR {ratio}; the same top 1 on {same_top} of {samples} samples\n")
+}
+
+/// Another model's outputs on the same samples.
+pub fn comparison(path: &Path, agreement: Agreement) -> String {
+    outputs(&path.display().to_string(), agreement)
 }
 
 /// Assignments of bits that were measured.
