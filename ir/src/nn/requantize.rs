@@ -100,7 +100,7 @@ pub fn check_symmetric(types: &[&TensorType], report: &mut Vec<String>) {
     let moved = |ty: &&TensorType| {
         ty.storage() == Scalar::I16 && ty.affine().is_some_and(|affine| affine.zero_point != 0)
     };
-    if types.iter().any(|ty| moved(ty)) {
+    if types.iter().any(moved) {
         report.push("expected int16 tensors of zero point 0, got another".to_owned());
     }
 }

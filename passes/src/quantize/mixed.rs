@@ -2,8 +2,10 @@
 //!
 //! First each layer alone is given fewer bits and the noise at the outputs measured (its sensitivity), all others having 8. Noises
 //! of small errors add up, so that [`super::assign`] finds the least noise for every number of bytes. Along that front
-//! the smallest assignment is taken whose outputs, measured on samples of their own, stay within the loss: by bisection, since
-//! the loss grows, by and large, as bytes shrink. Every assignment that is measured is refined first, and is in the report.
+//! the first of some assignments, from the smallest on, is taken whose outputs, measured on samples of their own, stay within the
+//! loss. Every assignment that is measured is refined first, and is in the report.
+//!
+//! Where an output is a softmax, noise is measured before it: what is certain has no noise behind it, however near it is to tipping.
 
 use super::assign::{Assignment, Choice, pareto_front};
 use super::measure::{Agreement, outputs};
@@ -13,7 +15,7 @@ use super::rewrite::{self, Plan, rewrite};
 use super::scheme::Bits;
 use mcunet_ir::diag::Category;
 use mcunet_ir::module::OpKind;
-use mcunet_ir::nn::reads_sub_byte;
+use mcunet_ir::nn::{NnOp, reads_sub_byte};
 use mcunet_ir::{Diagnostic, Diagnostics, Module, Op, Tensor};
 
 /// What may be lost against the float model.
@@ -42,8 +44,8 @@ pub struct Budget {
 
 /// Samples that sensitivities are measured on at most.
 const SENSITIVITY_SAMPLES: usize = 24;
-/// Measurements of the bisection at most.
-const TRIALS: usize = 7;
+/// Assignments that are measured at most.
+const TRIALS: usize = 8;
 
 /// A layer whose weights may have fewer bits.
 struct Layer {
@@ -83,23 +85,17 @@ pub fn assign(
         MaxDrop::Top1(percent) => agreement.top_1_loss() <= eight.top_1_loss() + percent,
         MaxDrop::Decibels(drop) => agreement.noise.decibels() >= eight.noise.decibels() - drop,
     };
-    // Between an assignment that is too small (if any) and one that is large enough.
-    let (mut low, mut high) = (0, front.len());
+    // From the smallest on, in even steps of bytes, to the first that is good enough: losses of neighbours may cross.
     let mut best: Option<Plan> = None;
-    for _ in 0..TRIALS {
-        if low >= high {
-            break;
-        }
-        let middle = low + (high - low) / 2;
+    for point in spaced(&front) {
         let mut tried = start.clone();
-        let counts = choose(&mut tried, &layers, &front[middle]);
+        let counts = choose(&mut tried, &layers, point);
         refine(module, &mut tried, samples, refinement, None)?;
         let agreement = measure(module, &tried, check, &exact)?;
-        trials.push(trial(front[middle].bytes, counts, agreement));
+        trials.push(trial(point.bytes, counts, agreement));
         if within(&agreement) {
-            (best, high) = (Some(tried), middle);
-        } else {
-            low = middle + 1;
+            best = Some(tried);
+            break;
         }
     }
     let taken = match best {
@@ -115,6 +111,37 @@ pub fn assign(
     trials[taken].taken = true;
     trials.sort_by_key(|trial| std::cmp::Reverse(trial.weight_bytes));
     Ok(trials)
+}
+
+/// Points of a front at even steps of bytes, the first and the last among them.
+fn spaced(front: &[Assignment]) -> Vec<&Assignment> {
+    let (Some(first), Some(last)) = (front.first(), front.last()) else { return Vec::new() };
+    let step = ((last.bytes - first.bytes) / (TRIALS - 1)).max(1);
+    let at = |step_number: usize| {
+        let bytes = (first.bytes + step_number * step).min(last.bytes);
+        front.partition_point(|point| point.bytes <= bytes) - 1
+    };
+    let mut positions: Vec<usize> = (0..TRIALS - 1).map(at).chain([front.len() - 1]).collect();
+    positions.dedup();
+    positions.into_iter().map(|position| &front[position]).collect()
+}
+
+/// The module with what its softmaxes read as outputs instead of what they make. Values keep their handles.
+fn before_softmax(module: &Module) -> Module {
+    let mut module = module.clone();
+    let function = &mut module.functions[0];
+    let Some(returns) = function.terminator(function.body) else { return module };
+    for output in 0..function.ops[returns].operands.len() {
+        let value = function.ops[returns].operands[output];
+        let Some(op) = function.defining_op(value) else { continue };
+        if matches!(
+            function.ops[op].kind,
+            OpKind::Nn(NnOp::Softmax(_) | NnOp::Logistic(_) | NnOp::LogSoftmax(_))
+        ) {
+            function.ops[returns].operands[output] = function.ops[op].operands[0];
+        }
+    }
+    module
 }
 
 fn trial(weight_bytes: usize, layers: [usize; 3], agreement: Agreement) -> Trial {
@@ -186,6 +213,7 @@ fn sensitivities(
 ) -> Result<Vec<Vec<Choice>>, Diagnostics> {
     let step = samples.len().div_ceil(SENSITIVITY_SAMPLES).max(1);
     let samples: Vec<Vec<Tensor>> = samples.iter().step_by(step).cloned().collect();
+    let module = &before_softmax(module);
     let exact = outputs(module, &samples)?;
     let base = measure(module, plan, &samples, &exact)?.noise.noise;
     let mut all = Vec::new();
