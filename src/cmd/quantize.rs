@@ -3,7 +3,7 @@
 mod table;
 
 use crate::Io;
-use crate::cli::{QuantizeArgs, RoundingArg, WeightsArg};
+use crate::cli::{IoTypeArg, QuantizeArgs, RoundingArg, WeightsArg};
 use crate::data::DataSet;
 use crate::data::args::DataArgs;
 use crate::files;
@@ -35,7 +35,9 @@ pub fn run(args: &QuantizeArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let sets = Sets::read(args, &float, io)?;
     let quantized = quantize(&float, sets.samples(), &options(args))?;
     let mut module = quantized.module;
-    io_type::apply(&mut module, args.io_type.into())?;
+    if args.io_type != IoTypeArg::Model {
+        io_type::apply(&mut module, args.io_type.into())?;
+    }
     check_sram(args, &module)?;
     let bytes = written(&module, &args.output)?;
     files::write(&args.output, &bytes, io)?;
