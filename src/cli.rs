@@ -7,6 +7,9 @@ use mcunet_frontends::IoType;
 use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
+use mcunet_passes::quantize::mixed::MaxDrop;
+use mcunet_passes::quantize::range::Estimator;
+use mcunet_passes::quantize::scheme::Activations;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +53,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show what each layer of the compiled program costs: estimated cycles and instructions.
     Cost(CostArgs),
+    /// Turn a float model into one of integers, with ranges measured on samples of its inputs.
+    Quantize(QuantizeArgs),
     /// Measure accuracy over a data set, or how far a model is from a reference.
     Eval(EvalArgs),
     /// List the devices that can be compiled for.
@@ -492,6 +497,164 @@ pub struct EvalArgs {
     pub io_type: IoTypeArg,
     #[command(flatten)]
     pub data: DataArgs,
+}
+
+/// Integers of activations.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SchemeArg {
+    /// int8 activations and weights.
+    Int8,
+    /// int16 activations with int8 weights: twice the working memory, far less noise.
+    #[value(name = "int16x8")]
+    Int16x8,
+}
+
+impl From<SchemeArg> for Activations {
+    fn from(arg: SchemeArg) -> Self {
+        match arg {
+            SchemeArg::Int8 => Activations::Int8,
+            SchemeArg::Int16x8 => Activations::Int16,
+        }
+    }
+}
+
+/// Bits of weights.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WeightsArg {
+    /// -127..127, a byte each.
+    Int8,
+    /// -7..7, two in a byte of flash.
+    Int4,
+    /// -1..1, four in a byte of flash.
+    Int2,
+    /// 8, 4 or 2 for each layer, as --flash and --max-drop allow.
+    Mixed,
+}
+
+/// How weights become integers.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoundingArg {
+    /// Each to the nearest integer.
+    Nearest,
+    /// So that layers make the least error on the samples.
+    Learned,
+}
+
+/// Arguments of `quantize`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  mcunetc quantize model.tflite --data samples/ -o int8.tflite   int8, ranges from least to greatest
+  mcunetc quantize model.tflite --data samples/ --range=mse -o int8.tflite
+  mcunetc quantize model.tflite --data samples/ --rounding=learned --bias-correction -o int8.tflite
+  mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.tflite
+  mcunetc quantize model.tflite --data samples/ --weights=mixed --flash=96KiB --rounding=learned -o mixed.tflite
+
+The report says for every tensor its range on the samples, scale and zero point, and how far the integers are off (SQNR, the
+signal's power over that of the difference, in dB: 6 dB more are half the error). A tensor far worse than the one before it
+is where to look. docs/quantization.md explains the choices and what they are worth.")]
+pub struct QuantizeArgs {
+    /// Model of floats: .tflite or .mcir; `-` reads standard input.
+    pub model: PathBuf,
+    /// Where the quantized model goes: a name that ends in .tflite, or text (with weights).
+    #[arg(short, long, value_name = "FILE|-")]
+    pub output: PathBuf,
+    /// Integers of activations.
+    #[arg(long, value_enum, default_value = "int8", value_name = "SCHEME")]
+    pub scheme: SchemeArg,
+    /// Bits of weights.
+    #[arg(long, value_enum, default_value = "int8", value_name = "WEIGHTS")]
+    pub weights: WeightsArg,
+    /// With --weights=mixed: constants of at most so many bytes, such as 128KiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub flash: Option<u64>,
+    /// With --weights=mixed: what may be lost beyond what 8 bits lose. `1%` of the checked samples may have their greatest output
+    /// elsewhere; `3dB` is for outputs that are no classes.
+    #[arg(long, value_parser = parse_max_drop, default_value = "1%", value_name = "LOSS")]
+    pub max_drop: MaxDrop,
+    /// Working memory that the compiled model may need, such as 64KiB; more is an error.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub sram: Option<u64>,
+    /// Samples that results are measured on, in the same form as --data, and that nothing is learned from. Without, every fourth
+    /// sample of --data is kept for that if there are at least 16.
+    #[arg(long, num_args = 1.., value_name = "[INPUT=]PATH")]
+    pub check_data: Vec<String>,
+    /// Another model of the same inputs and outputs, such as one that was quantized elsewhere: it is measured on the same samples.
+    #[arg(long, value_name = "MODEL")]
+    pub compare: Option<PathBuf>,
+    /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
+    /// leaves out the tails, `mse` takes the range with the least squared error.
+    #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
+    pub range: Estimator,
+    /// Even out the channels of neighbouring layers before anything is measured. Helps where a few channels are far larger
+    /// than the others; weights that have a scale per channel gain little.
+    #[arg(long)]
+    pub equalize: bool,
+    /// Shift biases by the mean error that quantization makes of each channel on the samples.
+    #[arg(long)]
+    pub bias_correction: bool,
+    /// How weights become integers: each the nearest, or `learned`, so that the results of a layer are nearest on the samples.
+    #[arg(long, value_enum, default_value = "nearest", value_name = "ROUNDING")]
+    pub rounding: RoundingArg,
+    /// One weight scale for each fully connected layer instead of one per output, as runtimes of before 2024 want it.
+    #[arg(long)]
+    pub linear_per_tensor: bool,
+    /// Type of inputs and outputs: floats with conversions at the borders, or integers.
+    #[arg(long, value_enum, default_value = "model", value_name = "TYPE")]
+    pub io_type: IoTypeArg,
+    /// Name of the model; the file's name by default.
+    #[arg(long, value_parser = parse_name)]
+    pub name: Option<String>,
+    /// Samples of the model's input: some tens of typical ones. What they never show, the integers may not hold.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+impl QuantizeArgs {
+    /// How the float model is read.
+    pub fn model_args(&self) -> ModelArgs {
+        ModelArgs { io_type: IoTypeArg::Model, name: self.name.clone() }
+    }
+
+    /// How a model is read that is compared with the float one.
+    pub fn as_floats(&self) -> ModelArgs {
+        ModelArgs { io_type: IoTypeArg::Float32, name: None }
+    }
+}
+
+/// Reads a loss: `1%` or `3dB`.
+fn parse_max_drop(text: &str) -> Result<MaxDrop, String> {
+    let error = || format!("expected a loss such as 1% (of top 1) or 3dB (of SQNR), got '{text}'");
+    let number = |text: &str| text.trim().parse().ok().filter(|loss: &f64| loss.is_finite() && *loss >= 0.0);
+    let lower = text.to_ascii_lowercase();
+    match (lower.strip_suffix('%'), lower.strip_suffix("db")) {
+        (Some(percent), _) => number(percent).map(MaxDrop::Top1),
+        (_, Some(decibels)) => number(decibels).map(MaxDrop::Decibels),
+        _ => None,
+    }
+    .ok_or_else(error)
+}
+
+/// Reads a range estimator: `minmax`, `percentile`, `percentile=99.9`, `mse`.
+fn parse_range(text: &str) -> Result<Estimator, String> {
+    let error = || {
+        format!(
+            "expected minmax, percentile, percentile=NUMBER above 50 and at most 100, or mse, got '{text}'"
+        )
+    };
+    match text.split_once('=') {
+        None if text == "minmax" => Ok(Estimator::MinMax),
+        None if text == "mse" => Ok(Estimator::Mse),
+        None if text == "percentile" => Ok(Estimator::Percentile(0.9999)),
+        Some(("percentile", percent)) => {
+            let percent: f64 = percent.parse().map_err(|_| error())?;
+            if percent > 50.0 && percent <= 100.0 {
+                Ok(Estimator::Percentile(percent / 100.0))
+            } else {
+                Err(error())
+            }
+        }
+        _ => Err(error()),
+    }
 }
 
 /// Arguments of `targets`.

@@ -324,12 +324,34 @@ impl Builder<'_> {
         inits: &[Value],
         body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
+        self.counted_loop([lower, upper], l::For { step, rolled: false }, inits, body)
+    }
+
+    /// As [`Self::for_loop`], for a body that takes all registers: the compiler is asked not to unroll it.
+    pub fn rolled_loop(
+        &mut self,
+        lower: Value,
+        upper: Value,
+        step: u32,
+        inits: &[Value],
+        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        self.counted_loop([lower, upper], l::For { step, rolled: true }, inits, body)
+    }
+
+    fn counted_loop(
+        &mut self,
+        [lower, upper]: [Value; 2],
+        head: l::For,
+        inits: &[Value],
+        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
         // A loop that runs once is its body; one that never runs is nothing.
         if let (Some(first), Some(end)) = (self.known_i32(lower), self.known_i32(upper)) {
             if first >= end {
                 return inits.to_vec();
             }
-            if i64::from(first) + i64::from(step.max(1)) >= i64::from(end) {
+            if i64::from(first) + i64::from(head.step.max(1)) >= i64::from(end) {
                 return body(self, lower, inits);
             }
         }
@@ -343,28 +365,8 @@ impl Builder<'_> {
             builder.op(l::Yield {}, &next, &[]);
         });
         let operands: Vec<Value> = [lower, upper].iter().chain(inits).copied().collect();
-        let op = self.op_with_regions(l::For { step, rolled: false }, &operands, &types, &[block]);
+        let op = self.op_with_regions(head, &operands, &types, &[block]);
         self.function.ops[op].results.clone()
-    }
-
-    /// As [`Self::for_loop`], for a body that takes all registers: the compiler is asked not to unroll it.
-    pub fn rolled_loop(
-        &mut self,
-        lower: Value,
-        upper: Value,
-        step: u32,
-        inits: &[Value],
-        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
-    ) -> Vec<Value> {
-        let results = self.for_loop(lower, upper, step, inits, body);
-        // A loop of one trip has become its body.
-        let op = results.first().and_then(|&result| self.function.defining_op(result));
-        if let Some(op) = op
-            && let OpKind::Loop(crate::loops::LoopOp::For(head)) = &mut self.function.ops[op].kind
-        {
-            head.rolled = true;
-        }
-        results
     }
 
     /// Either of two bodies, neither of which yields a value.

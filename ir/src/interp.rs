@@ -92,8 +92,24 @@ fn check_inputs(function: &Function, inputs: &[Tensor]) -> Result<(), ExecError>
 /// # Errors
 /// An op that cannot be evaluated, or constants without data.
 pub fn evaluate(module: &Module, function: &Function, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+    evaluate_observed(module, function, inputs, &mut |_, _| {})
+}
+
+/// The values that are alive at one point of an evaluation.
+pub type Values = HashMap<Value, Tensor>;
+
+/// As [`evaluate`]; `observe` is called after every op, when its operands and results are all among the values.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_observed(
+    module: &Module,
+    function: &Function,
+    inputs: &[Tensor],
+    observe: &mut dyn FnMut(Op, &Values),
+) -> Result<Vec<Tensor>, ExecError> {
     let mut uses = function.use_counts();
-    let mut values: HashMap<Value, Tensor> =
+    let mut values: Values =
         function.blocks[function.body].args.iter().copied().zip(inputs.iter().cloned()).collect();
     for &op in &function.blocks[function.body].ops {
         let data = &function.ops[op];
@@ -110,6 +126,7 @@ pub fn evaluate(module: &Module, function: &Function, inputs: &[Tensor]) -> Resu
             _ => continue,
         };
         values.extend(data.results.iter().copied().zip(results));
+        observe(op, &values);
         for operand in &data.operands {
             if let Some(count) = uses.get_mut(operand) {
                 *count -= 1;
@@ -129,12 +146,16 @@ pub fn evaluate(module: &Module, function: &Function, inputs: &[Tensor]) -> Resu
         .collect()
 }
 
-fn evaluate_op(
+/// Results of one `nn` op, whose operands are among the values.
+///
+/// # Errors
+/// If it cannot be evaluated, an operand has no value, or a constant no data.
+pub fn evaluate_op(
     module: &Module,
     function: &Function,
     op: Op,
     kind: &NnOp,
-    values: &HashMap<Value, Tensor>,
+    values: &Values,
 ) -> Result<Vec<Tensor>, ExecError> {
     let data = &function.ops[op];
     let fail = |error: EvalError| ExecError::Op {

@@ -17,6 +17,7 @@ pub mod pass;
 pub mod patch_split;
 pub mod pipeline;
 pub mod plan_memory;
+pub mod quantize;
 pub mod registry;
 pub mod rematerialize;
 pub mod rewrite;

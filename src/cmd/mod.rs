@@ -9,6 +9,7 @@ mod eval;
 mod inspect;
 mod opt;
 mod pareto;
+mod quantize;
 mod run;
 mod targets;
 
@@ -26,6 +27,7 @@ pub fn dispatch(cli: Cli, io: &mut Io<'_>) -> Result<(), Failure> {
         Some(Command::Inspect(args)) => inspect::run(&args, io),
         Some(Command::Cost(args)) => cost::run(&args, io),
         Some(Command::Eval(args)) => eval::run(&args, io),
+        Some(Command::Quantize(args)) => quantize::run(&args, io),
         Some(Command::Targets(args)) => targets::run(&args, io),
     }
 }

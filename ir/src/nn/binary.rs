@@ -4,7 +4,9 @@
 use super::broadcast::{broadcast_offsets, broadcast_shape};
 use super::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
 use super::pool::same_quantization;
-use super::requantize::{check_clamp, check_multipliers, clamp_real, integer_limits, real_limits};
+use super::requantize::{
+    check_clamp, check_multipliers, check_symmetric, clamp_real, integer_limits, real_limits,
+};
 use super::{EvalError, NnSemantics};
 use crate::attr::Clamp;
 use crate::fixed_point::{
@@ -28,6 +30,11 @@ pub struct CommonScale {
     pub output: QuantizedMultiplier,
 }
 
+/// Bits by which operands of a sum are shifted up: as many as 32 hold. Source: `add_common.cc`, `sub_common.cc`.
+fn sum_left_shift(output: &TensorType) -> u32 {
+    if output.storage() == Scalar::I16 { 15 } else { 20 }
+}
+
 /// Scales of operands and result.
 fn affines(types: [&TensorType; 3]) -> Option<[Affine; 3]> {
     Some([types[0].affine()?, types[1].affine()?, types[2].affine()?])
@@ -38,15 +45,18 @@ impl CommonScale {
     pub fn of_add(types: [&TensorType; 3]) -> Option<Self> {
         let [lhs, rhs, output] = affines(types)?.map(|affine| f64::from(affine.scale.get()));
         let twice_max = 2.0 * lhs.max(rhs);
-        Self::new(20, lhs / twice_max, rhs / twice_max, twice_max / ((1u32 << 20) as f64 * output))
+        let left_shift = sum_left_shift(types[2]);
+        let to_output = twice_max / ((1u32 << left_shift) as f64 * output);
+        Self::new(left_shift, lhs / twice_max, rhs / twice_max, to_output)
     }
 
     /// Of a subtraction, in float. Source: `sub_common.cc`.
     pub fn of_sub(types: [&TensorType; 3]) -> Option<Self> {
         let [lhs, rhs, output] = affines(types)?.map(|affine| affine.scale.get());
         let twice_max = 2.0 * lhs.max(rhs);
-        let to_output = twice_max / ((1u32 << 20) as f32 * output);
-        Self::new(20, (lhs / twice_max).into(), (rhs / twice_max).into(), to_output.into())
+        let left_shift = sum_left_shift(types[2]);
+        let to_output = twice_max / ((1u32 << left_shift) as f32 * output);
+        Self::new(left_shift, (lhs / twice_max).into(), (rhs / twice_max).into(), to_output.into())
     }
 
     /// Of a squared difference, in double. Source: `squared_difference.cc`.
@@ -189,6 +199,11 @@ fn evaluate<Q: Fn(i32, i32) -> i32, F: Fn(f32, f32) -> f32, I: Fn(i32, i32) -> i
             let f = |a, b| (arithmetic.integer)(a, b).max(low).min(high);
             Data::I32(zip(lhs, rhs, result, lhs.i32s()?, rhs.i32s()?, f))
         }
+        Scalar::I16 => {
+            let (low, high) = integer_limits(clamp, Scalar::I16);
+            let f = |a: i16, b: i16| (arithmetic.quantized)(a.into(), b.into()).max(low).min(high) as i16;
+            Data::I16(zip(lhs, rhs, result, lhs.i16s()?, rhs.i16s()?, f))
+        }
         _ => {
             let (low, high) = integer_limits(clamp, Scalar::I8);
             let zero = |ty: &TensorType| ty.affine().map_or(0, |affine| affine.zero_point);
@@ -208,7 +223,7 @@ fn parameters<P>(
     operands: &[&Tensor],
     of: impl Fn([&TensorType; 3]) -> Option<P>,
 ) -> Result<(Option<P>, i32), EvalError> {
-    if result.storage() != Scalar::I8 {
+    if !is_quantized(result) {
         return Ok((None, 0));
     }
     let parameters = of([&operands[0].ty, &operands[1].ty, result]);
@@ -219,10 +234,31 @@ fn parameters<P>(
     }
 }
 
+/// Whether an arithmetic op of this result rescales.
+fn is_quantized(result: &TensorType) -> bool {
+    matches!(result.storage(), Scalar::I8 | Scalar::I16)
+}
+
+/// What int16 asks for beyond [`verify_types`]: all quantized per tensor, with zero point 0.
+fn verify_int16(operands: &[&TensorType], result: &TensorType, report: &mut Vec<String>) -> bool {
+    let all = [operands, &[result]].concat();
+    if result.storage() != Scalar::I16 {
+        return true;
+    }
+    if all.iter().any(|ty| ty.affine().is_none()) {
+        report.push("expected int16 operands and result quantized per tensor, got others".to_owned());
+        return false;
+    }
+    check_symmetric(&all, report);
+    true
+}
+
 const ARITHMETIC: &[Scalar] = &[Scalar::I8, Scalar::F32, Scalar::I32];
+/// Of the ops whose reference has an int16 kernel.
+const WIDE_ARITHMETIC: &[Scalar] = &[Scalar::I8, Scalar::F32, Scalar::I32, Scalar::I16];
 
 macro_rules! common_scale_ops {
-    ($($op:ident, $parameters:path, $real:expr, $integer:expr, $combine:expr, $clamp:expr;)*) => {$(
+    ($($op:ident of $types:ident, $parameters:path, $real:expr, $integer:expr, $combine:expr, $clamp:expr;)*) => {$(
         impl NnSemantics for $op {
             fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
                 infer(operands)
@@ -231,8 +267,9 @@ macro_rules! common_scale_ops {
             fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
                 let clamp: fn(&Self) -> Clamp = $clamp;
                 check_clamp(clamp(self), results[0].storage(), report);
-                if verify_types(operands, results[0], ARITHMETIC, report)
-                    && results[0].storage() == Scalar::I8
+                if verify_types(operands, results[0], $types, report)
+                    && is_quantized(results[0])
+                    && verify_int16(operands, results[0], report)
                 {
                     check_multipliers($parameters([operands[0], operands[1], results[0]]), report);
                 }
@@ -256,15 +293,15 @@ macro_rules! common_scale_ops {
     )*};
 }
 common_scale_ops! {
-    Add, CommonScale::of_add, |a, b| a + b, i32::wrapping_add, i32::wrapping_add, |op| op.clamp;
-    Sub, CommonScale::of_sub, |a, b| a - b, i32::wrapping_sub, i32::wrapping_sub, |op| op.clamp;
-    SquaredDifference, CommonScale::of_squared_difference, |a, b| (a - b) * (a - b),
+    Add of WIDE_ARITHMETIC, CommonScale::of_add, |a, b| a + b, i32::wrapping_add, i32::wrapping_add, |op| op.clamp;
+    Sub of WIDE_ARITHMETIC, CommonScale::of_sub, |a, b| a - b, i32::wrapping_sub, i32::wrapping_sub, |op| op.clamp;
+    SquaredDifference of ARITHMETIC, CommonScale::of_squared_difference, |a, b| (a - b) * (a - b),
         |a: i32, b: i32| a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)),
         |a: i32, b: i32| a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)), |_| Clamp::None;
 }
 
 macro_rules! product_ops {
-    ($($op:ident, $parameters:path, $real:expr, $integer:expr, $quantized:expr;)*) => {$(
+    ($($op:ident of $types:ident, $parameters:path, $real:expr, $integer:expr, $quantized:expr;)*) => {$(
         impl NnSemantics for $op {
             fn infer_shapes(&self, operands: &[&TensorType]) -> Result<Vec<Shape>, String> {
                 infer(operands)
@@ -272,8 +309,9 @@ macro_rules! product_ops {
 
             fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
                 check_clamp(self.clamp, results[0].storage(), report);
-                if verify_types(operands, results[0], ARITHMETIC, report)
-                    && results[0].storage() == Scalar::I8
+                if verify_types(operands, results[0], $types, report)
+                    && is_quantized(results[0])
+                    && verify_int16(operands, results[0], report)
                 {
                     check_multipliers($parameters([operands[0], operands[1], results[0]]), report);
                 }
@@ -292,9 +330,9 @@ macro_rules! product_ops {
     )*};
 }
 product_ops! {
-    Mul, product_multiplier, |a, b| a * b, i32::wrapping_mul,
+    Mul of WIDE_ARITHMETIC, product_multiplier, |a, b| a * b, i32::wrapping_mul,
         |a, b, multiplier| multiply_by_quantized_multiplier(a * b, multiplier);
-    Div, quotient_multiplier, |a, b| a / b,
+    Div of ARITHMETIC, quotient_multiplier, |a, b| a / b,
         |a: i32, b: i32| if b == 0 { 0 } else { a.wrapping_div(b) }, quantized_quotient;
 }
 

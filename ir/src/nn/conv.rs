@@ -2,12 +2,13 @@
 
 use super::ops::{Conv2d, DepthwiseConv2d, TransposeConv2d};
 use super::requantize::{
-    check_clamp, check_multipliers, clamp_real, convolution_multipliers, integer_limits, real_limits,
+    check_accumulator_multipliers, check_clamp, check_symmetric, clamp_real, convolution_multipliers,
+    integer_limits, real_limits,
 };
 use super::window::{Windows, four};
 use super::{EvalError, NnSemantics};
 use crate::attr::Clamp;
-use crate::fixed_point::requantize;
+use crate::fixed_point::{requantize, requantize_i64};
 use crate::quant::Granularity;
 use crate::tensor::Tensor;
 use crate::types::{Scalar, Shape, TensorType};
@@ -32,32 +33,38 @@ fn verify_types(
                 report.push(format!("expected an f32 bias, got {}", bias.storage().name()));
             }
         }
-        [Scalar::I8, Scalar::I8, Scalar::I8] => {
+        [storage @ (Scalar::I8 | Scalar::I16), Scalar::I8, output] if output == storage => {
             if input.affine().is_none() || result.affine().is_none() || filter.quant().is_none() {
-                report.push(
-                    "expected int8 tensors quantized per tensor and a quantized filter, got others"
-                        .to_owned(),
-                );
+                report.push(format!(
+                    "expected {} tensors quantized per tensor and a quantized filter, got others",
+                    if storage == Scalar::I8 { "int8" } else { "int16" }
+                ));
             }
+            check_symmetric(&[input, result], report);
             if let Some(Granularity::PerAxis { axis, .. }) = filter.quant().map(|quant| &quant.granularity)
                 && *axis != channel_axis
             {
                 report.push(format!("expected filter scales along dimension {channel_axis}, got {axis}"));
             }
-            if bias.storage() != Scalar::I32 {
-                report.push(format!("expected an i32 bias, got {}", bias.storage().name()));
+            let accumulator = if storage == Scalar::I8 { Scalar::I32 } else { Scalar::I64 };
+            if bias.storage() != accumulator {
+                report.push(format!("expected an {} bias, got {}", accumulator.name(), bias.storage().name()));
             }
         }
         [input_storage, _, output_storage] => report.push(format!(
-            "expected int8 or float32 input, filter and output alike, got {}, {} and {}",
+            "expected int8 (or int16 with an int8 filter) or float32 input, filter and output alike, got {}, {} and {}",
             input_storage.name(),
             filter.storage().name(),
             output_storage.name()
         )),
     }
     // conv2d C5
-    if result.storage() == Scalar::I8 && report.len() == errors_before {
-        check_multipliers(convolution_multipliers(input, filter, result, channels), report);
+    if !result.storage().is_float() && report.len() == errors_before {
+        check_accumulator_multipliers(
+            convolution_multipliers(input, filter, result, channels),
+            result,
+            report,
+        );
     }
     // conv2d C3
     if bias.shape.0 != [channels] {
@@ -167,6 +174,19 @@ impl NnSemantics for Conv2d {
             );
             return Ok(vec![Tensor::new(results[0].clone(), out)?]);
         }
+        if results[0].storage() == Scalar::I16 {
+            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
+            let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
+            let mut out = vec![0i16; results[0].elements()];
+            convolve(
+                &geometry,
+                filter,
+                0i64,
+                |sum, i, j| sum.wrapping_add(i64::from(x[i]) * i64::from(w[j])),
+                |at, o, sum| out[at] = rescale.apply_wide(sum.wrapping_add(bias[o]), o),
+            );
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
         let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
         let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
         let zero = rescale.input_zero_point;
@@ -187,7 +207,7 @@ impl NnSemantics for Conv2d {
     }
 }
 
-/// From accumulators to int8, per channel.
+/// From accumulators to stored integers, per channel.
 pub(super) struct Rescale {
     multipliers: Vec<crate::fixed_point::QuantizedMultiplier>,
     pub(super) input_zero_point: i32,
@@ -223,6 +243,11 @@ impl Rescale {
 
     pub(super) fn apply(&self, sum: i32, channel: usize) -> i8 {
         requantize(sum, self.multipliers[channel], self.output_zero_point, self.limits) as i8
+    }
+
+    /// For int16 results, whose accumulators have 64 bits.
+    pub(super) fn apply_wide(&self, sum: i64, channel: usize) -> i16 {
+        requantize_i64(sum, self.multipliers[channel], self.output_zero_point, self.limits) as i16
     }
 }
 
@@ -302,6 +327,19 @@ impl NnSemantics for DepthwiseConv2d {
                 |at, o, sum| {
                     out[at] = clamp_real(sum + bias[o], limits);
                 },
+            );
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
+        if results[0].storage() == Scalar::I16 {
+            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
+            let rescale = Rescale::of_convolution(&types, results[0], filter[3], self.clamp)?;
+            let mut out = vec![0i16; results[0].elements()];
+            convolve_depthwise(
+                &geometry,
+                filter,
+                0i64,
+                |sum, i, j| sum.wrapping_add(i64::from(x[i]) * i64::from(w[j])),
+                |at, o, sum| out[at] = rescale.apply_wide(sum.wrapping_add(bias[o]), o),
             );
             return Ok(vec![Tensor::new(results[0].clone(), out)?]);
         }
@@ -395,6 +433,19 @@ impl NnSemantics for TransposeConv2d {
             self.scatter(input, filter, output, |at, i, j| sums[at] += x[i] * w[j]);
             let limits = real_limits(self.clamp);
             let out = sums.iter().enumerate().map(|(at, sum)| clamp_real(sum + bias[at % channels], limits));
+            return Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?]);
+        }
+        if results[0].storage() == Scalar::I16 {
+            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
+            let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
+            let mut sums = vec![0i64; results[0].elements()];
+            self.scatter(input, filter, output, |at, i, j| {
+                sums[at] = sums[at].wrapping_add(i64::from(x[i]) * i64::from(w[j]));
+            });
+            let out = sums.iter().enumerate().map(|(at, &sum)| {
+                let channel = at % channels;
+                rescale.apply_wide(sum.wrapping_add(bias[channel]), channel)
+            });
             return Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?]);
         }
         let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);

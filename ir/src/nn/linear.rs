@@ -3,7 +3,8 @@
 use super::conv::Rescale;
 use super::ops::{Const, FullyConnected};
 use super::requantize::{
-    check_clamp, check_multipliers, clamp_real, fully_connected_multipliers, real_limits,
+    check_accumulator_multipliers, check_clamp, check_symmetric, clamp_real, fully_connected_multipliers,
+    real_limits,
 };
 use super::{EvalError, NnSemantics};
 use crate::tensor::Tensor;
@@ -59,24 +60,23 @@ impl NnSemantics for FullyConnected {
         let storages = [input.storage(), filter.storage().unpacked(), results[0].storage()];
         let wanted_bias = match storages {
             [Scalar::F32, Scalar::F32, Scalar::F32] => Scalar::F32,
-            [Scalar::I8, Scalar::I8, Scalar::I8] => {
+            [storage @ (Scalar::I8 | Scalar::I16), Scalar::I8, output] if output == storage => {
                 if input.affine().is_none() || results[0].affine().is_none() || filter.quant().is_none() {
-                    report.push(
-                        "expected int8 tensors quantized per tensor and a quantized filter, got others"
-                            .to_owned(),
-                    );
+                    report.push(format!(
+                        "expected {} tensors quantized per tensor and a quantized filter, got others",
+                        if storage == Scalar::I8 { "int8" } else { "int16" }
+                    ));
                 } else {
                     let outputs = filter.shape.first().copied().unwrap_or(0);
-                    check_multipliers(
-                        fully_connected_multipliers(input, filter, results[0], outputs),
-                        report,
-                    );
+                    let multipliers = fully_connected_multipliers(input, filter, results[0], outputs);
+                    check_accumulator_multipliers(multipliers, results[0], report);
                 }
-                Scalar::I32
+                check_symmetric(&[input, results[0]], report);
+                if storage == Scalar::I8 { Scalar::I32 } else { Scalar::I64 }
             }
             [input_storage, _, output_storage] => {
                 report.push(format!(
-                    "expected int8 or float32 input, filter and output alike, got {}, {} and {}",
+                    "expected int8 (or int16 with an int8 filter) or float32 input, filter and output alike, got {}, {} and {}",
                     input_storage.name(),
                     filter.storage().name(),
                     output_storage.name()
@@ -112,12 +112,28 @@ impl NnSemantics for FullyConnected {
             }
             return Ok(vec![Tensor::new(results[0].clone(), out)?]);
         }
-        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
         let (input, filter) = (&operands[0].ty, &operands[1].ty);
-        let multipliers = fully_connected_multipliers(input, filter, results[0], outputs);
-        let rescale = Rescale::new(multipliers, input, results[0], self.clamp)?;
         // The filter's zero point counts only where one scale serves all outputs.
         let filter_zero = filter.affine().map_or(0, |affine| affine.zero_point);
+        if results[0].storage() == Scalar::I16 {
+            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
+            let multipliers = fully_connected_multipliers(input, filter, results[0], outputs);
+            let rescale = Rescale::new(multipliers, input, results[0], self.clamp)?;
+            let mut out = Vec::with_capacity(rows * outputs);
+            for row in 0..rows {
+                for o in 0..outputs {
+                    let pairs = x[row * inputs..][..inputs].iter().zip(&w[o * inputs..][..inputs]);
+                    let sum = pairs.fold(bias[o], |sum, (&x, &w)| {
+                        sum.wrapping_add(i64::from(x) * (i64::from(w) - i64::from(filter_zero)))
+                    });
+                    out.push(rescale.apply_wide(sum, o));
+                }
+            }
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
+        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
+        let multipliers = fully_connected_multipliers(input, filter, results[0], outputs);
+        let rescale = Rescale::new(multipliers, input, results[0], self.clamp)?;
         let input_zero = rescale.input_zero_point;
         let mut out = Vec::with_capacity(rows * outputs);
         for row in 0..rows {

@@ -28,8 +28,8 @@ define_ops! {
     /// - C2: the input's channels are a multiple of the filter's, and the output's a multiple of the groups.
     /// - C3: the bias has one element per output channel.
     /// - C4: input, filter and output are all f32, or all int8 with the filter quantized symmetrically per tensor or
-    ///   along its output channels. The filter may have elements of 4 or 2 bits, which count as if they were int8.
-    /// - C5: the ratios `s_input * s_filter[o] / s_output` are below 2^31.
+    ///   along its output channels; or input and output are int16 of zero point 0, and the bias i64. The filter may have elements of 4 or 2 bits, which count as if they were int8.
+    /// - C5: the ratios `s_input * s_filter[o] / s_output` are below 2^31, and below 2^7 for int16.
     Conv2d = "nn.conv2d" {
         operands { input: Tensor4D, filter: Tensor4D, bias: Tensor1D }
         attrs {
@@ -110,7 +110,8 @@ define_ops! {
         traits [Pure]
     }
 
-    /// Sum, with broadcasting; each quantized operand is rescaled to twice the larger scale first.
+    /// Sum, with broadcasting; each quantized operand (int8, or int16 of zero point 0) is rescaled to twice the larger scale
+    /// first.
     Add = "nn.add" {
         operands { lhs: Tensor, rhs: Tensor }
         attrs { clamp: Clamp = Clamp::None }

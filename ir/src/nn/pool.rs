@@ -30,13 +30,13 @@ impl Pool {
 
     fn verify(&self, input: &TensorType, result: &TensorType, report: &mut Vec<String>) {
         let scalar = input.storage();
-        if !matches!(scalar, Scalar::F32 | Scalar::I8) || result.storage() != scalar {
+        if !matches!(scalar, Scalar::F32 | Scalar::I8 | Scalar::I16) || result.storage() != scalar {
             report.push(format!(
-                "expected int8 or float32 input and result alike, got {} and {}",
+                "expected int8, int16 or float32 input and result alike, got {} and {}",
                 scalar.name(),
                 result.storage().name()
             ));
-        } else if scalar == Scalar::I8 && !same_quantization(input, result) {
+        } else if !scalar.is_float() && !same_quantization(input, result) {
             report.push("expected input and result of one scale and zero point, got others".to_owned());
         }
         check_clamp(self.clamp, result.storage(), report);
@@ -108,6 +108,11 @@ impl NnSemantics for AvgPool2d {
             let limits = real_limits(self.clamp);
             let mean = |sum: f32, taps: usize| clamp_real(sum / taps as f32, limits);
             Data::F32(pool.fold(input, results[0], operands[0].f32s()?, 0.0, |sum, x: f32| sum + x, mean)?)
+        } else if results[0].storage() == Scalar::I16 {
+            let (low, high) = integer_limits(self.clamp, Scalar::I16);
+            let mean = |sum: i32, taps: usize| rounded_mean(sum, taps).max(low).min(high) as i16;
+            let add = |sum: i32, x: i16| sum.wrapping_add(x.into());
+            Data::I16(pool.fold(input, results[0], operands[0].i16s()?, 0, add, mean)?)
         } else {
             let (low, high) = integer_limits(self.clamp, Scalar::I8);
             let mean = |sum: i32, taps: usize| rounded_mean(sum, taps).max(low).min(high) as i8;
@@ -147,6 +152,10 @@ impl NnSemantics for MaxPool2d {
             let greater = |a: f32, b: f32| if a < b { b } else { a };
             let end = |max: f32, _| clamp_real(max, limits);
             Data::F32(pool.fold(input, results[0], operands[0].f32s()?, f32::MIN, greater, end)?)
+        } else if results[0].storage() == Scalar::I16 {
+            let (low, high) = integer_limits(self.clamp, Scalar::I16);
+            let end = |max: i16, _| i32::from(max).max(low).min(high) as i16;
+            Data::I16(pool.fold(input, results[0], operands[0].i16s()?, i16::MIN, i16::max, end)?)
         } else {
             let (low, high) = integer_limits(self.clamp, Scalar::I8);
             let end = |max: i8, _| i32::from(max).max(low).min(high) as i8;

@@ -78,6 +78,33 @@ pub fn check_multipliers<M>(multipliers: Option<M>, report: &mut Vec<String>) {
     }
 }
 
+/// As [`check_multipliers`] for a layer's accumulators. Those of int16 results have 64 bits, which leave room for factors
+/// below 2^7 only: the reference asserts as much.
+pub fn check_accumulator_multipliers(
+    multipliers: Option<Vec<QuantizedMultiplier>>,
+    result: &TensorType,
+    report: &mut Vec<String>,
+) {
+    let large =
+        |multipliers: &Vec<QuantizedMultiplier>| multipliers.iter().any(|multiplier| multiplier.shift > 7);
+    if result.storage() == Scalar::I16 && multipliers.as_ref().is_some_and(large) {
+        report.push(
+            "expected scales whose ratio is below 2^7 for an int16 result, got a larger one".to_owned(),
+        );
+    }
+    check_multipliers(multipliers, report);
+}
+
+/// Reports int16 tensors that are not symmetric: their kernels know no zero point.
+pub fn check_symmetric(types: &[&TensorType], report: &mut Vec<String>) {
+    let moved = |ty: &&TensorType| {
+        ty.storage() == Scalar::I16 && ty.affine().is_some_and(|affine| affine.zero_point != 0)
+    };
+    if types.iter().any(moved) {
+        report.push("expected int16 tensors of zero point 0, got another".to_owned());
+    }
+}
+
 /// Whether a clamp has the kind that the storage type asks for; a message if not.
 pub fn check_clamp(clamp: Clamp, storage: Scalar, report: &mut Vec<String>) {
     match (clamp, storage.is_float()) {

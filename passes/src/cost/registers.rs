@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub struct Needs {
     /// Its pointers: runs of instructions that use each, and whether it moves with the loop.
     pub pointers: Vec<(usize, bool)>,
-    /// Values from outside that it computes with, and how many there are of each.
-    pub outside: BTreeMap<Value, usize>,
+    /// Values from outside that it computes with: how many there are of each, and how often it is used.
+    pub outside: BTreeMap<Value, (usize, usize)>,
     /// Integers that it carries.
     pub carried: usize,
     /// Integers that are alive at once within one of its blocks.
@@ -28,7 +28,8 @@ pub struct Needs {
 impl Needs {
     /// Fits a loop into so many registers: those that it takes, and what each iteration does for those it has not.
     pub fn fit(&self, available: usize) -> (usize, Mix) {
-        let outside = std::iter::repeat_n((1, false), self.outside.values().sum());
+        let outside = self.outside.values();
+        let outside = outside.flat_map(|&(values, uses)| std::iter::repeat_n((uses, false), values));
         // The counter, or the end of a pointer.
         let mut own: Vec<(usize, bool)> =
             self.pointers.iter().copied().chain(outside).chain([(1, self.inner.is_some())]).collect();
@@ -38,7 +39,10 @@ impl Needs {
         let spilled = (inner + own.len()).saturating_sub(available).min(own.len());
         let loads: usize = own[..spilled].iter().map(|&(uses, _)| uses).sum();
         let stores = own[..spilled].iter().filter(|&&(_, moves)| moves).count();
-        let spills = Mix { stack_loads: loads as f64, stack_stores: stores as f64, ..Mix::default() };
+        // What is alive at once beyond all registers waits on the stack for its use.
+        let waiting = if self.inner.is_none() { inner.saturating_sub(available) } else { 0 };
+        let (loads, stores) = ((loads + waiting) as f64, (stores + waiting) as f64);
+        let spills = Mix { stack_loads: loads, stack_stores: stores, ..Mix::default() };
         (inner + own.len() - spilled, spills)
     }
 }

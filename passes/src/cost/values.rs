@@ -159,7 +159,8 @@ impl Walk<'_> {
         }
         let varies = self.varies(value);
         for frame in self.frames.iter_mut().skip(varies.level + 1).filter(|frame| !frame.unrolled) {
-            frame.needs.outside.insert(value, varies.times() as usize);
+            let outside = frame.needs.outside.entry(value).or_default();
+            *outside = (varies.times() as usize, outside.1 + 1);
         }
     }
 }

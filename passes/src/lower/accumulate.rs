@@ -7,13 +7,14 @@
 //! Weights of 4 and 2 bits have the same forms; see [`super::sub_byte`] for how they are taken apart.
 
 use super::kernel::Kernel;
+use super::requantize::widened;
 use super::rows::to_i32;
 use super::sub_byte::{Fields, Packing};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::Packed;
+use mcunet_ir::types::{Packed, Scalar};
 use mcunet_ir::{Builder, Type, Value};
 
 /// How products are accumulated.
@@ -57,7 +58,7 @@ pub struct Filter {
     input_zero_point: i32,
     /// Whether sums may exceed 32 bits, so that they have to wrap.
     wrap: bool,
-    float: bool,
+    numbers: Numbers,
     /// What is left of each tap beside the fours, if there is anything.
     rest: Option<Rest>,
     /// How several weights share a byte, if they do.
@@ -72,6 +73,62 @@ struct Rest {
     depth: usize,
     /// Elements of all taps of an output channel.
     columns: usize,
+}
+
+/// What is multiplied and summed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Numbers {
+    /// Floats; the bias comes last, as in the reference.
+    Float,
+    /// int8 in 32 bits, beginning with the bias.
+    Narrow,
+    /// int16 times int8, in 32 bits or in 64 if those are too few; the bias, of 64 bits, comes last.
+    Wide {
+        /// Whether sums need 64 bits.
+        long: bool,
+    },
+}
+
+impl Numbers {
+    /// Of a layer's operands; `filter` are its rows, each of `columns` elements, if they are at hand.
+    pub fn of(kernel: &Kernel<'_>, filter: Option<&Data>, columns: usize) -> Self {
+        match kernel.operand_type(0).storage() {
+            Scalar::F32 => Numbers::Float,
+            Scalar::I16 => {
+                Numbers::Wide { long: !filter.is_some_and(|filter| products_fit(filter, columns)) }
+            }
+            _ => Numbers::Narrow,
+        }
+    }
+
+    /// What sums begin with; `None` if it is the bias.
+    pub fn zero(self, b: &mut Builder<'_>) -> Option<Value> {
+        match self {
+            Numbers::Float => Some(b.f32(0.0)),
+            Numbers::Wide { long: true } => Some(b.i64(0)),
+            Numbers::Wide { long: false } => Some(b.i32(0)),
+            Numbers::Narrow => None,
+        }
+    }
+
+    /// `sum + x * w`; `wrap` lets narrow sums overflow.
+    pub fn multiply_add(self, b: &mut Builder<'_>, sum: Value, x: Value, w: Value, wrap: bool) -> Value {
+        let product = b.mul(x, w);
+        match self {
+            Numbers::Wide { long: true } => {
+                let product = widened(b, product);
+                b.add(sum, product)
+            }
+            Numbers::Narrow if wrap => b.add_wrap(sum, product),
+            _ => b.add(sum, product),
+        }
+    }
+}
+
+/// Whether, for every row, products with int16 inputs sum up to 32 bits: `2^15 sum |w| < 2^31`.
+fn products_fit(filter: &Data, columns: usize) -> bool {
+    let Some(filter) = filter.to_i64s() else { return false };
+    filter.chunks(columns.max(1)).all(|row| row.iter().map(|w| w.abs()).sum::<i64>() < 1 << 16)
 }
 
 /// What a filter is made from.
@@ -106,7 +163,7 @@ impl Filter {
     /// Packs a filter for a form.
     pub fn new(kernel: &mut Kernel<'_>, form: Form, block: usize, source: FilterSource<'_>) -> Self {
         let FilterSource { filter, bias, rows, columns, input_zero_point, foldable, data, packing } = source;
-        let float = filter.element.is_float();
+        let numbers = Numbers::of(kernel, data.map(|(filter, _)| filter), columns);
         let folds = foldable && input_zero_point != 0;
         let (mut fours, mut packed, mut rest) = (columns, filter.clone(), None);
         if let (Form::Split { depth }, Some((elements, _))) = (form, data) {
@@ -135,7 +192,7 @@ impl Filter {
         } else {
             kernel.pack(vec![bias], PackLayout::Verbatim)
         };
-        let wrap = !float && !data.is_some_and(|(filter, bias)| fits(filter, bias, columns));
+        let wrap = !data.is_some_and(|(filter, bias)| fits(filter, bias, columns));
         let input_zero_point = if folds { 0 } else { input_zero_point };
         Self {
             form,
@@ -146,7 +203,7 @@ impl Filter {
             block,
             input_zero_point,
             wrap,
-            float,
+            numbers,
             rest,
             packing,
         }
@@ -188,10 +245,13 @@ impl Filter {
         }
     }
 
-    /// Accumulators of a group of channels for `pixels` pixels, pixel by pixel: the biases, or zeros if they are shifted.
+    /// Accumulators of a group of channels for `pixels` pixels, pixel by pixel: the biases, or zeros where those come last.
     pub fn start(&self, b: &mut Builder<'_>, channel: Value, channels: usize, pixels: usize) -> Vec<Value> {
-        if self.shift() != 0 {
-            let zero = b.i32(0);
+        let zero = match self.shift() {
+            0 => self.numbers.zero(b),
+            _ => Some(b.i32(0)),
+        };
+        if let Some(zero) = zero {
             return vec![zero; channels * pixels];
         }
         let biases: Vec<Value> = (0..channels)
@@ -209,19 +269,13 @@ impl Filter {
             return accumulator;
         }
         let sum = b.shr_const(accumulator, self.shift());
-        let bias = self.bias(b, channel);
-        self.add(b, sum, bias)
+        let bias = b.load(self.bias, channel);
+        if self.wrap { b.add_wrap(sum, bias) } else { b.add(sum, bias) }
     }
 
-    /// Zero accumulators, for floats, whose reference adds the bias last.
-    pub fn start_zero(&self, b: &mut Builder<'_>, channels: usize, pixels: usize) -> Vec<Value> {
-        let zero = b.f32(0.0);
-        vec![zero; channels * pixels]
-    }
-
-    /// Bias of a channel of a group.
-    pub fn bias(&self, b: &mut Builder<'_>, channel: Value) -> Value {
-        b.load(self.bias, channel)
+    /// The biases, one per channel.
+    pub fn biases(&self) -> Value {
+        self.bias
     }
 
     /// By how much [`Filter::run`]'s column grows from tap to tap of `depth` elements.
@@ -331,8 +385,8 @@ impl Filter {
         for c in 0..channels {
             let w = fields.weight(b, c);
             for (p, &x) in xs.iter().enumerate() {
-                let product = b.mul(x, w);
-                next[p * channels + c] = self.add(b, sums[p * channels + c], product);
+                next[p * channels + c] =
+                    self.numbers.multiply_add(b, sums[p * channels + c], x, w, self.wrap);
             }
         }
         next
@@ -341,15 +395,11 @@ impl Filter {
     fn centered(&self, b: &mut Builder<'_>, input: Value, start: Value, i: Value) -> Value {
         let at = b.add(start, i);
         let x = b.load(input, at);
-        if self.float {
+        if self.numbers == Numbers::Float {
             return x;
         }
         let x = b.add_const(x, -self.input_zero_point);
         if self.shift() == 0 { x } else { b.shl_const(x, self.shift()) }
-    }
-
-    fn add(&self, b: &mut Builder<'_>, sum: Value, product: Value) -> Value {
-        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
     }
 
     /// As [`Filter::run_scalar`] in steps of four inputs. Single products near borders use the same packed words.

@@ -111,6 +111,19 @@ fn lower_plain(
     });
 }
 
+/// How far quantized operands are from their zero points at most.
+fn operand_reach(kernel: &Kernel<'_>) -> u64 {
+    let distance = |ty: &TensorType| match (ty.storage().integer_range(), ty.affine()) {
+        (Some((low, high)), Some(affine)) => {
+            let zero_point = i64::from(affine.zero_point);
+            (high - zero_point).max(zero_point - low).unsigned_abs()
+        }
+        // No bound.
+        _ => u64::from(u32::MAX),
+    };
+    distance(kernel.operand_type(0)).max(distance(kernel.operand_type(1)))
+}
+
 /// How two numbers of a common scale become one.
 #[derive(Clone, Copy)]
 struct Combination {
@@ -131,18 +144,19 @@ fn lower_common_scale(
     Combination { combine, reach }: Combination,
 ) {
     let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-    let limits = integer_limits(clamp, Scalar::I8);
+    let limits = integer_limits(clamp, kernel.result_type(0).storage());
+    let most = operand_reach(kernel) << scale.left_shift;
     let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
         let x = b.add_const(x, -zero);
         let distance = b.i32(scale.left_shift as i32);
         let x = b.value(l::Shl {}, &[x, distance], Type::I32);
-        rescale_small(b, x, multiplier, 255 << scale.left_shift)
+        rescale_small(b, x, multiplier, most)
     };
     lower_elements(kernel, &mut |b, x, y| {
         let x = bring(b, x, left_zero, scale.lhs);
         let y = bring(b, y, right_zero, scale.rhs);
         let z = combine(b, x, y);
-        requantize(b, z, scale.output, reach(255 << scale.left_shift), output_zero, limits)
+        requantize(b, z, scale.output, reach(most), output_zero, limits)
     });
 }
 
@@ -154,7 +168,7 @@ fn lower_sum(
     scale: Option<CommonScale>,
     combination: Combination,
 ) -> Result<(), Diagnostic> {
-    if kernel.result_type(0).storage() != Scalar::I8 {
+    if !matches!(kernel.result_type(0).storage(), Scalar::I8 | Scalar::I16) {
         lower_plain(kernel, clamp, &mut |b, x, y| (combination.combine)(b, x, y));
         return Ok(());
     }
@@ -214,7 +228,7 @@ impl LowerOp for SquaredDifference {
 
 impl LowerOp for Mul {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        if kernel.result_type(0).storage() != Scalar::I8 {
+        if !matches!(kernel.result_type(0).storage(), Scalar::I8 | Scalar::I16) {
             lower_plain(kernel, self.clamp, &mut |b, x, y| mul(b, x, y));
             return Ok(());
         }
@@ -225,11 +239,12 @@ impl LowerOp for Mul {
         let multiplier = product_multiplier(types(kernel))
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-        let limits = integer_limits(self.clamp, Scalar::I8);
+        let limits = integer_limits(self.clamp, kernel.result_type(0).storage());
+        let most = operand_reach(kernel);
         lower_elements(kernel, &mut |b, x, y| {
             let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
             let product = b.mul(x, y);
-            requantize(b, product, multiplier, 255 * 255, output_zero, limits)
+            requantize(b, product, multiplier, most * most, output_zero, limits)
         });
         Ok(())
     }

@@ -8,10 +8,11 @@ use super::LowerOp;
 use super::accumulate::{Filter, FilterSource, Form};
 use super::float::clamp_float;
 use super::kernel::Kernel;
-use super::requantize::Requantizer;
+use super::requantize::{Requantizer, WideRequantizer};
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::sub_byte::Packing;
 use super::window::{Interior, Taps, for_segments};
+use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
 use mcunet_ir::nn::requantize::{convolution_multipliers, integer_limits};
@@ -45,14 +46,14 @@ impl Conv {
 impl LowerOp for Conv2d {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let conv = geometry(self, kernel)?;
-        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let int8 = kernel.result_type(0).storage() == Scalar::I8;
         let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
         let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
         let data = filter_data.is_some() && bias_data.is_some();
         let weights = kernel.expect_constant(1, "filter")?;
         let packing = Packing::of(kernel, &weights);
         let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
-        let form = if kernel.features().dsp && !float && conv.group == rows && fits {
+        let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
             Form::of_dsp(conv.depth, conv.has_runs(), data)
         } else {
             Form::Scalar
@@ -63,7 +64,7 @@ impl LowerOp for Conv2d {
             rows,
             columns,
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
-            foldable: !float && conv.is_unpadded(),
+            foldable: int8 && conv.is_unpadded(),
             data: filter_data.as_ref().zip(bias_data.as_ref()),
             packing,
         };
@@ -78,7 +79,7 @@ impl LowerOp for Conv2d {
             Form::Paired | Form::Split { .. } => 2,
         };
         let filter = Filter::new(kernel, form, block, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, rows, bound)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, rows, filter.biases(), bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
         let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
@@ -105,26 +106,45 @@ fn geometry(op: &Conv2d, kernel: &Kernel<'_>) -> Result<Conv, Diagnostic> {
 pub(super) enum Epilogue {
     /// int8.
     Quantized(Requantizer),
+    /// int16.
+    Wide(WideRequantizer),
     /// Floats: bias, then limits.
     Float(mcunet_ir::attr::Clamp),
 }
 
 impl Epilogue {
-    /// The epilogue of a convolution, no accumulator of which exceeds `bound` in magnitude.
+    /// The epilogue of a convolution with these biases, no accumulator of which exceeds `bound` in magnitude.
     pub(super) fn new(
         kernel: &mut Kernel<'_>,
         clamp: mcunet_ir::attr::Clamp,
         channels: usize,
+        bias: Value,
         bound: Option<u64>,
     ) -> Result<Self, Diagnostic> {
-        if kernel.result_type(0).storage() == Scalar::F32 {
+        let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
+        let multipliers = convolution_multipliers(input, filter, output, channels);
+        Self::of_multipliers(kernel, clamp, multipliers, bias, bound)
+    }
+
+    /// The epilogue of a layer whose accumulators are multiplied by these factors, which floats have none of; see [`Self::new`].
+    pub(super) fn of_multipliers(
+        kernel: &mut Kernel<'_>,
+        clamp: mcunet_ir::attr::Clamp,
+        multipliers: Option<Vec<QuantizedMultiplier>>,
+        bias: Value,
+        bound: Option<u64>,
+    ) -> Result<Self, Diagnostic> {
+        let output = kernel.result_type(0);
+        if output.storage() == Scalar::F32 {
             return Ok(Epilogue::Float(clamp));
         }
-        let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
-        let multipliers = convolution_multipliers(input, filter, output, channels)
+        let multipliers = multipliers
             .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
-        let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
         let limits = integer_limits(clamp, output.storage());
+        if output.storage() == Scalar::I16 {
+            return Ok(Epilogue::Wide(WideRequantizer::new(kernel, &multipliers, bias, limits)));
+        }
+        let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
         Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits, bound)))
     }
 
@@ -132,15 +152,13 @@ impl Epilogue {
         matches!(self, Epilogue::Float(_))
     }
 
-    /// The stored result of an accumulator; `bias` is added for floats.
-    pub(super) fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value, filter: &Filter) -> Value {
+    /// The stored result of an accumulator; `bias` holds the biases, which some add last.
+    pub(super) fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value, bias: Value) -> Value {
         match self {
-            Epilogue::Quantized(requantizer) => {
-                let sum = filter.total(b, sum, channel);
-                requantizer.apply(b, sum, channel)
-            }
+            Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
+            Epilogue::Wide(requantizer) => requantizer.apply(b, sum, channel),
             Epilogue::Float(clamp) => {
-                let bias = filter.bias(b, channel);
+                let bias = b.load(bias, channel);
                 let sum = b.add(sum, bias);
                 clamp_float(b, sum, *clamp)
             }
@@ -210,16 +228,13 @@ impl Emitter {
         let pixel = b.mul_const(x, to_i32(steps.pixel));
         let pixel = b.add(row_start, pixel);
         self.filter.for_groups(b, &mut |b, channel, offset, channels| {
-            let start = if self.epilogue.is_float() {
-                self.filter.start_zero(b, channels, count)
-            } else {
-                self.filter.start(b, channel, channels, count)
-            };
+            let start = self.filter.start(b, channel, channels, count);
             let sums = self.sum_window(b, y, taps, channel, offset, channels, count, input_base, &start);
             for p in 0..count {
                 for c in 0..channels {
                     let at = b.add_const(channel, to_i32(c));
-                    let stored = self.epilogue.apply(b, sums[p * channels + c], at, &self.filter);
+                    let sum = self.filter.total(b, sums[p * channels + c], at);
+                    let stored = self.epilogue.apply(b, sum, at, self.filter.biases());
                     let across = b.mul_const(at, to_i32(steps.channel));
                     let offset = b.add(pixel, across);
                     let offset = b.add_const(offset, to_i32(p * steps.pixel));
@@ -336,7 +351,6 @@ impl LowerOp for TransposeConv2d {
         let [_, ih, iw, ic] = input_shape;
         let [oc, kh, kw, _] = filter_shape;
         let [_, _, ow, _] = shape(kernel.result_type(0))?;
-        let float = kernel.result_type(0).storage() == Scalar::F32;
         let columns = kh * kw * ic;
         let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
         let source = FilterSource {
@@ -351,7 +365,7 @@ impl LowerOp for TransposeConv2d {
         };
         let bound = source.bound();
         let filter = Filter::new(kernel, Form::Scalar, 4, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, oc, bound)?;
+        let epilogue = Epilogue::new(kernel, self.clamp, oc, filter.biases(), bound)?;
         let (input, output) = (kernel.source(0), kernel.target(0));
         let [stride_y, stride_x] = self.stride.map(|stride| stride as usize);
         let [top, left] = self.pad.map(|pad| pad as usize);
@@ -364,11 +378,7 @@ impl LowerOp for TransposeConv2d {
                 let pixel = b.mul_const(ox, to_i32(oc));
                 let pixel = b.add(row_start, pixel);
                 filter.for_groups(b, &mut |b, channel, offset, channels| {
-                    let start = if float {
-                        filter.start_zero(b, channels, 1)
-                    } else {
-                        filter.start(b, channel, channels, 1)
-                    };
+                    let start = filter.start(b, channel, channels, 1);
                     let sums = b.for_loop(y.first, y.end, 1, &start, |b, iy, sums| {
                         let ky = tap(b, y.start, iy, stride_y);
                         let in_row = input.start(b, iy);
@@ -396,7 +406,7 @@ impl LowerOp for TransposeConv2d {
                     });
                     for (c, &sum) in sums.iter().enumerate() {
                         let at = b.add_const(channel, to_i32(c));
-                        let stored = epilogue.apply(b, sum, at, &filter);
+                        let stored = epilogue.apply(b, sum, at, filter.biases());
                         let to = b.add(pixel, at);
                         b.store(stored, output.memory, to);
                     }

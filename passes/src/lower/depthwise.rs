@@ -9,10 +9,9 @@
 //! weight is, is looked up once per channel: code for each field would be larger than what packing saves in most layers.
 
 use super::LowerOp;
-use super::accumulate::{fits, greatest};
+use super::accumulate::{Numbers, fits, greatest};
 use super::conv::Epilogue;
 use super::depthwise_planar::Planar;
-use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::sub_byte::{Field, Packing};
@@ -22,8 +21,7 @@ use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
 use mcunet_ir::nn::window::{Window, Windows, four};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Value};
+use mcunet_ir::{Builder, Diagnostic, TensorType, Value};
 
 /// Rows of at most this many taps are unrolled.
 const MAX_UNROLLED_TAPS: usize = 7;
@@ -48,6 +46,7 @@ struct Depthwise {
     bias: Value,
     input_zero_point: i32,
     wrap: bool,
+    numbers: Numbers,
     unroll: bool,
     epilogue: Epilogue,
 }
@@ -58,18 +57,20 @@ impl LowerOp for DepthwiseConv2d {
         let (input_shape, filter) = (shape(kernel.operand_type(0))?, shape(kernel.operand_type(1))?);
         let output_shape = shape(kernel.result_type(0))?;
         let channels = output_shape[3];
-        let float = kernel.result_type(0).storage() == Scalar::F32;
-        let input_zero_point = kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point);
-        let data = kernel.constant_data(1).zip(kernel.constant_data(2));
-        let data = data.map(|(filter, bias)| (by_channel(&filter, channels), bias));
-        let taps = filter[1] * filter[2];
-        let proven = data.as_ref().is_some_and(|(filter, bias)| fits(filter, bias, taps));
-        let bound = data.as_ref().and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
+        let filter_rows = kernel.constant_data(1).map(|filter| by_channel(&filter, channels));
+        let bias_data = kernel.constant_data(2);
+        let data = filter_rows.as_ref().zip(bias_data.as_ref());
+        let (taps, input_zero_point) = (filter[1] * filter[2], zero_point(kernel.operand_type(0)));
+        let proven = data.is_some_and(|(filter, bias)| fits(filter, bias, taps));
+        let bound = data.and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
+        let numbers = Numbers::of(kernel, filter_rows.as_ref(), taps);
         let windows = Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
-        let epilogue = Epilogue::new(kernel, self.clamp, channels, bound)?;
+        let bias = kernel.expect_constant(2, "bias")?;
+        let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
+        let epilogue = Epilogue::new(kernel, self.clamp, channels, bias, bound)?;
         let unroll = kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS;
         if kernel.is_planar_operand(0) {
-            let lowering = Planar::new(kernel, windows, channels, &epilogue)?;
+            let lowering = Planar::new(kernel, windows, channels, bias, &epilogue)?;
             let input = kernel.source(0);
             kernel.for_image_rows(|b, place| {
                 for_rows_under(b, &windows.y, input, unroll, place.row, &mut |b, rows| {
@@ -79,14 +80,12 @@ impl LowerOp for DepthwiseConv2d {
             return Ok(());
         }
         let weights = kernel.expect_constant(1, "filter")?;
-        let bias = kernel.expect_constant(2, "bias")?;
         let packing = Packing::of(kernel, &weights);
         let layout = packing.map_or(PackLayout::Verbatim, |Packing { bits }| PackLayout::PackedRows {
             bits,
             columns: channels,
         });
         let weights = kernel.pack(vec![weights], layout);
-        let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let input = kernel.source(0);
         let lowering = Depthwise {
             windows,
@@ -95,7 +94,8 @@ impl LowerOp for DepthwiseConv2d {
             output_shape,
             multiplier: channels.checked_div(input_shape[3]).unwrap_or(1).max(1),
             input_zero_point,
-            wrap: !float && !proven,
+            wrap: !proven,
+            numbers,
             unroll,
             epilogue,
             output: kernel.target(0),
@@ -112,6 +112,10 @@ impl LowerOp for DepthwiseConv2d {
         });
         Ok(())
     }
+}
+
+fn zero_point(ty: &TensorType) -> i32 {
+    ty.affine().map_or(0, |affine| affine.zero_point)
 }
 
 /// Emits what makes an output row, for the rows under its window: if `together`, code of its own for windows that lie inside
@@ -158,7 +162,7 @@ fn for_rows_under(
     );
 }
 
-/// A filter whose channels are innermost, channel by channel.
+/// The filter with the taps of a channel beside each other; as it is stored, channels are innermost.
 fn by_channel(filter: &Data, channels: usize) -> Data {
     let taps = filter.len().checked_div(channels).unwrap_or(0);
     let order = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
@@ -192,16 +196,10 @@ impl Depthwise {
             for m in 0..self.multiplier {
                 let channel = b.mul_const(c, to_i32(self.multiplier));
                 let channel = b.add_const(channel, to_i32(m));
-                let start = if self.epilogue.is_float() { b.f32(0.0) } else { b.load(self.bias, channel) };
+                let zero = self.numbers.zero(b);
+                let start = zero.unwrap_or_else(|| b.load(self.bias, channel));
                 let sum = self.sum_window(b, y, taps, at_border, c, channel, input_base, start);
-                let stored = match &self.epilogue {
-                    Epilogue::Quantized(requantizer) => requantizer.apply(b, sum, channel),
-                    Epilogue::Float(clamp) => {
-                        let bias = b.load(self.bias, channel);
-                        let sum = b.add(sum, bias);
-                        clamp_float(b, sum, *clamp)
-                    }
-                };
+                let stored = self.epilogue.apply(b, sum, channel, self.bias);
                 let across = b.mul_const(channel, to_i32(self.output.steps.channel));
                 let at = b.add(pixel, across);
                 b.store(stored, self.output.memory, at);
@@ -274,7 +272,6 @@ impl Depthwise {
         let (x, w) = (b.load(self.input.memory, at), b.load(self.weights, weight));
         let w = field.of(b, w);
         let x = if self.epilogue.is_float() { x } else { b.add_const(x, -self.input_zero_point) };
-        let product = b.mul(x, w);
-        if self.wrap { b.add_wrap(sum, product) } else { b.add(sum, product) }
+        self.numbers.multiply_add(b, sum, x, w, self.wrap)
     }
 }

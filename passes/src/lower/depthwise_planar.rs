@@ -208,16 +208,15 @@ impl Planar {
         kernel: &mut Kernel<'_>,
         windows: Windows,
         channels: usize,
+        bias: Value,
         epilogue: &Epilogue,
     ) -> Result<Self, Diagnostic> {
         let Epilogue::Quantized(requantizer) = epilogue else {
-            return Err(kernel.error("expected int8 for an image with planar rows, got floats"));
+            return Err(kernel.error("expected int8 for an image with planar rows, got others"));
         };
         let filter = kernel.expect_constant(1, "filter")?;
-        let bias = kernel.expect_constant(2, "bias")?;
         let (rows, columns) = (windows.y.taps, windows.x.taps);
         let weights = kernel.pack(vec![filter], PackLayout::DepthwisePairs { rows, columns, channels });
-        let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let (bulk, rest) = groups(&windows.x);
         Ok(Self {
             windows,
@@ -267,7 +266,7 @@ impl Planar {
     fn emit_lane(&self, b: &mut Builder<'_>, lane: &Lane<'_>) {
         if let Some((first, end, group)) = &self.bulk {
             let (lower, upper) = (b.index(*first), b.index(*end));
-            b.for_loop(lower, upper, TOGETHER as u32, &[], |b, x, _| {
+            b.rolled_loop(lower, upper, TOGETHER as u32, &[], |b, x, _| {
                 let origin = Taps::all(b, &self.windows.x, x).start;
                 let sums = self.sum(b, lane, origin, group);
                 for (output, &sum) in sums.iter().enumerate() {

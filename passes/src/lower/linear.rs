@@ -4,15 +4,14 @@ use super::LowerOp;
 use super::accumulate::{Filter, FilterSource, Form};
 use super::conv::Epilogue;
 use super::kernel::Kernel;
-use super::requantize::Requantizer;
 use super::rows::to_i32;
 use super::sub_byte::Packing;
-use mcunet_ir::Diagnostic;
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::nn::ops::FullyConnected;
-use mcunet_ir::nn::requantize::{fully_connected_multipliers, integer_limits};
+use mcunet_ir::nn::requantize::fully_connected_multipliers;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
+use mcunet_ir::{Diagnostic, Value};
 
 impl LowerOp for FullyConnected {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
@@ -21,13 +20,13 @@ impl LowerOp for FullyConnected {
             return Err(kernel.error(format!("expected a filter of 2 dimensions, got {}", filter_type.shape)));
         };
         let rows = kernel.operand_type(0).elements().checked_div(inputs).unwrap_or(0);
-        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let int8 = kernel.result_type(0).storage() == Scalar::I8;
         let (filter, filter_data) = centered_filter(kernel)?;
         let packing = Packing::of(kernel, &filter);
         let fits = packing.is_none_or(|packing| packing.lanes_fit(inputs));
         let bias_data = kernel.constant_data(2);
         let data = filter_data.is_some() && bias_data.is_some();
-        let form = if kernel.features().dsp && filter.element.unpacked() == Scalar::I8 && fits {
+        let form = if kernel.features().dsp && int8 && filter.element.unpacked() == Scalar::I8 && fits {
             Form::of_dsp(inputs, true, data)
         } else {
             Form::Scalar
@@ -38,28 +37,25 @@ impl LowerOp for FullyConnected {
             rows: outputs,
             columns: inputs,
             input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
-            foldable: !float,
+            foldable: int8,
             data: filter_data.as_ref().zip(bias_data.as_ref()),
             packing,
         };
         let bound = source.bound();
         let filter = Filter::new(kernel, form, 4, source);
-        let epilogue = epilogue(self, kernel, outputs, bound)?;
+        let epilogue = epilogue(self, kernel, outputs, filter.biases(), bound)?;
         let (input, output) = (kernel.input(0), kernel.output(0));
         let b = &mut kernel.b;
         b.for_count(rows, |b, row| {
             let (from, to) = (b.mul_const(row, to_i32(inputs)), b.mul_const(row, to_i32(outputs)));
             filter.for_groups(b, &mut |b, channel, offset, channels| {
-                let start = if float {
-                    filter.start_zero(b, channels, 1)
-                } else {
-                    filter.start(b, channel, channels, 1)
-                };
+                let start = filter.start(b, channel, channels, 1);
                 let (column, length) = (b.i32(0), b.index(inputs));
                 let sums = filter.run(b, input, &[from], channel, offset, column, length, channels, &start);
                 for (c, &sum) in sums.iter().enumerate() {
                     let at = b.add_const(channel, to_i32(c));
-                    let stored = epilogue.apply(b, sum, at, &filter);
+                    let sum = filter.total(b, sum, at);
+                    let stored = epilogue.apply(b, sum, at, filter.biases());
                     let place = b.add(to, at);
                     b.store(stored, output, place);
                 }
@@ -93,15 +89,10 @@ fn epilogue(
     op: &FullyConnected,
     kernel: &mut Kernel<'_>,
     outputs: usize,
+    bias: Value,
     bound: Option<u64>,
 ) -> Result<Epilogue, Diagnostic> {
-    if kernel.result_type(0).storage() == Scalar::F32 {
-        return Ok(Epilogue::Float(op.clamp));
-    }
     let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
-    let multipliers = fully_connected_multipliers(input, filter, output, outputs)
-        .ok_or_else(|| kernel.error("expected multipliers that can be quantized, got others"))?;
-    let zero_point = output.affine().map_or(0, |affine| affine.zero_point);
-    let limits = integer_limits(op.clamp, output.storage());
-    Ok(Epilogue::Quantized(Requantizer::new(kernel, &multipliers, zero_point, limits, bound)))
+    let multipliers = fully_connected_multipliers(input, filter, output, outputs);
+    Epilogue::of_multipliers(kernel, op.clamp, multipliers, bias, bound)
 }

@@ -20,7 +20,7 @@ struct Pool {
     input: RowMap,
     output: RowMap,
     clamp: Clamp,
-    float: bool,
+    storage: Scalar,
     mean: bool,
 }
 
@@ -47,9 +47,9 @@ fn lower(
     let shape = |ty| four(ty).map_err(|message| kernel.error(message));
     let input_shape = shape(kernel.operand_type(0))?;
     let windows = Windows::new(input_shape, taps.map(|size| size as usize), stride, [1, 1], pad);
-    let float = kernel.result_type(0).storage() == Scalar::F32;
+    let storage = kernel.result_type(0).storage();
     let (input, output) = (kernel.source(0), kernel.target(0));
-    let pool = Pool { windows, channels: input_shape[3], input, output, clamp, float, mean };
+    let pool = Pool { windows, channels: input_shape[3], input, output, clamp, storage, mean };
     if let Some(row) = kernel.folded() {
         let kept = kernel.kept_values();
         pool.fold_row(&mut kernel.b, row, kept);
@@ -114,11 +114,11 @@ impl Pool {
     }
 
     fn start(&self, b: &mut Builder<'_>) -> Value {
-        match (self.mean, self.float) {
+        match (self.mean, self.storage.is_float()) {
             (true, true) => b.f32(0.0),
             (true, false) => b.i32(0),
             (false, true) => b.f32(f32::MIN),
-            (false, false) => b.i32(i8::MIN.into()),
+            (false, false) => b.i32(integer_limits(Clamp::None, self.storage).0),
         }
     }
 
@@ -146,7 +146,7 @@ impl Pool {
     }
 
     fn finish(&self, b: &mut Builder<'_>, folded: Value, taps: Value) -> Value {
-        if self.float {
+        if self.storage.is_float() {
             let value = if self.mean {
                 let count = b.value(l::ToFloat {}, &[taps], Type::F32);
                 b.value(l::Div {}, &[folded, count], Type::F32)
@@ -155,9 +155,13 @@ impl Pool {
             };
             return clamp_float(b, value, self.clamp);
         }
-        let (low, high) = integer_limits(self.clamp, Scalar::I8);
+        let (low, high) = integer_limits(self.clamp, self.storage);
         let value = if self.mean { rounded_quotient(b, folded, taps) } else { folded };
-        if (low, high) == (-128, 127) { value } else { b.clamp(value, low, high) }
+        if (low, high) == integer_limits(Clamp::None, self.storage) {
+            value
+        } else {
+            b.clamp(value, low, high)
+        }
     }
 }
 

@@ -13,7 +13,7 @@
 //! All of it needs a bound on accumulators, which lowering has from the weights; without one the general form is used.
 
 use super::kernel::Kernel;
-use mcunet_ir::fixed_point::QuantizedMultiplier;
+use mcunet_ir::fixed_point::{QuantizedMultiplier, downscale_multiplier_to_i16};
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::{Builder, Type, Value};
@@ -240,6 +240,59 @@ pub fn rescale_small(
     let (factor, half) = (b.i32(doubled(multiplier)), b.i32(offset(distance, 0)));
     let scaled = short_product(b, value, factor, half, distance > 0);
     if distance == 0 { scaled } else { b.shr_const(scaled, distance) }
+}
+
+/// From accumulators of int16 layers to stored integers: one rounding in 64 bits. The bias is added here, last, so that sums
+/// of products may be kept in 32 bits where they fit.
+#[derive(Clone, Copy, Debug)]
+pub struct WideRequantizer {
+    /// Factors of 16 bits, by channel.
+    multipliers: Value,
+    /// By how many bits products are shifted right, by channel.
+    shifts: Value,
+    /// Of 64 bits, by channel.
+    bias: Value,
+    limits: (i32, i32),
+}
+
+impl WideRequantizer {
+    /// Prepares the tables. The verifier bounds the shifts: see `check_accumulator_multipliers`.
+    pub fn new(
+        kernel: &mut Kernel<'_>,
+        multipliers: &[QuantizedMultiplier],
+        bias: Value,
+        limits: (i32, i32),
+    ) -> Self {
+        let factor = |m: &QuantizedMultiplier| i32::from(downscale_multiplier_to_i16(m.multiplier));
+        let factors = Data::I32(multipliers.iter().map(factor).collect());
+        let shifts = Data::I32(multipliers.iter().map(|m| 15 - m.shift).collect());
+        let multipliers = kernel.data("multipliers", &factors);
+        Self { multipliers, shifts: kernel.data("shifts", &shifts), bias, limits }
+    }
+
+    /// The stored integer of a sum of products (i32 or i64) of a channel.
+    pub fn apply(&self, b: &mut Builder<'_>, sum: Value, channel: Value) -> Value {
+        let sum = widened(b, sum);
+        let bias = b.load(self.bias, channel);
+        let sum = b.add_wrap(sum, bias);
+        let (multiplier, shift) = (b.load(self.multipliers, channel), b.load(self.shifts, channel));
+        let multiplier = widened(b, multiplier);
+        let product = b.value(l::Mul { wrap: true }, &[sum, multiplier], Type::I64);
+        let (one, below) = (b.i64(1), b.add_const(shift, -1));
+        let half = b.value(l::Shl {}, &[one, below], Type::I64);
+        let rounded = b.add_wrap(product, half);
+        let scaled = b.value(l::Shr { bounded: true }, &[rounded, shift], Type::I64);
+        let scaled = b.value(l::Truncate {}, &[scaled], Type::I32);
+        b.clamp(scaled, self.limits.0, self.limits.1)
+    }
+}
+
+/// A number as i64.
+pub fn widened(b: &mut Builder<'_>, value: Value) -> Value {
+    if *b.function.ty(value) == Type::I64 {
+        return value;
+    }
+    b.value(l::Extend {}, &[value], Type::I64)
 }
 
 /// Adds the zero point and limits the result. The sum wraps as the reference's does.

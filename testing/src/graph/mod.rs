@@ -45,6 +45,21 @@ pub fn module(random: &mut Random<'_>) -> Module {
     graph.finish()
 }
 
+/// A random graph that computes in floats alone.
+pub fn float_module(random: &mut Random<'_>) -> Module {
+    let mut graph = Graph::new(random);
+    graph.floats = true;
+    graph.add_input();
+    let wanted = graph.random.size(2, 10);
+    for _ in 0..4 * wanted {
+        if graph.ops >= wanted {
+            break;
+        }
+        graph.step();
+    }
+    graph.finish()
+}
+
 /// Random inputs for a module.
 pub fn inputs(module: &Module, random: &mut Random<'_>) -> Vec<Tensor> {
     let types = module.functions[0].inputs.iter().filter_map(|port| port.ty.as_tensor());
@@ -60,6 +75,8 @@ struct Graph<'r, 'a> {
     rough: HashSet<Value>,
     /// Ops so far, constants aside.
     ops: usize,
+    /// Whether everything is a float; roughness then does not matter.
+    floats: bool,
 }
 
 impl<'r, 'a> Graph<'r, 'a> {
@@ -71,12 +88,14 @@ impl<'r, 'a> Graph<'r, 'a> {
             values: Vec::new(),
             rough: HashSet::new(),
             ops: 0,
+            floats: false,
         }
     }
 
     fn step(&mut self) {
         let before = self.function.ops.len();
-        let _ = match self.random.range(0, 19) {
+        let last = if self.floats { 16 } else { 19 };
+        let _ = match self.random.range(0, last) {
             0..=5 => self.window(),
             6..=10 => self.elementwise(),
             11..=12 => self.reduction(),
@@ -120,6 +139,7 @@ impl<'r, 'a> Graph<'r, 'a> {
 
     fn add_input(&mut self) -> Value {
         let element = match self.random.range(0, 7) {
+            _ if self.floats => FLOAT,
             0..=4 => self.int8(),
             5 | 6 => FLOAT,
             _ => Element::Plain(Scalar::I32),
@@ -186,7 +206,7 @@ impl<'r, 'a> Graph<'r, 'a> {
 
     /// As [`Self::find`], but no rough float.
     fn find_exact(&mut self, fits: impl Fn(&TensorType) -> bool) -> Option<Value> {
-        self.choose(|graph, value| !graph.rough.contains(&value) && fits(&graph.ty(value)))
+        self.choose(|graph, value| (graph.floats || !graph.rough.contains(&value)) && fits(&graph.ty(value)))
     }
 
     fn choose(&mut self, fits: impl Fn(&Self, Value) -> bool) -> Option<Value> {

@@ -52,6 +52,10 @@ fn limit(storage: Scalar, integer: i32, real: f32) -> Result<Vec<u8>, Refusal> {
             let small = i8::try_from(integer);
             small.map_err(|_| format!("expected limits of 8 bits, got {integer}"))?.to_le_bytes().to_vec()
         }
+        Scalar::I16 => {
+            let small = i16::try_from(integer);
+            small.map_err(|_| format!("expected limits of 16 bits, got {integer}"))?.to_le_bytes().to_vec()
+        }
         other => return Err(format!("expected no clamp of {}, got one", other.name())),
     })
 }

@@ -19,6 +19,9 @@ pub(super) fn version(code: B, inputs: &[&TensorType], outputs: &[&TensorType], 
     if inputs.get(1).is_some_and(|filter| filter.storage().is_sub_byte()) {
         return sub_byte(code);
     }
+    if let Some(version) = int16(code, from) {
+        return version;
+    }
     match code {
         B::CONV_2D => convolution(inputs, narrow),
         B::DEPTHWISE_CONV_2D | B::FULLY_CONNECTED | B::TRANSPOSE_CONV => layer(from, inputs, options),
@@ -47,6 +50,24 @@ pub(super) fn version(code: B, inputs: &[&TensorType], outputs: &[&TensorType], 
         B::RESHAPE | B::SHAPE | B::NEG | B::SQRT | B::SQUARE => 1,
         _ => movement(code, from, rank, narrow),
     }
+}
+
+/// Arithmetic on int16 activations. Where the source gives a lower version, it asks for int16 weights, which no kernel has:
+/// these are the versions with which the kernels were registered when they learned int16.
+fn int16(code: B, from: Scalar) -> Option<i32> {
+    let version = match code {
+        B::CONV_2D => 4,
+        B::DEPTHWISE_CONV_2D => 5,
+        B::FULLY_CONNECTED => 7,
+        B::TRANSPOSE_CONV => 4,
+        B::AVERAGE_POOL_2D | B::MAX_POOL_2D => 3,
+        B::MUL => 4,
+        B::ADD => 3,
+        B::SUB => 5,
+        B::SOFTMAX | B::LOGISTIC | B::TANH => 3,
+        _ => return None,
+    };
+    (from == Scalar::I16).then_some(version)
 }
 
 /// Operators that take many types because they copy; and all others, which need version 2 for int8.

@@ -133,11 +133,11 @@ impl<'m> Exporter<'m> {
         let filter = site.inputs[1].quant().ok_or_else(expected)?;
         let quant = match &filter.granularity {
             Granularity::PerTensor(filter) => {
-                QuantType::per_tensor(Scalar::I32, input * filter.scale.get(), 0)
+                QuantType::per_tensor(ty.storage(), input * filter.scale.get(), 0)
             }
             Granularity::PerAxis { channels, .. } => {
                 let channels = channels.iter().map(|filter| affine(input * filter.scale.get())).collect();
-                QuantType::per_axis(Scalar::I32, 0, channels)
+                QuantType::per_axis(ty.storage(), 0, channels)
             }
         };
         let mut channels = (0..ty.elements()).filter_map(|channel| quant.channel(channel));

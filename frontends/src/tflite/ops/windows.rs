@@ -61,7 +61,11 @@ fn bias(
     if let Some(index) = optional_input(operator, position) {
         return importer.value(index);
     }
-    let scalar = if importer.ty(input).storage() == Scalar::F32 { Scalar::F32 } else { Scalar::I32 };
+    let scalar = match importer.ty(input).storage() {
+        Scalar::F32 => Scalar::F32,
+        Scalar::I16 => Scalar::I64,
+        _ => Scalar::I32,
+    };
     let zeros = Tensor { ty: TensorType::plain([channels], scalar), data: Data::zeros(scalar, channels) };
     Ok(importer.constant("zero_bias", zeros))
 }

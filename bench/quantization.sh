@@ -1,0 +1,63 @@
+#!/bin/sh
+# What quantization is worth: SQNR and top-1 agreement of float models quantized by mcunetc against the float models, and those of the
+# int8 models that MLPerf Tiny made of them, on the same inputs. Writes the lines of the tables in docs/quantization.md.
+#
+#   bench/quantization.sh              on the models' own samples, learned from and measured on the same
+#   bench/quantization.sh real         on data sets (MCUNETC_DATASETS, default ../shared/datasets): learned from 128 pictures,
+#                                      measured on the next 200 (SAMPLES=128,200)
+set -eu
+cd "$(dirname "$0")/.."
+models=${MCUNETC_MODELS:-../shared/models}
+sets=${MCUNETC_DATASETS:-../shared/datasets}
+mcunetc=${MCUNETC:-target/release/mcunetc}
+samples=${SAMPLES:-128,200}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Model, int8 model, options of quantize, then its data.
+measure() {
+    float=$1 official=$2 options=$3
+    shift 3
+    # shellcheck disable=SC2086  # options are words
+    "$mcunetc" quantize "$models/$float/model.tflite" --compare "$models/$official/model.tflite" $options "$@" \
+        -o "$scratch/out.mcir" 2>&1 |
+        awk -v name="$float $options" '/SQNR .*samples/ || /%.*%/ || /^error/ { print name ": " $0 }'
+}
+
+each() {
+    float=$1 official=$2
+    shift 2
+    for options in "" "--range=mse" "--equalize" "--bias-correction" "--bias-correction --rounding=learned" \
+        "--bias-correction --rounding=learned --range=mse" "--scheme=int16x8" \
+        "--scheme=int16x8 --bias-correction --rounding=learned" \
+        "--weights=mixed --bias-correction --rounding=learned --range=mse"; do
+        measure "$float" "$official" "$options" "$@"
+    done
+}
+
+if [ "${1:-}" != real ]; then
+    for pair in vww:vww ic:ic ad:ad kws-true:kws; do
+        float=mlperf-${pair%:*}-float official=mlperf-${pair#*:}-int8
+        if [ ! -d "$models/$float" ]; then
+            echo "NOT MEASURED: no $models/$float (set MCUNETC_MODELS)"
+            continue
+        fi
+        each "$float" "$official" --data "$models/$float"/io/*.in0.bin
+    done
+    exit
+fi
+
+first=${samples%,*} next=${samples#*,}
+# Files of a set, the first to learn from and the next to measure on, then options about the data.
+on_set() {
+    float=$1 official=$2 pattern=$3
+    shift 3
+    if ! ls $pattern >/dev/null 2>&1; then
+        echo "NOT MEASURED: no $pattern (set MCUNETC_DATASETS)"
+        return
+    fi
+    each "$float" "$official" --data $(ls $pattern | head -n "$first") \
+        --check-data $(ls $pattern | tail -n "+$((first + 1))" | head -n "$next") "$@"
+}
+on_set mlperf-vww-float mlperf-vww-int8 "$sets/vww01/images/*.jpg" --channels=bgr
+on_set mlperf-ic-float mlperf-ic-int8 "$sets/cifar10-calib500/*.bin" --data-type=uint8 --normalize=0,1

@@ -1,0 +1,115 @@
+//! Range estimators: from the values that a tensor took to the range that its integers cover.
+//!
+//! - *min-max*: everything that was seen. Nothing saturates on the samples, at the price of wide steps if there are outliers.
+//! - *percentile*: a share of all values, half of the rest lost on either side.
+//! - *MSE*: the range with the least mean squared error of quantizing what was seen, found by shrinking either end.
+//!
+//! Source: Nagel et al., "A White Paper on Neural Network Quantization", arXiv:2106.08295, section 3.1; Krishnamoorthi,
+//! arXiv:1806.08342, section 3.
+
+use super::histogram::Histogram;
+use super::scheme::Activations;
+use mcunet_ir::quant::Affine;
+
+/// How a tensor's range follows from its values.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Estimator {
+    /// From the least value to the greatest.
+    #[default]
+    MinMax,
+    /// The range of this share of the values, above 0 and at most 1.
+    Percentile(f64),
+    /// The range with the least squared error.
+    Mse,
+}
+
+/// Steps in which the MSE estimator shrinks an end of the range.
+const SHRINK_STEPS: u32 = 64;
+
+impl Estimator {
+    /// The range of a tensor, with 0 in it: zero must be a stored number, since padding is zero.
+    pub fn range(self, values: &Histogram, activations: Activations) -> (f32, f32) {
+        let range = match self {
+            Estimator::MinMax => values.extremes(),
+            Estimator::Percentile(inside) => values.percentile(inside),
+            Estimator::Mse => least_squares(values, activations),
+        };
+        (range.0.min(0.0), range.1.max(0.0))
+    }
+}
+
+/// Shrinks the upper and the lower end in turn, each to where the error is least while the other stays.
+fn least_squares(values: &Histogram, activations: Activations) -> (f32, f32) {
+    let (min, max) = values.extremes();
+    let (min, max) = (min.min(0.0), max.max(0.0));
+    let bins: Vec<(f64, u64)> = values.bins().collect();
+    let error = |range: (f32, f32)| squared_error(&bins, activations.affine(range), activations);
+    let shrunk = |end: f32, step: u32| end * (step as f32 / SHRINK_STEPS as f32);
+    let steps = || (SHRINK_STEPS / 8..=SHRINK_STEPS).rev();
+    let mut best = ((min, max), error((min, max)));
+    for _ in 0..2 {
+        for step in steps() {
+            for range in [(best.0.0, shrunk(max, step)), (shrunk(min, step), best.0.1)] {
+                let found = error(range);
+                if found < best.1 {
+                    best = (range, found);
+                }
+            }
+        }
+    }
+    best.0
+}
+
+/// Sum of squared differences between numbers and what their integers stand for.
+fn squared_error(bins: &[(f64, u64)], affine: Affine, activations: Activations) -> f64 {
+    let (min, max) = activations.limits();
+    let (scale, zero) = (f64::from(affine.scale.get()), f64::from(affine.zero_point));
+    bins.iter()
+        .map(|&(value, count)| {
+            let stored = ((value / scale).round() + zero).clamp(min as f64, max as f64);
+            let error = value - (stored - zero) * scale;
+            error * error * count as f64
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f32]) -> Histogram {
+        let mut histogram = Histogram::default();
+        histogram.add(values);
+        histogram
+    }
+
+    #[test]
+    fn min_max_is_what_was_seen_and_zero() {
+        assert_eq!(Estimator::MinMax.range(&of(&[1.0, 3.0]), Activations::Int8), (0.0, 3.0));
+        assert_eq!(Estimator::MinMax.range(&of(&[-2.0, 3.0]), Activations::Int8), (-2.0, 3.0));
+    }
+
+    #[test]
+    fn an_outlier_moves_only_min_max() {
+        let mut values: Vec<f32> = (0..100_000).map(|i| (i % 1000) as f32 / 1000.0).collect();
+        values.push(50.0);
+        let values = of(&values);
+        assert_eq!(Estimator::MinMax.range(&values, Activations::Int8).1, 50.0);
+        assert!(Estimator::Percentile(0.999).range(&values, Activations::Int8).1 < 1.1);
+    }
+
+    #[test]
+    fn the_least_squares_range_beats_min_max_on_a_long_tail() {
+        // A geometric tail: many small numbers, few large ones.
+        let values: Vec<f32> = (0..200_000)
+            .map(|i: u32| 1.0 / (1.0 + (i.wrapping_mul(2_654_435_761) >> 12) as f32 / 1000.0))
+            .collect();
+        let mut values = of(&values);
+        values.add(&[40.0]);
+        let bins: Vec<(f64, u64)> = values.bins().collect();
+        let error = |range| squared_error(&bins, Activations::Int8.affine(range), Activations::Int8);
+        let found = Estimator::Mse.range(&values, Activations::Int8);
+        assert!(found.1 < 40.0, "{found:?}");
+        assert!(error(found) < error((0.0, 40.0)));
+    }
+}
