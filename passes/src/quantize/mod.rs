@@ -6,8 +6,8 @@
 //! 1. [`prepare`]: fold constants into weights; [`equalize`]: even out the ranges of channels, if wanted.
 //! 2. [`observe`]: run the samples through the reference interpreter and keep a histogram of every value.
 //! 3. [`share`]: values that an op ties together get one scale, from what they were, by a [`range`] estimator.
-//! 4. [`rewrite`]: make the integer module; what no kernel computes on integers stays in float.
-//! 5. [`refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted.
+//! 4. [`mod@rewrite`]: make the integer module; what no kernel computes on integers stays in float.
+//! 5. [`mod@refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted.
 //! 6. [`mixed`]: measure what fewer bits cost each layer, and spend bits where they count ([`assign`]), if wanted.
 //!
 //! The invariant: every step changes only the [`rewrite::Plan`]; the module is always made anew from the float module and
