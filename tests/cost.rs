@@ -21,8 +21,8 @@ const MODELS: [&str; 6] = [
 
 /// A core, how gcc is told of it, and by how much the estimate may be off.
 const CORES: [(&str, &[&str], f64); 2] = [
-    ("m4", &["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"], 0.05),
-    ("m7", &["-mcpu=cortex-m7", "-mfpu=fpv5-d16"], 0.10),
+    ("m4", &["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"], 0.10),
+    ("m7", &["-mcpu=cortex-m7", "-mfpu=fpv5-d16"], 0.13),
 ];
 
 /// What the compiler prints.

@@ -63,7 +63,8 @@ fn narrow_models_are_exact_at_every_level_and_exported() {
     });
 }
 
-/// Filters take half and a quarter of their bytes, but for what fills up bytes and groups; biases and multipliers stay.
+/// Filters take half and a quarter of their bytes, but for what fills up bytes and groups, and for depthwise ones, which lie
+/// in pairs of 16 bits if they are int8; biases and multipliers stay.
 #[test]
 fn narrow_models_are_packed_in_flash() {
     let Some(root) = models() else { return };
@@ -76,8 +77,8 @@ fn narrow_models_are_packed_in_flash() {
             let filters: usize =
                 wide.resources().filter(|(_, r)| r.element == Scalar::I8).map(|(_, r)| r.count).sum();
             let expected = before - filters + filters * storage.bits() / 8;
-            println!("{} {}: {before} to {after} bytes, at least {expected}", name(folder), storage.name());
-            if after < expected || after > expected + expected / 20 {
+            println!("{} {}: {before} to {after} bytes, about {expected}", name(folder), storage.name());
+            if after.abs_diff(expected) > expected / 20 {
                 return Err(format!("expected about {expected} bytes of constants, got {after}"));
             }
             Ok(())
