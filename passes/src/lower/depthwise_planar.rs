@@ -308,7 +308,7 @@ impl Planar {
         b: &mut Builder<'_>,
         lane: &Lane<'_>,
         start: &[Value],
-        add: &mut dyn FnMut(&mut Builder<'_>, Value, Tap, &[Value]) -> Vec<Value>,
+        add: &mut AddRow<'_>,
     ) -> Vec<Value> {
         match lane.rows {
             RowsUnder::All(rows) => rows.iter().enumerate().fold(start.to_vec(), |sums, (ky, &row)| {
@@ -432,6 +432,9 @@ impl Planar {
         b.store(stored, self.output.memory, at);
     }
 }
+
+/// Adds a row under the window to sums: its offset, which row of the window it is, and the sums so far.
+type AddRow<'a> = dyn FnMut(&mut Builder<'_>, Value, Tap, &[Value]) -> Vec<Value> + 'a;
 
 /// A row of the window.
 #[derive(Clone, Copy, Debug)]
