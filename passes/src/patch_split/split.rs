@@ -1,6 +1,6 @@
 //! The rewriting: a run of operations becomes one copy per tile, and the tiles are put together.
 //!
-//! The operations of each tile are built forward, as they are planned ([`super::plan`]). The first tile is padded to the size of
+//! The operations of each tile are built forward, as they are planned (`plan.rs`). The first tile is padded to the size of
 //! the whole, the others are inserted, which overwrites the tensor in place: it never exists twice. Columns that a strip keeps
 //! for the next are slices, which the next puts in front of its own.
 
@@ -31,7 +31,7 @@ pub fn operations(function: &Function) -> Vec<Op> {
 /// Splits operations `range` into `tiles` down and across.
 ///
 /// # Errors
-/// As [`Run::plans`].
+/// As `Run::plans`.
 pub fn split(
     function: &mut Function,
     range: Range<usize>,
