@@ -275,13 +275,16 @@ fn of_kind(
         | NnOp::Sqrt(_)
         | NnOp::Rsqrt(_)
         | NnOp::Square(_)
+        | NnOp::Lookup(_)
         | NnOp::Quantize(_)
         | NnOp::Cast(_) => one(elementwise::unary(kind, operands, results[0])),
-        // A softmax of one class is one number, of several anything; so are norms. Floats have no intervals.
+        // A softmax of one class is one number, of several anything; so are norms. Floats have no intervals. Means of means
+        // have no rule.
         NnOp::Const(_)
         | NnOp::Softmax(_)
         | NnOp::LogSoftmax(_)
         | NnOp::L2Normalization(_)
+        | NnOp::MeanOfMeans(_)
         | NnOp::Dequantize(_)
         | NnOp::ShapeOf(_) => None,
         _ => movement::of_kind(kind, operands, results),

@@ -64,7 +64,8 @@ pub(super) fn binary(kind: &NnOp, operands: &[Operand<'_>], result: &TensorType)
         NnOp::Add(_) => sum_is_monotone(CommonScale::of_add([lhs, rhs, result])?, result)?,
         NnOp::Sub(_) => sum_is_monotone(CommonScale::of_sub([lhs, rhs, result])?, result)?,
         NnOp::Mul(_) => {
-            let products = Interval { min: -(256 * 256), max: 256 * 256 };
+            let reach = span(result) * span(result);
+            let products = Interval { min: -reach, max: reach };
             is_monotone(products, product_multiplier([lhs, rhs, result])?, result.affine()?.zero_point)
         }
         NnOp::Maximum(_) | NnOp::Minimum(_) => true,
@@ -118,10 +119,15 @@ fn clamp(kind: &NnOp) -> Clamp {
     }
 }
 
-/// Whether a sum or difference of int8 numbers never wraps.
+/// By how much quantized numbers of a type differ from a zero point at most; operands have the result's storage.
+fn span(ty: &TensorType) -> i64 {
+    if ty.storage() == Scalar::I16 { 1 << 16 } else { 1 << 8 }
+}
+
+/// Whether a sum or difference of quantized numbers never wraps.
 fn sum_is_monotone(scale: CommonScale, result: &TensorType) -> Option<bool> {
     let shrinks = |m: QuantizedMultiplier| m.multiplier >= 0 && m.shift <= 0;
-    let reach = 2i64 * (256 << scale.left_shift);
+    let reach = 2 * (span(result) << scale.left_shift);
     let sums = Interval { min: -reach, max: reach };
     let zero_point = result.affine()?.zero_point;
     Some(shrinks(scale.lhs) && shrinks(scale.rhs) && is_monotone(sums, scale.output, zero_point))
