@@ -168,6 +168,23 @@ impl Sketch<'_, '_> {
         Some(vec![self.op(conv, &operands, &result)?])
     }
 
+    /// A convolution or depthwise convolution of one channel.
+    pub(super) fn window_of_one_channel(&mut self, depthwise: bool) -> Option<Vec<Value>> {
+        let float = self.random.flag();
+        let (element, result) = if float { (FLOAT, FLOAT) } else { (self.int8(), self.int8()) };
+        let [batch, height, width, _] = self.image()[..] else { return None };
+        let x = self.input(&[batch, height, width, 1], &element);
+        let clamp = self.clamp(&result);
+        let (taps, outputs) = (self.random.size(1, 2), self.random.size(1, 5));
+        if !depthwise {
+            return Some(vec![self.convolution(x, [taps, 2], outputs, &result, clamp)?]);
+        }
+        let operands = self.weights(x, &[1, taps, 2, outputs], 3);
+        let pad = [self.random.below(taps) as u32, 0, 1, 0];
+        let conv = n::DepthwiseConv2d { stride: [1, 2], pad, dilation: [1, 1], clamp };
+        Some(vec![self.op(conv, &operands, &result)?])
+    }
+
     pub(super) fn linear_over_channels(&mut self) -> Option<Vec<Value>> {
         let float = self.random.flag();
         let (element, result) = if float { (FLOAT, FLOAT) } else { (self.int8(), self.int8()) };

@@ -45,6 +45,8 @@ pub fn left_side(rule: &str, random: &mut Random<'_>) -> Option<Module> {
         "join-convolutions" => sketch.parallel_convolutions(),
         "convolution-as-linear" => sketch.convolution_of_all(),
         "linear-as-convolution" => sketch.linear_over_channels(),
+        "depthwise-as-convolution" => sketch.window_of_one_channel(true),
+        "convolution-as-depthwise" => sketch.window_of_one_channel(false),
         "scale-into-weights" => sketch.linear_and_constant(true),
         "shift-into-bias" => sketch.linear_and_constant(false),
         "multiply-linear" => sketch.two_linear(),

@@ -9,6 +9,7 @@
 //! `testing/src/fusion`, on which the property test evaluates all nodes of all e-classes against each other.
 
 mod clamp;
+mod depthwise;
 mod dequantize;
 mod linear;
 mod movement;
@@ -62,13 +63,14 @@ impl std::fmt::Debug for Rule {
 
 /// All rules, family by family.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 7] = [
+    let families: [&'static [Rule]; 8] = [
         table::RULES,
         clamp::RULES,
         reduce::RULES,
         transpose::RULES,
         movement::RULES,
         linear::RULES,
+        depthwise::RULES,
         dequantize::RULES,
     ];
     families.into_iter().flatten()
