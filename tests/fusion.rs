@@ -16,7 +16,7 @@ use std::path::Path;
 fn tolerance(rule: &rules::Rule) -> Option<f32> {
     match rule.name {
         _ if rule.is_exact() => None,
-        "merge-means" | "integer-arithmetic" | "requantize-into-producer" => Some(1.0),
+        "merge-means" | "integer-arithmetic" | "requantize-into-producer" | "pool-as-depthwise" => Some(1.0),
         _ => Some(1e-4),
     }
 }

@@ -168,6 +168,16 @@ impl Sketch<'_, '_> {
         Some(vec![self.op(conv, &operands, &result)?])
     }
 
+    pub(super) fn mean_of_windows(&mut self) -> Option<Vec<Value>> {
+        let element = self.int8();
+        let shape = self.image();
+        let x = self.input(&shape, &element);
+        let kernel = [self.random.size(1, 2) as u32, self.random.size(1, 2) as u32];
+        let stride = [self.random.size(1, 2) as u32, 1];
+        let clamp = self.clamp(&element);
+        Some(vec![self.op(n::AvgPool2d { kernel, stride, pad: [0; 4], clamp }, &[x], &element)?])
+    }
+
     /// A convolution or depthwise convolution of one channel.
     pub(super) fn window_of_one_channel(&mut self, depthwise: bool) -> Option<Vec<Value>> {
         let float = self.random.flag();

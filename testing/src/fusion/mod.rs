@@ -47,6 +47,7 @@ pub fn left_side(rule: &str, random: &mut Random<'_>) -> Option<Module> {
         "linear-as-convolution" => sketch.linear_over_channels(),
         "depthwise-as-convolution" => sketch.window_of_one_channel(true),
         "convolution-as-depthwise" => sketch.window_of_one_channel(false),
+        "pool-as-depthwise" => sketch.mean_of_windows(),
         "scale-into-weights" => sketch.linear_and_constant(true),
         "shift-into-bias" => sketch.linear_and_constant(false),
         "multiply-linear" => sketch.two_linear(),

@@ -1,4 +1,5 @@
-//! Depthwise convolutions of a single channel, which are convolutions, and the other way round.
+//! Depthwise convolutions of a single channel, which are convolutions, and the other way round; average pools as depthwise
+//! convolutions.
 
 use super::{Proof, Rule};
 use crate::fuse::graph::Graph;
@@ -8,7 +9,7 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::nn::requantize::convolution_multipliers;
 use mcunet_ir::quant::{Granularity, QuantType};
-use mcunet_ir::types::Element;
+use mcunet_ir::types::{Element, Scalar};
 use mcunet_ir::{Tensor, TensorType};
 use std::sync::Arc;
 
@@ -30,6 +31,17 @@ pub const RULES: &[Rule] = &[
         roots: |kind| matches!(kind, NnOp::Conv2d(_)),
         apply: |graph, root| convolution_as_depthwise(graph, root).into_iter().collect(),
     },
+    Rule {
+        name: "pool-as-depthwise",
+        summary: "an average pool of int8 becomes a depthwise convolution with equal weights",
+        condition: "no padding",
+        proof: Proof::Approximate(
+            "sums are multiplied by a fixed-point reciprocal instead of divided, and rounded around the zero point \
+             instead of 0, which can change results by a step",
+        ),
+        roots: |kind| matches!(kind, NnOp::AvgPool2d(_)),
+        apply: |graph, root| pool_as_depthwise(graph, root).into_iter().collect(),
+    },
 ];
 
 fn depthwise_as_convolution(graph: &mut Graph<'_>, root: &OpNode) -> Option<Id> {
@@ -48,6 +60,25 @@ fn convolution_as_depthwise(graph: &mut Graph<'_>, root: &OpNode) -> Option<Id> 
     let turned = exchanged(&filter, [outputs, rows * columns], [1, rows, columns, outputs], 3)?;
     let n::Conv2d { stride, pad, dilation, clamp } = conv.clone();
     replaced(graph, root, &filter, &turned, n::DepthwiseConv2d { stride, pad, dilation, clamp }.into())
+}
+
+fn pool_as_depthwise(graph: &mut Graph<'_>, root: &OpNode) -> Option<Id> {
+    let NnOp::AvgPool2d(pool) = &*root.kind else { return None };
+    let [.., channels] = root.ty().shape.nhwc()?;
+    // What lies outside of the image does not count in a mean.
+    if root.ty().storage() != Scalar::I8 || pool.pad != [0; 4] {
+        return None;
+    }
+    let [rows, columns] = pool.kernel.map(|taps| taps as usize);
+    let (taps, count) = (rows.checked_mul(columns)?, rows.checked_mul(columns)?.checked_mul(channels)?);
+    let quant = QuantType::per_tensor(Scalar::I8, 1.0 / taps as f32, 0);
+    let ty = TensorType { shape: [1, rows, columns, channels].into(), element: Element::Quant(quant.into()) };
+    let filter = graph.constant("mean_filter", &Tensor::new(ty, vec![1i8; count]).ok()?);
+    let zeros = Tensor::new(TensorType::plain([channels], Scalar::I32), vec![0i32; channels]).ok()?;
+    let bias = graph.constant("mean_bias", &zeros);
+    let n::AvgPool2d { stride, pad, clamp, .. } = pool.clone();
+    let kind = n::DepthwiseConv2d { stride, pad, dilation: [1, 1], clamp };
+    graph.op(kind, &[root.operands[0], filter, bias], root.ty().clone())
 }
 
 /// The same layer with another filter and kind, if its input has one channel and it has the same multipliers.
