@@ -62,9 +62,11 @@ fn mlir_opt() -> Feature {
 
 /// The folder of real models, which are too large to be part of the repository.
 fn models() -> Feature {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/models");
     let path = match std::env::var("MCUNETC_MODELS") {
         Ok(path) if Path::new(&path).is_dir() => Ok(path),
         Ok(path) => Err(format!("MCUNETC_MODELS is '{path}', which is no folder")),
+        Err(_) if Path::new(beside).is_dir() => Ok(beside.to_owned()),
         Err(_) => Err("MCUNETC_MODELS names no folder".to_owned()),
     };
     Feature { name: "models", path }
