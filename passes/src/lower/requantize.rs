@@ -85,9 +85,10 @@ pub struct Requantizer {
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded([Value; 3]);
 
-/// Whether the short form takes a multiplier.
-fn is_short(multiplier: QuantizedMultiplier) -> bool {
-    multiplier.multiplier >= 1 << 30 && (-MAX_SHIFT..=0).contains(&multiplier.shift)
+/// Whether the short form takes a multiplier, and `C` fits for a zero point: those of 8 bits are small enough.
+fn is_short(multiplier: QuantizedMultiplier, zero_point: i32) -> bool {
+    let fits = (i8::MIN.into()..=u8::MAX.into()).contains(&zero_point);
+    fits && multiplier.multiplier >= 1 << 30 && (-MAX_SHIFT..=0).contains(&multiplier.shift)
 }
 
 /// `2m - 2^32`, in the 32 bits of a signed integer.
@@ -135,7 +136,7 @@ impl Requantizer {
         let shifted = multipliers.iter().any(|multiplier| multiplier.shift < 0);
         let signed = shifted && limits.0 != zero_point;
         let alike = !signed || multipliers.iter().all(|multiplier| multiplier.shift < 0);
-        if small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier)) {
+        if small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier, zero_point)) {
             let lists = [list(&doubled), list(&|m| offset(-m.shift, zero_point)), list(&|m| -m.shift)];
             let [factor, offset, shift] = columns(kernel, "requantization", lists);
             let short = Short { factor, offset, shift, signed };
@@ -233,7 +234,7 @@ pub fn rescale_small(
     multiplier: QuantizedMultiplier,
     bound: u64,
 ) -> Value {
-    if bound >= SMALL || !is_short(multiplier) {
+    if bound >= SMALL || !is_short(multiplier, 0) {
         return rescale(b, value, multiplier);
     }
     let distance = -multiplier.shift;
@@ -335,7 +336,7 @@ pub fn requantize(
     zero_point: i32,
     limits: (i32, i32),
 ) -> Value {
-    if bound >= SMALL || !is_short(multiplier) {
+    if bound >= SMALL || !is_short(multiplier, zero_point) {
         let scaled = rescale(b, value, multiplier);
         return finish(b, scaled, zero_point, limits);
     }

@@ -124,21 +124,3 @@ pub fn unclamped(op: &NnOp) -> NnOp {
     }
     op
 }
-
-/// The clamp of an op, if it can have one.
-pub fn clamp_mut(op: &mut NnOp) -> Option<&mut mcunet_ir::attr::Clamp> {
-    match op {
-        NnOp::Conv2d(n::Conv2d { clamp, .. })
-        | NnOp::DepthwiseConv2d(n::DepthwiseConv2d { clamp, .. })
-        | NnOp::TransposeConv2d(n::TransposeConv2d { clamp, .. })
-        | NnOp::FullyConnected(n::FullyConnected { clamp, .. })
-        | NnOp::AvgPool2d(n::AvgPool2d { clamp, .. })
-        | NnOp::MaxPool2d(n::MaxPool2d { clamp, .. })
-        | NnOp::Add(n::Add { clamp })
-        | NnOp::Sub(n::Sub { clamp })
-        | NnOp::Mul(n::Mul { clamp })
-        | NnOp::Div(n::Div { clamp })
-        | NnOp::Relu(n::Relu { clamp }) => Some(clamp),
-        _ => None,
-    }
-}

@@ -7,6 +7,7 @@ use super::form::{self, Form, Integer, form};
 use super::scheme::{Activations, Bits};
 use super::share::Affines;
 use super::weights::{self, Parameters, Stored};
+use crate::fuse::rules::clamp::clamp_mut;
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::fixed_point::calculate_activation_range_quantized;
 use mcunet_ir::module::{OpKind, Port};
@@ -297,7 +298,7 @@ impl Rewriter<'_> {
     /// The op with its clamp in stored integers.
     fn with_clamp(&self, kind: &NnOp, output: Affine) -> Result<NnOp, String> {
         let mut kind = kind.clone();
-        if let Some(clamp) = form::clamp_mut(&mut kind)
+        if let Some(clamp) = clamp_mut(&mut kind)
             && let Clamp::Real(low, high) = *clamp
         {
             let limit = |limit: F32| limit.get().is_finite().then_some(limit.get());

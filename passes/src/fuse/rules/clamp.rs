@@ -57,7 +57,8 @@ fn clamp_of(kind: &NnOp) -> Option<Clamp> {
     clamp_mut(&mut kind).copied()
 }
 
-fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
+/// The clamp of an op, if it can have one, to change it.
+pub(crate) fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
     Some(match kind {
         NnOp::Conv2d(n::Conv2d { clamp, .. })
         | NnOp::DepthwiseConv2d(n::DepthwiseConv2d { clamp, .. })

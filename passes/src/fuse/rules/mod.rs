@@ -8,7 +8,7 @@
 //! What a rule owes beside its entry: a case `lit-tests/fuse/NAME.mcir`, and a generator of left sides in
 //! `testing/src/fusion`, on which the property test evaluates all nodes of all e-classes against each other.
 
-mod clamp;
+pub(crate) mod clamp;
 mod depthwise;
 mod dequantize;
 mod linear;
