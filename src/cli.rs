@@ -1,5 +1,6 @@
 //! The command line as types. Help on passes comes from their registry, help on targets from their files.
 
+use crate::cmd::bench::On;
 use crate::data::args::DataArgs;
 use crate::execute::Wanted;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,6 +27,7 @@ use std::time::Duration;
   mcunetc model.tflite --emit=tflite --io-type=int8 -o int8.tflite   the same model with int8 inputs and outputs
   mcunetc check model.tflite --on=host,m4           compile and run the C, compare with the interpreter
   mcunetc cost model.tflite                         estimated cycles of each layer
+  mcunetc bench model.tflite --on=m4,m7             cycles on simulated cores, beside the estimate
   mcunetc eval model.tflite --data images           accuracy over a folder of pictures for each class
   mcunetc inspect model.tflite                      operators, shapes, quantization, multiply-accumulates
 
@@ -53,6 +55,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show what each layer of the compiled program costs: estimated cycles and instructions.
     Cost(CostArgs),
+    /// Measure the emitted C on simulated cores: instructions, cycles, stack and flash, layer by layer.
+    Bench(BenchArgs),
     /// Turn a float model into one of integers, with ranges measured on samples of its inputs.
     Quantize(QuantizeArgs),
     /// Measure accuracy over a data set, or how far a model is from a reference.
@@ -439,6 +443,48 @@ pub struct CostArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  mcunetc bench model.tflite                        each layer on a Cortex-M4
+  mcunetc bench model.tflite --on=m4,m7 --totals    two lines a core
+  mcunetc bench model.tflite --json | jq .cores.m4.cycles
+
+The firmware is built with arm-none-eabi-gcc and runs on QEMU; cycles are estimated from the executed instructions, with
+memory without wait states unless --flash-wait is given (bench/cortexm/README.md says how well that agrees with hardware).
+The program compares its outputs with the interpreter's.")]
+pub struct BenchArgs {
+    /// Model: .tflite or .mcir.
+    pub model: PathBuf,
+    /// Simulated cores; each gets a program of its own.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "m4", value_name = "CORES")]
+    pub on: Vec<On>,
+    /// Leave the layers out.
+    #[arg(long, conflicts_with = "json")]
+    pub totals: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How the C compiler optimizes.
+    #[arg(long, default_value = "-O3", allow_hyphen_values = true, value_name = "FLAG")]
+    pub optimize: String,
+    /// Cycles that a read from flash waits if it misses the read buffer, such as 5 for an STM32L4 at 120 MHz.
+    #[arg(long, value_name = "CYCLES")]
+    pub flash_wait: Option<u32>,
+    /// Folder of the simulator; by default that in the environment's MCUNETC_CORTEXM, or bench/cortexm of the sources.
+    #[arg(long, value_name = "DIR")]
+    pub simulator: Option<PathBuf>,
+    /// Keep the firmware and the simulator's report here, in a folder for each core.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
     #[command(flatten)]
     pub model_args: ModelArgs,
     #[command(flatten)]

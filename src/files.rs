@@ -28,6 +28,11 @@ pub fn read(path: &Path, io: &mut Io<'_>) -> Result<Vec<u8>, Diagnostics> {
     }
 }
 
+/// Reads a file that the compiler made itself.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostics> {
+    std::fs::read(path).map_err(|error| io_error("read", path, &error))
+}
+
 /// Writes one file, or standard output for `-`.
 pub fn write(path: &Path, bytes: &[u8], io: &mut Io<'_>) -> Result<(), Diagnostics> {
     if path == Path::new("-") {

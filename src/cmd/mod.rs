@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod alternatives;
+pub mod bench;
 mod budget;
 mod check;
 pub mod compile;
@@ -26,6 +27,7 @@ pub fn dispatch(cli: Cli, io: &mut Io<'_>) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(&args, io),
         Some(Command::Inspect(args)) => inspect::run(&args, io),
         Some(Command::Cost(args)) => cost::run(&args, io),
+        Some(Command::Bench(args)) => bench::run(&args, io),
         Some(Command::Eval(args)) => eval::run(&args, io),
         Some(Command::Quantize(args)) => quantize::run(&args, io),
         Some(Command::Targets(args)) => targets::run(&args, io),
