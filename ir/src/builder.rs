@@ -290,7 +290,7 @@ impl Builder<'_> {
     /// Shifts left by a constant, dropping high bits.
     pub fn shl_const(&mut self, value: Value, distance: i32) -> Value {
         let distance = self.i32(distance);
-        self.like(l::Shl {}, &[value, distance])
+        self.like(l::Shl { bounded: false }, &[value, distance])
     }
 
     /// Shifts right by a constant, keeping the sign.

@@ -517,10 +517,9 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::And(_) => Expression::binary(arg(0), "&", arg(1), Precedence::Mixed),
             LoopOp::Or(_) => Expression::binary(arg(0), "|", arg(1), Precedence::Mixed),
             LoopOp::Xor(_) => Expression::binary(arg(0), "^", arg(1), Precedence::Mixed),
-            LoopOp::Shl(_) => self.shift(&ty, "<<", arg(0), arg(1), true),
-            LoopOp::Shr(head) if head.bounded => Expression::binary(arg(0), ">>", arg(1), Precedence::Mixed),
-            LoopOp::Shr(_) => self.shift(&ty, ">>", arg(0), arg(1), false),
-            LoopOp::ShrU(_) => self.shift(&ty, ">>", arg(0), arg(1), true),
+            LoopOp::Shl(head) => self.shift(&ty, "<<", arg(0), arg(1), (true, head.bounded)),
+            LoopOp::Shr(head) => self.shift(&ty, ">>", arg(0), arg(1), (false, head.bounded)),
+            LoopOp::ShrU(_) => self.shift(&ty, ">>", arg(0), arg(1), (true, false)),
             LoopOp::Clz(_) => self.call("count_leading_zeros", &[arg(0)]),
             LoopOp::Cmp(head) => {
                 let operator = match head.predicate {
@@ -635,18 +634,19 @@ impl<'p> KernelPrinter<'p> {
         Expression::binary(lhs, operator, rhs, Precedence::Sum)
     }
 
+    /// A shift, of unsigned numbers or not, by a distance that is bounded or is taken modulo the width.
     fn shift(
         &mut self,
         ty: &Type,
         operator: &str,
         value: &Expression,
         distance: &Expression,
-        unsigned: bool,
+        (unsigned, bounded): (bool, bool),
     ) -> Expression {
         let (bits, signed, plain) =
             if *ty == Type::I64 { (63, "int64_t", "uint64_t") } else { (31, "int32_t", "uint32_t") };
         let literal = distance.text.parse::<u32>().is_ok_and(|distance| distance <= bits);
-        let distance = if literal {
+        let distance = if literal || bounded {
             distance.clone()
         } else {
             Expression::binary(distance, "&", &Expression::literal(bits.to_string()), Precedence::Mixed)

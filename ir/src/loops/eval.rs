@@ -122,6 +122,12 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
         (LoopOp::Or(_), &[I64(a), I64(b)]) => I64(a | b),
         (LoopOp::Xor(_), &[I32(a), I32(b)]) => I32(a ^ b),
         (LoopOp::Xor(_), &[I64(a), I64(b)]) => I64(a ^ b),
+        (LoopOp::Shl(head), &[I32(_), I32(by)]) if head.bounded && !(0..32).contains(&by) => {
+            return Err(overflow());
+        }
+        (LoopOp::Shl(head), &[I64(_), I32(by)]) if head.bounded && !(0..64).contains(&by) => {
+            return Err(overflow());
+        }
         (LoopOp::Shl(_), &[I32(a), I32(by)]) => I32(a.wrapping_shl(by as u32)),
         (LoopOp::Shl(_), &[I64(a), I32(by)]) => I64(a.wrapping_shl(by as u32)),
         (LoopOp::Shr(head), &[I32(_), I32(by)]) if head.bounded && !(0..32).contains(&by) => {
@@ -258,6 +264,9 @@ mod tests {
         assert_eq!(i32_op(l::Add { wrap: true }, &[i32::MAX, 1]), Ok(Word::I32(i32::MIN)));
         assert_eq!(i32_op(l::Add { wrap: false }, &[i32::MAX, 1]), Err(Trap::Overflow("loop.add")));
         assert_eq!(i32_op(l::Shr { bounded: true }, &[-8, 31]), Ok(Word::I32(-1)));
+        assert_eq!(i32_op(l::Shl { bounded: true }, &[-3, 31]), Ok(Word::I32(i32::MIN)));
+        assert_eq!(i32_op(l::Shl { bounded: true }, &[8, 32]), Err(Trap::Overflow("loop.shl")));
+        assert_eq!(i32_op(l::Shl { bounded: false }, &[8, 33]), Ok(Word::I32(16)));
         assert_eq!(i32_op(l::Shr { bounded: true }, &[8, 32]), Err(Trap::Overflow("loop.shr")));
         assert_eq!(i32_op(l::Shr { bounded: false }, &[8, 33]), Ok(Word::I32(4)));
         assert_eq!(i32_op(l::Mul { wrap: false }, &[1 << 16, 1 << 15]), Err(Trap::Overflow("loop.mul")));

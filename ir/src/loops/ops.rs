@@ -192,8 +192,10 @@ define_ops! {
     /// Bitwise exclusive or.
     Xor = "loop.xor" { operands { lhs: Int, rhs: Int } results { output: Int } traits [Pure] }
 
-    /// Shift left, dropping high bits; the distance is taken from 0 to width - 1.
-    Shl = "loop.shl" { operands { value: Int, distance: I32 } results { output: Int } traits [Pure] }
+    /// Shift left, dropping high bits; the distance is taken from 0 to width - 1. `bounded` promises that it lies there.
+    Shl = "loop.shl" {
+        operands { value: Int, distance: I32 } attrs { bounded: bool = false } results { output: Int } traits [Pure]
+    }
 
     /// Arithmetic shift right; the distance is taken from 0 to width - 1. `bounded` promises that it lies there.
     Shr = "loop.shr" {

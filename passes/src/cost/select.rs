@@ -6,8 +6,8 @@
 use super::Isa;
 use super::mix::Mix;
 use mcunet_ir::attr::Number;
-use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::eval::field_shift;
+use mcunet_ir::loops::{LoopOp, ops as l};
 use mcunet_ir::module::{Function, Op, OpKind, Value};
 use mcunet_ir::types::Type;
 
@@ -64,7 +64,9 @@ pub fn computation(function: &Function, op: Op, kind: &LoopOp, isa: &Isa, fused:
         }
         LoopOp::Max(_) if by_literal == Some(0) && !long => Mix::alu(1.0),
         LoopOp::Min(_) | LoopOp::Max(_) => conditional(if long { 4.0 } else { 2.0 }, 1.0),
-        LoopOp::Shr(head) if head.bounded && !long => Mix::alu(1.0),
+        LoopOp::Shr(l::Shr { bounded: true }) | LoopOp::Shl(l::Shl { bounded: true }) if !long => {
+            Mix::alu(1.0)
+        }
         LoopOp::Shl(_) | LoopOp::Shr(_) | LoopOp::ShrU(_) => Mix::alu(match (long, by_literal) {
             (false, Some(_)) => 1.0,
             (false, None) => 2.0,

@@ -149,7 +149,7 @@ fn lower_common_scale(
     let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
         let x = b.add_const(x, -zero);
         let distance = b.i32(scale.left_shift as i32);
-        let x = b.value(l::Shl {}, &[x, distance], Type::I32);
+        let x = b.value(l::Shl { bounded: false }, &[x, distance], Type::I32);
         rescale_small(b, x, multiplier, most)
     };
     lower_elements(kernel, &mut |b, x, y| {

@@ -79,7 +79,7 @@ pub fn exp(b: &mut Builder<'_>, x: Value) -> Value {
 fn power_of_two(b: &mut Builder<'_>, k: Value) -> Value {
     let biased = b.add_const(k, 127);
     let distance = b.i32(23);
-    let bits = b.value(l::Shl {}, &[biased, distance], Type::I32);
+    let bits = b.value(l::Shl { bounded: false }, &[biased, distance], Type::I32);
     b.value(l::BitsFloat {}, &[bits], Type::F32)
 }
 
@@ -101,7 +101,7 @@ pub fn log(b: &mut Builder<'_>, x: Value) -> Value {
     let distance = b.i32(23);
     let exponent = b.value(l::Shr { bounded: false }, &[moved, distance], Type::I32);
     let exponent = b.add_const(exponent, -127);
-    let exponent_bits = b.value(l::Shl {}, &[exponent, distance], Type::I32);
+    let exponent_bits = b.value(l::Shl { bounded: false }, &[exponent, distance], Type::I32);
     let mantissa_bits = b.value(l::Sub { wrap: true }, &[bits, exponent_bits], Type::I32);
     let m = b.value(l::BitsFloat {}, &[mantissa_bits], Type::F32);
     let one = b.f32(1.0);

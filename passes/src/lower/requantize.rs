@@ -29,19 +29,15 @@ const MAX_SHIFT: i32 = 21;
 enum Column {
     /// The same for all channels.
     Same(i32),
-    /// Column `at` of a table of so many.
-    Table { table: Value, columns: usize, at: usize },
+    /// A table by channel.
+    Table(Value),
 }
 
 impl Column {
     fn load(self, b: &mut Builder<'_>, channel: Value) -> Value {
         match self {
             Column::Same(value) => b.i32(value),
-            Column::Table { table, columns, at } => {
-                let row = b.mul_const(channel, columns as i32);
-                let at = b.add_const(row, at as i32);
-                b.load(table, at)
-            }
+            Column::Table(table) => b.load(table, channel),
         }
     }
 }
@@ -51,10 +47,10 @@ impl Column {
 struct Short {
     /// `2m - 2^32`.
     factor: Column,
-    /// `C`.
-    offset: Column,
     /// `e`.
     shift: Column,
+    /// What `C` is made from.
+    zero_point: i32,
     /// Whether negative accumulators are rounded differently.
     signed: bool,
 }
@@ -66,6 +62,18 @@ struct General {
     /// To the left if positive; to the right if `right`, which all are then.
     shift: Column,
     right: bool,
+}
+
+impl Short {
+    /// `C` for a loaded shift: two instructions, and no word of flash.
+    fn offset(self, b: &mut Builder<'_>, distance: Value) -> Value {
+        if let Column::Same(distance) = self.shift {
+            return b.i32(offset(distance, self.zero_point));
+        }
+        let odd = b.i32(2 * self.zero_point + 1);
+        let doubled = b.value(l::Shl { bounded: true }, &[odd, distance], Type::I32);
+        b.shr_const(doubled, 1)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,26 +106,24 @@ fn doubled(multiplier: QuantizedMultiplier) -> i32 {
 
 /// `C` for a shift of `distance` to the right.
 fn offset(distance: i32, zero_point: i32) -> i32 {
-    let half = if distance == 0 { 0 } else { 1 << (distance - 1) };
-    half + (zero_point << distance)
+    ((2 * zero_point + 1) << distance) >> 1
 }
 
-/// A column for each list of numbers, in one table of those that differ from channel to channel.
-fn columns<const N: usize>(kernel: &mut Kernel<'_>, name: &str, lists: [Vec<i32>; N]) -> [Column; N] {
-    let same = lists.each_ref().map(|list| list.iter().all(|value| Some(value) == list.first()));
-    let differing: Vec<&Vec<i32>> =
-        lists.iter().zip(same).filter(|(_, same)| !same).map(|(list, _)| list).collect();
-    let rows = differing.first().map_or(0, |list| list.len());
-    let data: Vec<i32> = (0..rows).flat_map(|row| differing.iter().map(move |list| list[row])).collect();
-    let table = (rows > 0).then(|| kernel.data(name, &Data::I32(data)));
-    let mut at = 0;
-    std::array::from_fn(|list| match table {
-        Some(table) if !same[list] => {
-            at += 1;
-            Column::Table { table, columns: differing.len(), at: at - 1 }
-        }
-        _ => Column::Same(lists[list].first().copied().unwrap_or(0)),
-    })
+/// Factors and shifts by channel: tables where they differ, 5 bytes a channel.
+fn columns(kernel: &mut Kernel<'_>, names: [&str; 2], factors: Vec<i32>, shifts: &[i32]) -> [Column; 2] {
+    let same = |list: &[i32]| list.iter().all(|value| Some(value) == list.first());
+    let only = |list: &[i32]| Column::Same(list.first().copied().unwrap_or(0));
+    let factor = match same(&factors) {
+        true => only(&factors),
+        false => Column::Table(kernel.data(names[0], &Data::I32(factors))),
+    };
+    // The verifier bounds shifts far below what a byte holds.
+    let bytes = shifts.iter().map(|&shift| shift.clamp(i8::MIN.into(), i8::MAX.into()) as i8).collect();
+    let shift = match same(shifts) {
+        true => only(shifts),
+        false => Column::Table(kernel.data(names[1], &Data::I8(bytes))),
+    };
+    [factor, shift]
 }
 
 impl Requantizer {
@@ -137,14 +143,14 @@ impl Requantizer {
         let signed = shifted && limits.0 != zero_point;
         let alike = !signed || multipliers.iter().all(|multiplier| multiplier.shift < 0);
         if small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier, zero_point)) {
-            let lists = [list(&doubled), list(&|m| offset(-m.shift, zero_point)), list(&|m| -m.shift)];
-            let [factor, offset, shift] = columns(kernel, "requantization", lists);
-            let short = Short { factor, offset, shift, signed };
+            let (factors, shifts) = (list(&doubled), list(&|m| -m.shift));
+            let [factor, shift] = columns(kernel, ["factors", "shifts"], factors, &shifts);
+            let short = Short { factor, shift, zero_point, signed };
             return Self { factor: Factor::Short(short), limits };
         }
         let right = multipliers.iter().all(|multiplier| multiplier.shift <= 0);
-        let lists = [list(&|m| m.multiplier), list(&|m| if right { -m.shift } else { m.shift })];
-        let [multiplier, shift] = columns(kernel, "multipliers", lists);
+        let (factors, shifts) = (list(&|m| m.multiplier), list(&|m| if right { -m.shift } else { m.shift }));
+        let [multiplier, shift] = columns(kernel, ["multipliers", "shifts"], factors, &shifts);
         Self { factor: Factor::General(General { multiplier, shift, right }, zero_point), limits }
     }
 
@@ -157,8 +163,9 @@ impl Requantizer {
     /// The numbers of a channel, for several of its accumulators.
     pub fn load(&self, b: &mut Builder<'_>, channel: Value) -> Loaded {
         match self.factor {
-            Factor::Short(Short { factor, offset, shift, .. }) => {
-                Loaded([factor, offset, shift].map(|column| column.load(b, channel)))
+            Factor::Short(short) => {
+                let [factor, distance] = [short.factor, short.shift].map(|column| column.load(b, channel));
+                Loaded([factor, short.offset(b, distance), distance])
             }
             Factor::General(General { multiplier, shift, .. }, _) => {
                 let [multiplier, shift] = [multiplier, shift].map(|column| column.load(b, channel));
@@ -280,7 +287,7 @@ impl WideRequantizer {
         let multiplier = widened(b, multiplier);
         let product = b.value(l::Mul { wrap: true }, &[sum, multiplier], Type::I64);
         let (one, below) = (b.i64(1), b.add_const(shift, -1));
-        let half = b.value(l::Shl {}, &[one, below], Type::I64);
+        let half = b.value(l::Shl { bounded: false }, &[one, below], Type::I64);
         let rounded = b.add_wrap(product, half);
         let scaled = b.value(l::Shr { bounded: true }, &[rounded, shift], Type::I64);
         let scaled = b.value(l::Truncate {}, &[scaled], Type::I32);

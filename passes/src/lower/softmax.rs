@@ -179,7 +179,7 @@ fn sum_of_exponentials(b: &mut Builder<'_>, vector: Vector, exponentials: Value,
 /// Three steps of Newton's division, as `fixed_point::get_reciprocal` makes them.
 fn reciprocal(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let headroom = b.value(l::Clz {}, &[x], Type::I32);
-    let shifted = b.value(l::Shl {}, &[x, headroom], Type::I32);
+    let shifted = b.value(l::Shl { bounded: false }, &[x, headroom], Type::I32);
     let minimum = b.i32(i32::MIN);
     let fraction = b.value(l::Sub { wrap: true }, &[shifted, minimum], Type::I32);
     (one_over_one_plus(b, fraction), headroom)
@@ -211,7 +211,7 @@ fn saturating_shift_left(b: &mut Builder<'_>, value: Value, distance: i32) -> Va
     let (low, high) = (b.i32(-limit), b.i32(limit));
     let (minimum, maximum) = (b.i32(i32::MIN), b.i32(i32::MAX));
     let by = b.i32(distance);
-    let shifted = b.value(l::Shl {}, &[value, by], Type::I32);
+    let shifted = b.value(l::Shl { bounded: false }, &[value, by], Type::I32);
     let too_low = b.cmp(l::Predicate::Lt, value, low);
     let shifted = b.select(too_low, minimum, shifted);
     let too_high = b.cmp(l::Predicate::Gt, value, high);
@@ -295,7 +295,7 @@ fn fixed_log(b: &mut Builder<'_>, x: Value) -> Value {
         b.add_const(whole, offset)
     };
     let odd_headroom = headroom(b, x);
-    let odd = b.value(l::Shl {}, &[x, odd_headroom], Type::I32);
+    let odd = b.value(l::Shl { bounded: false }, &[x, odd_headroom], Type::I32);
     let odd = b.doubling_high_mul(odd, half_root);
     let odd = saturating_shift_left(b, odd, 1);
     let odd_exponent = exponent(b, odd_headroom, 11, quarter);
@@ -350,7 +350,7 @@ fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value 
 fn saturating_shift_by(b: &mut Builder<'_>, value: Value, distance: Value) -> Value {
     let maximum = b.i32(i32::MAX);
     let most = b.value(l::ShrU {}, &[maximum, distance], Type::I32);
-    let shifted = b.value(l::Shl {}, &[value, distance], Type::I32);
+    let shifted = b.value(l::Shl { bounded: false }, &[value, distance], Type::I32);
     let overflows = b.cmp(l::Predicate::Gt, value, most);
     b.select(overflows, maximum, shifted)
 }
@@ -433,7 +433,7 @@ fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let zero = b.i32(0);
     let left = b.sub(zero, right_shift);
     let left = b.max(left, zero);
-    let multiplier = b.value(l::Shl {}, &[root, left], Type::I32);
+    let multiplier = b.value(l::Shl { bounded: false }, &[root, left], Type::I32);
     let right = b.max(right_shift, zero);
     let shift = b.sub(zero, right);
     let multiplier = b.select(is_small, known_multiplier, multiplier);
@@ -456,5 +456,5 @@ fn scale_by_power_of_four(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let pairs = b.add_const(pairs, -1);
     let shift = b.sub(shift, pairs);
     let distance = b.add(pairs, pairs);
-    (b.value(l::Shl {}, &[x, distance], Type::I32), shift)
+    (b.value(l::Shl { bounded: false }, &[x, distance], Type::I32), shift)
 }

@@ -100,7 +100,7 @@ impl Field {
         match self {
             Field::Whole => loaded,
             Field::At { left, right } => {
-                let high = b.value(l::Shl {}, &[loaded, left], Type::I32);
+                let high = b.value(l::Shl { bounded: false }, &[loaded, left], Type::I32);
                 b.shr_const(high, right)
             }
         }

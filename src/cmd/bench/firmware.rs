@@ -56,7 +56,10 @@ pub fn build(
     let (elf, map) = (folder.join("model.elf"), folder.join("model.map"));
     let mut link = compiler(on, optimize);
     link.args(["-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]);
-    link.arg(format!("-Wl,-Map={}", map.display())).arg("-L").arg(runtime.join("ld")).args(["-T", on.script()]);
+    link.arg(format!("-Wl,-Map={}", map.display()))
+        .arg("-L")
+        .arg(runtime.join("ld"))
+        .args(["-T", on.script()]);
     link.args(&objects).args(RUNTIME.map(|file| runtime.join(file))).arg("-lm").arg("-o").arg(&elf);
     run(&mut link)?;
     let symbols = run(Command::new("arm-none-eabi-nm").args(["--print-size", "--radix=d"]).arg(&elf))?;
@@ -132,7 +135,9 @@ impl Sizes {
             match section {
                 _ if !is_model => {}
                 _ if section.starts_with(".text") => sizes.code += bytes,
-                _ if section.starts_with(".rodata") || section.starts_with(".data") => sizes.constants += bytes,
+                _ if section.starts_with(".rodata") || section.starts_with(".data") => {
+                    sizes.constants += bytes
+                }
                 _ => {}
             }
         }
@@ -155,7 +160,8 @@ mod tests {
 
     #[test]
     fn layers_have_a_number() {
-        let symbols = "00000064 00000020 t layer_03_conv2d\n00000084 00000002 T layer_cake\n00000090 T main\n";
+        let symbols =
+            "00000064 00000020 t layer_03_conv2d\n00000084 00000002 T layer_cake\n00000090 T main\n";
         assert_eq!(layers(symbols), BTreeMap::from([(3, 20)]));
     }
 }

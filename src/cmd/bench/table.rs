@@ -17,8 +17,19 @@ pub fn render(bench: &Bench, totals: bool) -> String {
 
 fn layers(measured: &Measured) -> String {
     let mut table = Table::new();
-    let head =
-        ["#", "OP", "MACS", "INSTRUCTIONS", "CYCLES", "CYCLES/MAC", "ESTIMATED", "OFF", "CODE", "WEIGHTS", "ORIGIN"];
+    let head = [
+        "#",
+        "OP",
+        "MACS",
+        "INSTRUCTIONS",
+        "CYCLES",
+        "CYCLES/MAC",
+        "ESTIMATED",
+        "OFF",
+        "CODE",
+        "WEIGHTS",
+        "ORIGIN",
+    ];
     table.load_preset(comfy_table::presets::NOTHING).set_header(head);
     for row in &measured.layers {
         let Figures { macs, instructions, cycles, predicted_cycles, .. } = row.figures;
@@ -67,4 +78,3 @@ fn per_mac(figures: &Figures) -> String {
 fn percent(part: f64) -> String {
     format!("{:+.1} %", 100.0 * part)
 }
-

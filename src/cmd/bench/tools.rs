@@ -10,7 +10,8 @@ use std::process::Command;
 const SHOWN_LINES: usize = 12;
 
 /// What to install.
-const INSTALL: &str = "on Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm python3";
+const INSTALL: &str =
+    "on Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm python3";
 
 /// Environment variable with the simulator's folder.
 pub const KIT_VARIABLE: &str = "MCUNETC_CORTEXM";
