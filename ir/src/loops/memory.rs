@@ -106,11 +106,9 @@ pub enum PackLayout {
         /// Rows of a group.
         block: usize,
     },
-    /// A depthwise filter of `rows` x `columns` taps x `channels`, channel by channel as 16-bit numbers: each row of taps is
-    /// filled up with zeros to fours, and four taps `a b c d` are the pairs `a c` and `b d`, as the bytes of a word are if
-    /// its even and odd ones are extended; a pair of zeros at the end of a row is left out:
-    /// `#loop.depthwise_pairs<rows, columns, channels>`.
-    DepthwisePairs {
+    /// A depthwise filter of `rows` x `columns` taps x `channels`, channel by channel: each row of taps is filled up with zeros
+    /// to words of four, whose even and odd bytes are pairs of taps: `#loop.depthwise_words<rows, columns, channels>`.
+    DepthwiseWords {
         /// Rows of taps.
         rows: usize,
         /// Taps of a row.
@@ -164,9 +162,10 @@ impl PackLayout {
             let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             return (element, rows.next_multiple_of(block.max(1)).saturating_mul(columns));
         }
-        if let PackLayout::DepthwisePairs { rows, columns, channels } = *self {
-            let pairs = rows.saturating_mul(tap_pairs(columns)).saturating_mul(channels);
-            return (Scalar::I16, pairs.saturating_mul(2));
+        if let PackLayout::DepthwiseWords { rows, columns, channels } = *self {
+            let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
+            let row = columns.checked_next_multiple_of(4).unwrap_or(usize::MAX);
+            return (element, rows.saturating_mul(row).saturating_mul(channels));
         }
         sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
@@ -220,10 +219,10 @@ impl PackLayout {
                 expect_elements(&sources[0], rows, columns)?;
                 pack_paired(&sources[0], bits, [rows, columns, block])
             }
-            PackLayout::DepthwisePairs { rows, columns, channels } => {
+            PackLayout::DepthwiseWords { rows, columns, channels } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows.saturating_mul(columns), channels)?;
-                pair_taps(&sources[0], rows, columns, channels)
+                fill_rows_of_taps(&sources[0], rows, columns, channels)
             }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
@@ -266,8 +265,8 @@ impl PackLayout {
             PackLayout::PackedPaired { bits, rows, columns, block } => {
                 ("loop.packed_paired", vec![int(bits), int(rows), int(columns), int(block)])
             }
-            PackLayout::DepthwisePairs { rows, columns, channels } => {
-                ("loop.depthwise_pairs", vec![int(rows), int(columns), int(channels)])
+            PackLayout::DepthwiseWords { rows, columns, channels } => {
+                ("loop.depthwise_words", vec![int(rows), int(columns), int(channels)])
             }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
@@ -322,28 +321,25 @@ fn pair(data: &Data, rows: usize, columns: usize, block: usize) -> Result<Data, 
     Data::from_i64s(data.scalar(), paired).ok_or_else(|| "expected an integer filter, got floats".to_owned())
 }
 
-/// Pairs of a row of taps; see [`PackLayout::DepthwisePairs`].
+/// Pairs of a row of taps, less one of nothing but zeros; see [`PackLayout::DepthwiseWords`].
 pub fn tap_pairs(columns: usize) -> usize {
     columns / 4 * 2 + (columns % 4).min(2)
 }
 
-/// Which pair of its row a tap is in, and whether it is the second of the two; see [`PackLayout::DepthwisePairs`].
+/// Which pair of its row a tap is in, and whether it is the second of the two; see [`PackLayout::DepthwiseWords`].
 pub fn tap_place(column: usize) -> (usize, bool) {
     (column / 4 * 2 + column % 2, column % 4 >= 2)
 }
 
-fn pair_taps(data: &Data, rows: usize, columns: usize, channels: usize) -> Result<Data, String> {
+fn fill_rows_of_taps(data: &Data, rows: usize, columns: usize, channels: usize) -> Result<Data, String> {
     let source = data.to_i64s().ok_or("expected an integer filter, got floats")?;
-    let pairs = tap_pairs(columns);
-    let mut paired = vec![0i16; channels * rows * pairs * 2];
+    let filled = columns.next_multiple_of(4);
+    let mut words = vec![0i64; channels * rows * filled];
     for (at, &weight) in source.iter().enumerate() {
         let (tap, channel) = (at / channels, at % channels);
-        let (pair, second) = tap_place(tap % columns);
-        let word = (channel * rows + tap / columns) * pairs + pair;
-        paired[word * 2 + usize::from(second)] =
-            i16::try_from(weight).map_err(|_| format!("expected weights of 16 bits, got {weight}"))?;
+        words[(channel * rows + tap / columns) * filled + tap % columns] = weight;
     }
-    Ok(Data::I16(paired))
+    Data::from_i64s(data.scalar(), words).ok_or_else(|| "expected an integer filter, got floats".to_owned())
 }
 
 /// `bias - zero_point * sum(row)` per row, modulo 2^32: what the accumulator starts with when the kernel multiplies raw
@@ -366,7 +362,7 @@ fn fold_bias(bias: &Data, filter: &Data, columns: usize, zero_point: i64) -> Res
 impl AttrValue for PackLayout {
     fn description() -> String {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
-         #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, #loop.depthwise_pairs<rows, columns, channels>, \
+         #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, #loop.depthwise_words<rows, columns, channels>, \
          #loop.packed_interleave<bits, rows, columns, block>, #loop.packed_paired<bits, rows, columns, block>, \
          #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
@@ -403,8 +399,8 @@ impl AttrValue for PackLayout {
                 let (bits, rows) = (size(0)?, size(1)?);
                 (PackLayout::PackedPaired { bits, rows, columns: size(2)?, block: size(3)? }, 4)
             }
-            "loop.depthwise_pairs" => {
-                (PackLayout::DepthwisePairs { rows: size(0)?, columns: size(1)?, channels: size(2)? }, 3)
+            "loop.depthwise_words" => {
+                (PackLayout::DepthwiseWords { rows: size(0)?, columns: size(1)?, channels: size(2)? }, 3)
             }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {
@@ -473,14 +469,20 @@ mod tests {
     }
 
     #[test]
-    fn taps_of_a_row_are_paired_two_apart() {
+    fn rows_of_taps_are_filled_to_words() {
         // Two channels of one row of five taps.
         let filter = Data::I8(vec![1, -1, 2, -2, 3, -3, 4, -4, 5, -5]);
-        let layout = PackLayout::DepthwisePairs { rows: 1, columns: 5, channels: 2 };
-        assert_eq!(layout.result(&[]), (Scalar::I16, 12));
-        let expected = vec![1, 3, 2, 4, 5, 0, -1, -3, -2, -4, -5, 0];
-        assert_eq!(pack(layout, &[filter]), Ok(Data::I16(expected)));
-        assert!(pack(PackLayout::DepthwisePairs { rows: 2, columns: 5, channels: 2 }, &[]).is_err());
+        let layout = PackLayout::DepthwiseWords { rows: 1, columns: 5, channels: 2 };
+        assert_eq!(layout.result(&[]), (Scalar::I8, 16));
+        let expected = vec![1, 2, 3, 4, 5, 0, 0, 0, -1, -2, -3, -4, -5, 0, 0, 0];
+        assert_eq!(pack(layout, &[filter]), Ok(Data::I8(expected)));
+        assert!(pack(PackLayout::DepthwiseWords { rows: 2, columns: 5, channels: 2 }, &[]).is_err());
+        // A row's pairs are the even and the odd bytes of its words.
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(tap_place),
+            [(0, false), (1, false), (0, true), (1, true), (2, false)]
+        );
+        assert_eq!(tap_pairs(5), 3);
     }
 
     #[test]

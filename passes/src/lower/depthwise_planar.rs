@@ -37,7 +37,7 @@ const MAX_ROW: usize = 6;
 /// Widest windows.
 const MAX_TAPS: usize = 7;
 
-/// Words of weights of a channel up to which they are held while its row is computed.
+/// Pairs of weights of a channel up to which they are held while its row is computed.
 const MAX_HELD: usize = 6;
 
 /// Whether an op is a depthwise convolution that can read planar rows.
@@ -216,7 +216,7 @@ impl Planar {
         };
         let filter = kernel.expect_constant(1, "filter")?;
         let (rows, columns) = (windows.y.taps, windows.x.taps);
-        let weights = kernel.pack(vec![filter], PackLayout::DepthwisePairs { rows, columns, channels });
+        let weights = kernel.pack(vec![filter], PackLayout::DepthwiseWords { rows, columns, channels });
         let (bulk, rest) = groups(&windows.x);
         Ok(Self {
             windows,
@@ -237,6 +237,11 @@ impl Planar {
         self.windows.y.taps * tap_pairs(self.windows.x.taps)
     }
 
+    /// Bytes of a row of a channel's weights.
+    fn row_bytes(&self) -> i32 {
+        to_i32(self.windows.x.taps.next_multiple_of(4))
+    }
+
     /// Emits a row of the result.
     pub(super) fn emit_row(&self, b: &mut Builder<'_>, rows: &RowsUnder, place: ImageRow) {
         let row_start = self.output.start(b, place.row);
@@ -250,7 +255,7 @@ impl Planar {
             let input = b.add(place.input_base, input);
             let output = b.mul_const(channel, to_i32(self.output.steps.channel));
             let output = b.add(row_start, output);
-            let weights = b.mul_const(channel, to_i32(2 * self.pairs()));
+            let weights = b.mul_const(channel, to_i32(self.windows.y.taps) * self.row_bytes());
             let bias = b.load(self.bias, channel);
             let requantization = self.requantizer.load(b, channel);
             let held = (self.pairs() <= MAX_HELD).then(|| {
@@ -289,17 +294,24 @@ impl Planar {
         }
     }
 
+    /// The pairs of row `row` of the weights at `weights`.
     fn row_of_weights(&self, b: &mut Builder<'_>, weights: Value, row: usize) -> Vec<Value> {
-        let pairs = tap_pairs(self.windows.x.taps);
-        let pair = |b: &mut Builder<'_>, pair: usize| {
-            let at = b.add_const(weights, to_i32(2 * (row * pairs + pair)));
-            self.pair_of_weights(b, at)
-        };
-        (0..pairs).map(|i| pair(b, i)).collect()
-    }
-
-    fn pair_of_weights(&self, b: &mut Builder<'_>, at: Value) -> Value {
-        b.value(mcunet_ir::loops::ops::LoadI16x2 {}, &[self.weights, at], Type::Packed(Packed::I16x2))
+        let lanes = Type::Packed(Packed::I16x2);
+        let mut pairs = Vec::new();
+        let mut word = None;
+        for pair in 0..tap_pairs(self.windows.x.taps) {
+            let odd = pair % 2 == 1;
+            let four = match word {
+                Some(four) if odd => four,
+                _ => {
+                    let at = b.add_const(weights, to_i32(row) * self.row_bytes() + to_i32(2 * pair));
+                    b.load_i8x4(self.weights, at)
+                }
+            };
+            word = Some(four);
+            pairs.push(b.value(mcunet_ir::loops::ops::ExtendLanes { odd }, &[four], lanes.clone()));
+        }
+        pairs
     }
 
     /// Runs `add` for every row under the window; it gets the row's offset, the tap, and the sums so far.
@@ -325,10 +337,9 @@ impl Planar {
 
     /// Offset of a row of a channel's weights.
     fn weights_of(&self, b: &mut Builder<'_>, lane: &Lane<'_>, tap: Tap) -> Value {
-        let row = 2 * to_i32(tap_pairs(self.windows.x.taps));
         let skipped = match tap {
-            Tap::Known(tap) => b.i32(to_i32(tap) * row),
-            Tap::Counted(tap) => b.mul_const(tap, row),
+            Tap::Known(tap) => b.i32(to_i32(tap) * self.row_bytes()),
+            Tap::Counted(tap) => b.mul_const(tap, self.row_bytes()),
         };
         b.add(lane.weights, skipped)
     }
@@ -414,8 +425,7 @@ impl Planar {
                 let at = b.add_const(row, i32::try_from(start + tap as isize).unwrap_or(i32::MAX));
                 let pixel = b.load(self.input.memory, at);
                 let pixel = b.add_const(pixel, -self.zero_point);
-                let (pair, second) = tap_place(tap);
-                let weight = b.add_const(weights, to_i32(2 * pair + usize::from(second)));
+                let weight = b.add_const(weights, to_i32(tap));
                 let weight = b.load(self.weights, weight);
                 let product = b.mul(pixel, weight);
                 sum = b.add_wrap(sum, product);
