@@ -5,7 +5,8 @@
 
 use super::cut;
 use super::graph::Graph;
-use super::pull::{Pulled, Rows};
+use super::pull::Pulled;
+use super::windows::Rows;
 use crate::analysis::liveness::{Interval, LiveBytes, merged};
 use crate::plan_memory::planner::load;
 use crate::plan_memory::problem::{Item, Problem};
@@ -135,7 +136,8 @@ impl Lives {
         let pulled = Pulled::of(graph, range.clone());
         let (from, last) = (self.steps, self.steps + pulled.steps.len().saturating_sub(1));
         self.steps += pulled.steps.len();
-        for (&index, found) in &pulled.buffers {
+        for (index, found) in pulled.buffers.iter().enumerate() {
+            let Some(found) = found else { continue };
             self.extend(index, found, from, last);
             let buffer = &graph.buffers[index];
             if buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end {

@@ -17,6 +17,7 @@ pub mod estimate;
 pub mod graph;
 pub mod pull;
 pub mod stream;
+pub mod windows;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::spread::Room;
@@ -114,17 +115,14 @@ impl Pass for Cascade {
 }
 
 impl Cascade {
-    /// Ends of the runs. If it finds no arena that fits into the fastest of `rooms`, a search looks harder, or for arenas
-    /// that fit into all of them.
+    /// Ends of the runs. If they don't fit into the fastest of several `rooms`, those of the arenas that fit into all of them.
     fn ends(&self, graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
             Cuts::Search => {
                 let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, watch);
                 Ok(match rooms {
-                    [] => ends,
-                    [fastest, ..] if bytes <= fastest.bytes => ends,
-                    [only] => estimate::best_cuts(graph, only.bytes, Effort::Usual, watch).0,
-                    several => estimate::best_cuts_for(graph, several, watch),
+                    [fastest, _, ..] if bytes > fastest.bytes => estimate::best_cuts_for(graph, rooms, watch),
+                    _ => ends,
                 })
             }
             Cuts::Given(cuts) => {
@@ -162,7 +160,7 @@ fn form(function: &mut Function, graph: &Graph, range: Range<usize>) {
         if node.sends {
             return node.rows;
         }
-        let windows = node.writes.iter().filter_map(|buffer| pulled.buffers.get(buffer));
+        let windows = node.writes.iter().filter_map(|&buffer| pulled.buffers[buffer].as_ref());
         windows.map(|rows| rows.held).max().unwrap_or(1).min(node.rows)
     });
     let held = held.collect();

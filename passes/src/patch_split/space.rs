@@ -17,7 +17,7 @@ use super::plan::{Run, TilePlan};
 use super::region::{Region, whole};
 use crate::analysis::liveness::LiveBytes;
 use crate::analysis::macs;
-use crate::cascade::cut;
+use crate::cascade::cut::Peaks;
 use crate::cascade::graph::Graph;
 use crate::cascade::pull::Pulled;
 use crate::pass::OptionValue;
@@ -81,18 +81,25 @@ pub struct Way {
 /// sent are told by `tile.send`; strips are put together before.
 pub fn front(function: &Function, watch: &dyn Watch) -> Vec<Way> {
     let Some(graph) = Graph::of(function) else { return Vec::new() };
-    let plain = cut::peaks(&graph);
+    let mut peaks = Peaks::new(&graph);
+    // What takes more is no better than the network as it is.
+    let limit = peaks.least(true).0;
     let strips = StripRuns::new(function, &graph);
     let count = graph.nodes.len();
     let mut ways = vec![Vec::new(); count + 1];
     ways[0].push(Way::default());
     for start in 0..count {
         let here = prune(std::mem::take(&mut ways[start]));
-        for (length, &peak) in plain[start].iter().enumerate() {
-            ways[start + length + 1].extend(here.iter().map(|way| way.and(peak, 0, None)));
+        if here.is_empty() {
+            continue;
+        }
+        for end in peaks.ends(start, limit) {
+            let peak = peaks.of(start..end);
+            ways[end].extend(here.iter().map(|way| way.and(peak, 0, None)));
         }
         watch.progress(start, count);
         let splits = if watch.is_over() { Vec::new() } else { strips.from(start) };
+        let splits = splits.into_iter().filter(|split| peaks.may_cut(split.end, limit));
         for Split { end, columns, halo, peak_bytes, added_macs } in splits {
             let strips = Strips { layers: strips.number(start)..strips.number(end), columns, halo };
             ways[end].extend(here.iter().map(|way| way.and(peak_bytes, added_macs, Some(strips.clone()))));
@@ -284,7 +291,7 @@ impl<'g> StripRuns<'g> {
                 constant += buffer.bytes();
             }
             let mut writers = buffer.writers.iter().filter(|stage| stages.contains(stage)).peekable();
-            let (Some(rows), true) = (pulled.buffers.get(&index), writers.peek().is_some()) else { continue };
+            let (Some(rows), true) = (&pulled.buffers[index], writers.peek().is_some()) else { continue };
             if writers.any(|&stage| self.graph.nodes[stage].receives.is_some()) {
                 // Rows come whole, before a strip is cut out of them.
                 constant += buffer.row_bytes;

@@ -13,6 +13,7 @@ pub mod exact;
 pub mod groups;
 pub mod improve;
 mod over_budget;
+mod placing;
 pub mod planner;
 pub mod problem;
 pub mod spread;
