@@ -14,7 +14,6 @@ use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::pipeline::{Choices, Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
-use mcunet_passes::watch::Watch;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -251,12 +250,10 @@ pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, F
 pub fn optimize(
     module: &mut Module,
     pipeline: &Pipeline,
-    target: &Target,
     observer: &mut dyn Observer,
-    watch: &dyn Watch,
+    cx: &PassContext<'_>,
 ) -> Result<(), Failure> {
-    let cx = PassContext::new(target).watched_by(watch);
-    Ok(manager::run(pipeline, module, &cx, true, observer)?)
+    Ok(manager::run(pipeline, module, cx, true, observer)?)
 }
 
 #[cfg(test)]

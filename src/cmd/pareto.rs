@@ -9,6 +9,7 @@ use crate::report::Alternative;
 use crate::session::{self, Failure};
 use mcunet_ir::Diagnostic;
 use mcunet_passes::manager::Silent;
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
 use mcunet_passes::pipeline::{Level, Pipeline};
@@ -40,7 +41,8 @@ pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let before = Level::from(args.pipeline.level).before_splitting(&rules);
     let before = Pipeline::parse(&before, &Registry::builtin())?;
     let watch = Impatient(setup.watcher);
-    session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;
+    let cx = PassContext::new(&setup.target).watched_by(&watch);
+    session::optimize(&mut module, &before, &mut Silent, &cx)?;
     let found = module
         .functions
         .first()

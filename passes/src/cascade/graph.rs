@@ -118,7 +118,7 @@ impl Node {
 }
 
 /// Stages in order, and the buffers between them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Graph {
     /// Stages in the order of the function.
     pub nodes: Vec<Node>,

@@ -21,7 +21,6 @@ pub mod windows;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::spread::Room;
-use crate::watch::Watch;
 use estimate::Effort;
 use graph::Graph;
 use mcunet_ir::diag::{Category, Origin};
@@ -97,7 +96,7 @@ impl Pass for Cascade {
             }
             let Some(graph) = Graph::of(function) else { continue };
             let rooms: Vec<Room> = cx.target.sram_by_speed().into_iter().map(Room::of).collect();
-            let ends = self.ends(&graph, &rooms, cx.watch)?;
+            let ends = self.ends(&graph, &rooms, cx)?;
             cx.count("operations", graph.nodes.len() as u64);
             let mut start = 0;
             for end in ends {
@@ -116,12 +115,12 @@ impl Pass for Cascade {
 
 impl Cascade {
     /// Ends of the runs. If they don't fit into the fastest of several `rooms`, those of the arenas that fit into all of them.
-    fn ends(&self, graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Result<Vec<usize>, Diagnostics> {
+    fn ends(&self, graph: &Graph, rooms: &[Room], cx: &PassContext<'_>) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
             Cuts::Search => {
-                let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, watch);
+                let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, cx);
                 Ok(match rooms {
-                    [fastest, _, ..] if bytes > fastest.bytes => estimate::best_cuts_for(graph, rooms, watch),
+                    [fastest, _, ..] if bytes > fastest.bytes => estimate::best_cuts_for(graph, rooms, cx),
                     _ => ends,
                 })
             }

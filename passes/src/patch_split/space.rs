@@ -13,7 +13,7 @@
 //! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
 
 use super::halo::{Halo, Kept, column_bytes};
-use super::plan::{Run, TilePlan};
+use super::plan::{Run, TilePlan, Users};
 use super::region::{Region, whole};
 use crate::analysis::liveness::LiveBytes;
 use crate::analysis::macs;
@@ -181,6 +181,7 @@ struct Split {
 struct StripRuns<'g> {
     function: &'g Function,
     graph: &'g Graph,
+    users: Users,
     /// Whether one tensor alone crosses a position, or none where everything has been sent.
     narrow: Vec<bool>,
     /// Operations before a position, those that hand rows over aside.
@@ -201,7 +202,7 @@ impl<'g> StripRuns<'g> {
         for node in &graph.nodes {
             numbers.push(numbers[numbers.len() - 1] + usize::from(!node.hands_over()));
         }
-        Self { function, graph, narrow, numbers }
+        Self { function, graph, users: Users::of(function), narrow, numbers }
     }
 
     fn number(&self, position: usize) -> usize {
@@ -219,7 +220,7 @@ impl<'g> StripRuns<'g> {
             let stages = start..end;
             let ops = self.graph.nodes[stages.clone()].iter();
             let ops: Vec<Op> = ops.filter(|node| !node.hands_over()).map(|node| node.op).collect();
-            let run = Run::of(self.function, ops);
+            let run = Run::of(self.function, &self.users, ops);
             if run.escaping.len() != 1 {
                 continue;
             }

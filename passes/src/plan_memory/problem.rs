@@ -29,6 +29,14 @@ impl Item {
         (first as i64, end as i64 - 1)
     }
 
+    /// Whether every slot has bytes and is in use once, and none is before the slot above it.
+    fn is_in_order(&self) -> bool {
+        let once = self.slots.iter().all(|lives| lives.len() == 1);
+        let later = |pair: &[Vec<Interval>]| pair[0][0][0] <= pair[1][0][0] && pair[0][0][1] <= pair[1][0][1];
+        let filled = self.slots.len().saturating_sub(1) * self.slot_bytes < self.bytes;
+        once && filled && self.slots.windows(2).all(later)
+    }
+
     /// First and last step in which anything of it is in use.
     pub fn span(&self) -> Interval {
         let lives = self.slots.iter().flatten();
@@ -143,6 +151,9 @@ fn pairs_in_use_together(items: &[Item]) -> Vec<[usize; 2]> {
 /// Distances from `a` to `b` at which slots of theirs would share bytes while both are in use. `share` says whether `a` may
 /// hand its bytes to `b`, and the other way round.
 fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
+    if !share.contains(&true) && a.is_in_order() && b.is_in_order() {
+        return merged(forbidden_in_order(a, b));
+    }
     let mut ranges = Vec::new();
     let mut handed_over = share.contains(&true);
     for (p, a_lives) in a.slots.iter().enumerate() {
@@ -160,9 +171,32 @@ fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
             ranges.push([a_first - b_last, a_last - b_first]);
         }
     }
-    if !ranges.is_sorted() {
-        ranges.sort_unstable();
+    if handed_over { without_zero(merged(ranges)) } else { merged(ranges) }
+}
+
+/// [`forbidden`] distances of items that are in order, as ranges that may overlap: the slots of `b` that meet one of `a` follow
+/// one another, and so do those that meet the next.
+fn forbidden_in_order(a: &Item, b: &Item) -> Vec<[i64; 2]> {
+    let (mut start, mut end) = (0, 0);
+    let mut ranges = Vec::new();
+    for (p, a_lives) in a.slots.iter().enumerate() {
+        while start < b.slots.len() && b.slots[start][0][1] < a_lives[0][0] {
+            start += 1;
+        }
+        while end < b.slots.len() && b.slots[end][0][0] <= a_lives[0][1] {
+            end += 1;
+        }
+        if start < end {
+            let (first, last) = a.bytes_of(p);
+            ranges.push([first - b.bytes_of(end - 1).1, last - b.bytes_of(start).0]);
+        }
     }
+    ranges
+}
+
+/// Ranges sorted, and joined where they touch.
+fn merged(mut ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {
+    ranges.sort_unstable();
     let mut merged: Vec<[i64; 2]> = Vec::new();
     for range in ranges {
         match merged.last_mut() {
@@ -170,7 +204,7 @@ fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
             _ => merged.push(range),
         }
     }
-    if handed_over { without_zero(merged) } else { merged }
+    merged
 }
 
 fn without_zero(ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {
