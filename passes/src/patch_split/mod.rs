@@ -51,9 +51,6 @@ const LITTLE: usize = 12;
 /// And by which it may be too low: kernels may need scratch memory.
 const MUCH: usize = 4;
 
-/// The part of a way's peak by which its arena may be smaller, since rows of strips are rounded up to words.
-const ERROR_OF_PEAKS: usize = 32;
-
 /// Which operations are split.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Layers {
@@ -186,7 +183,7 @@ impl PatchSplit {
         let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) = ways
             .iter()
             .filter(|way| !way.is_plain())
-            .partition(|way| way.peak_bytes <= budget + budget / ERROR_OF_PEAKS);
+            .partition(|way| way.may_fit(budget));
         let smallest = too_large.iter().rev().take(MAX_SMALLEST.saturating_sub(may_fit.len()));
         let candidates: Vec<&Way> = may_fit.iter().chain(smallest).copied().collect();
         let (mut fitting, mut others): (Vec<(u64, &Way)>, Vec<Estimated<'_>>) = (Vec::new(), Vec::new());

@@ -37,6 +37,9 @@ const MAX_IN_VAIN: usize = 2;
 /// Largest columns that are kept, as parts of the largest there are.
 const KEPT_PARTS: [usize; 5] = [1, 2, 4, 8, 16];
 
+/// The part of a way's peak by which its arena may be smaller, since rows of strips are rounded up to words.
+const ERROR_OF_PEAKS: usize = 32;
+
 /// Ways that are kept per position.
 const MAX_WAYS: usize = 48;
 
@@ -122,6 +125,11 @@ impl Way {
     /// Whether the network runs as it is.
     pub fn is_plain(&self) -> bool {
         self.again_from == 0 && self.splits.is_empty()
+    }
+
+    /// Whether its arena may be of at most that many bytes, if it can be placed without gaps.
+    pub fn may_fit(&self, bytes: usize) -> bool {
+        self.peak_bytes <= bytes.saturating_add(bytes / ERROR_OF_PEAKS)
     }
 
     /// Whether strips keep columns for the next.
