@@ -11,6 +11,7 @@ use crate::session::Failure;
 use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::module::Port;
 use mcunet_ir::{Diagnostic, Diagnostics, Module, Stage, Tensor};
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::pipeline::Pipeline;
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Target};
@@ -182,7 +183,7 @@ fn sources(module: &Module, watch: &dyn Watch) -> Result<Vec<(String, Vec<u8>)>,
     module.name = "model".into();
     let target = Target::bare(Core::CortexM4);
     let pipeline = Pipeline::parse(PIPELINE, &Registry::builtin())?;
-    let compiled = compile::compile(module, &pipeline, &target, watch)?;
+    let compiled = compile::compile(module, &pipeline, &PassContext::new(&target).watched_by(watch))?;
     let mut files = emit_c(&compiled, &target, false, Vec::new())?;
     let function = compiled.imported.functions.first();
     let counts = function.map_or((0, 0), |function| (function.inputs.len(), function.outputs.len()));

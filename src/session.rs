@@ -14,7 +14,6 @@ use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::pipeline::{Choices, Level, Pipeline};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
-use mcunet_passes::watch::Watch;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -227,36 +226,49 @@ pub fn approximations(args: &PipelineArgs) -> Result<Approximations, Failure> {
 /// # Errors
 /// If the level runs layer by layer.
 pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, Failure> {
-    let choices = Choices {
+    let level: Level = args.level.into();
+    level.pipeline_with(&choices(args, way)?).ok_or_else(|| layer_by_layer(args))
+}
+
+/// The end of that pipeline, after what runs before anything is split.
+///
+/// # Errors
+/// If the level runs layer by layer.
+pub fn pipeline_from_splitting(args: &PipelineArgs, way: &Way) -> Result<Pipeline, Failure> {
+    let level: Level = args.level.into();
+    let text = level.from_splitting(&choices(args, Some(way))?).ok_or_else(|| layer_by_layer(args))?;
+    Ok(Pipeline::parse(&text, &Registry::builtin())?)
+}
+
+fn choices(args: &PipelineArgs, way: Option<&Way>) -> Result<Choices, Failure> {
+    Ok(Choices {
         handing: args.handing(),
         goal: args.goal.into(),
         way: way.cloned(),
         approximate: approximations(args)?,
-    };
-    let level: Level = args.level.into();
-    level.pipeline_with(&choices).ok_or_else(|| {
-        let option = match args.goal {
-            _ if args.stream_input.is_some() => "--stream-input",
-            _ if args.stream_output => "--stream-output",
-            GoalArg::Sram => "--goal=sram",
-            GoalArg::Cycles => "--pareto",
-        };
-        usage(format!("expected a level that runs layers row by row for {option}, got -O0"))
-            .help(format!("leave -O0 or {option} out"))
-            .into()
     })
+}
+
+fn layer_by_layer(args: &PipelineArgs) -> Failure {
+    let option = match args.goal {
+        _ if args.stream_input.is_some() => "--stream-input",
+        _ if args.stream_output => "--stream-output",
+        GoalArg::Sram => "--goal=sram",
+        GoalArg::Cycles => "--pareto",
+    };
+    usage(format!("expected a level that runs layers row by row for {option}, got -O0"))
+        .help(format!("leave -O0 or {option} out"))
+        .into()
 }
 
 /// Runs a pipeline over a module and verifies it after every pass.
 pub fn optimize(
     module: &mut Module,
     pipeline: &Pipeline,
-    target: &Target,
     observer: &mut dyn Observer,
-    watch: &dyn Watch,
+    cx: &PassContext<'_>,
 ) -> Result<(), Failure> {
-    let cx = PassContext::new(target).watched_by(watch);
-    Ok(manager::run(pipeline, module, &cx, true, observer)?)
+    Ok(manager::run(pipeline, module, cx, true, observer)?)
 }
 
 #[cfg(test)]

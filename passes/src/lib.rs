@@ -12,6 +12,7 @@ pub mod dead_channels;
 pub mod fuse;
 pub mod lower;
 pub mod manager;
+pub mod memo;
 pub mod pack_weights;
 pub mod pass;
 pub mod patch_split;

@@ -13,11 +13,13 @@
 //! The head is all that the command line, `--help-passes` and `docs/passes.md` know of a pass. A pass contains only its
 //! idea: verification, dumps, timing and diffs belong to the [`crate::manager`].
 
+use crate::memo::Memo;
 use crate::target::Target;
 use crate::watch::{Impatient, Unwatched, Watch};
 use mcunet_ir::{Diagnostics, Module, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Whether a pass changed the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +43,8 @@ pub struct PassContext<'a> {
     pub target: &'a Target,
     /// Is told how far searches are, and ends them.
     pub watch: &'a dyn Watch,
+    /// Has answers that are asked for more than once.
+    pub memo: Rc<Memo>,
     rest: &'a [Box<dyn ConfiguredPass>],
     statistics: RefCell<BTreeMap<&'static str, u64>>,
 }
@@ -48,7 +52,7 @@ pub struct PassContext<'a> {
 impl<'a> PassContext<'a> {
     /// A context without statistics, in which searches are left alone.
     pub fn new(target: &'a Target) -> Self {
-        Self { target, watch: &Unwatched, rest: &[], statistics: RefCell::default() }
+        Self { target, watch: &Unwatched, memo: Rc::default(), rest: &[], statistics: RefCell::default() }
     }
 
     /// Lets searches be watched.
@@ -57,12 +61,19 @@ impl<'a> PassContext<'a> {
         Self { watch, ..self }
     }
 
+    /// Shares what is remembered with other pipelines.
+    #[must_use]
+    pub fn remembering(self, memo: Rc<Memo>) -> Self {
+        Self { memo, ..self }
+    }
+
     /// The context of a pass that others follow.
     pub(crate) fn before<'b>(&'b self, rest: &'b [Box<dyn ConfiguredPass>]) -> PassContext<'b>
     where
         'a: 'b,
     {
-        PassContext { target: self.target, watch: self.watch, rest, statistics: RefCell::default() }
+        let memo = self.memo.clone();
+        PassContext { target: self.target, watch: self.watch, memo, rest, statistics: RefCell::default() }
     }
 
     /// What the rest of the pipeline makes of a module for a target: the measure of what the running pass could do.

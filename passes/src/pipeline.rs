@@ -66,6 +66,17 @@ impl Level {
 
     /// The pipeline with the given choices; `None` if the level runs layer by layer, which leaves nothing to choose.
     pub fn pipeline_with(self, choices: &Choices) -> Option<String> {
+        approximating(&self.items_with(choices)?.0.join(","), &choices.approximate)
+    }
+
+    /// What the level runs after [`Self::before_splitting`], with the given choices; `None` if it never splits.
+    pub fn from_splitting(self, choices: &Choices) -> Option<String> {
+        let (items, split) = self.items_with(choices)?;
+        Some(items[split..].join(","))
+    }
+
+    /// Passes with the given choices, and the position of the first that splits, or would.
+    fn items_with(self, choices: &Choices) -> Option<(Vec<String>, usize)> {
         let mut items: Vec<String> = split_items(self.pipeline()).into_iter().map(str::to_owned).collect();
         let split = items.iter().position(|item| item.starts_with("patch-split"))?;
         let cascade = items.iter().position(|item| item == "cascade")?;
@@ -83,7 +94,7 @@ impl Level {
             }
             Some(way) => items[split] = way.to_string(),
         }
-        approximating(&items.join(","), &choices.approximate)
+        Some((items, split))
     }
 }
 

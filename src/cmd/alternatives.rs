@@ -5,10 +5,15 @@ use crate::report::Alternative;
 use crate::report::layers::{LayerObserver, macs};
 use crate::session::{self, ModelFile};
 use crate::watch::Watcher;
+use mcunet_ir::Module;
 use mcunet_passes::cost;
+use mcunet_passes::memo::Memo;
+use mcunet_passes::pass::PassContext;
+use mcunet_passes::pipeline::Pipeline;
 use mcunet_passes::plan_memory::MemorySummary;
 use mcunet_passes::target::Target;
-use mcunet_passes::watch::Impatient;
+use mcunet_passes::watch::{Impatient, Watch};
+use std::rc::Rc;
 
 /// What all compilations of a command have in common.
 pub struct Setup<'a> {
@@ -18,10 +23,12 @@ pub struct Setup<'a> {
     pub target: Target,
     /// Watches the searches.
     pub watcher: &'a Watcher,
+    /// What one compilation finds out for the next.
+    pub memo: Rc<Memo>,
 }
 
 /// Options that give an arena of less than `arena` bytes, with what they cost: each by itself, and several together if
-/// that gives less than each of them.
+/// that gives less than each of them. None are tried when the time for searches is over.
 pub fn below(
     arena: usize,
     setup: &Setup<'_>,
@@ -30,6 +37,9 @@ pub fn below(
 ) -> Vec<Alternative> {
     let mut found: Vec<Alternative> = Vec::new();
     for Variant { options, model, pipeline } in variants(model, pipeline) {
+        if setup.watcher.is_over() {
+            break;
+        }
         let least = found.iter().map(|other| other.arena_bytes).min().filter(|_| options.len() > 1);
         let tried = measure(options.join(" "), setup, &model, &pipeline);
         found.extend(tried.filter(|tried| tried.arena_bytes < least.unwrap_or(arena)));
@@ -44,12 +54,24 @@ pub fn measure(
     model: &ModelArgs,
     pipeline: &PipelineArgs,
 ) -> Option<Alternative> {
+    let module = setup.file.import(model).ok()?;
+    let (pipeline, imported_macs) = (session::pipeline(pipeline).ok()?, macs(&module));
+    measure_module(options, setup, module, &pipeline, imported_macs)
+}
+
+/// The arena that the rest of a pipeline gives a module which had `imported_macs` when it was imported.
+pub fn measure_module(
+    options: String,
+    setup: &Setup<'_>,
+    mut module: Module,
+    pipeline: &Pipeline,
+    imported_macs: u64,
+) -> Option<Alternative> {
     let target = Target { sram: Vec::new(), ..setup.target.clone() };
-    let mut module = setup.file.import(model).ok()?;
-    let imported_macs = macs(&module);
     let mut observer = LayerObserver::default();
-    let pipeline = session::pipeline(pipeline).ok()?;
-    session::optimize(&mut module, &pipeline, &target, &mut observer, &Impatient(setup.watcher)).ok()?;
+    let watch = Impatient(setup.watcher);
+    let cx = PassContext::new(&target).watched_by(&watch).remembering(setup.memo.clone());
+    session::optimize(&mut module, pipeline, &mut observer, &cx).ok()?;
     let macs: u64 = observer.layers.iter().map(|layer| layer.macs).sum();
     let arena_bytes = MemorySummary::of(module.functions.first()?).arena_bytes;
     let mac_factor = Alternative::mac_factor(macs, imported_macs);

@@ -11,6 +11,7 @@ use crate::session::{self, Failure, usage};
 use crate::tensors::given_inputs;
 use crate::watch::Watcher;
 use mcunet_ir::{Diagnostic, Module, Tensor};
+use mcunet_passes::pass::PassContext;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,7 +23,7 @@ pub fn run(args: &CheckArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let samples = samples(args, &imported)?;
     let count = samples.len();
     let watcher = Watcher::new(args.pipeline.search_time, io.color);
-    let compiled = compile(imported, &pipeline, &target, &watcher)?;
+    let compiled = compile(imported, &pipeline, &PassContext::new(&target).watched_by(&watcher))?;
     drop(watcher);
     let vectors = golden(compiled.reference(&args.pipeline), samples)?;
     let temporary = tempfile::tempdir()

@@ -17,11 +17,12 @@ use mcunet_ir::interp::{Executor, Interpreter};
 use mcunet_ir::text::{PrintOptions, print};
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Diagnostic, Module, Tensor};
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::pipeline::Pipeline;
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::Target;
-use mcunet_passes::watch::Watch;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Random test vectors in a generated project.
 const PROJECT_VECTORS: u64 = 2;
@@ -60,12 +61,13 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let name = imported.name.to_string();
     let place = place(args, &name)?;
     let watcher = Watcher::new(args.pipeline.search_time, io.color);
-    let setup = Setup { file, target, watcher: &watcher };
+    let setup = Setup { file, target, watcher: &watcher, memo: Rc::default() };
     let front = if args.pareto { Some(pareto::front(&setup, args)?) } else { None };
     if let Some(front) = &front {
         watcher.aside(|| super::print(io, &front.table()))?;
     }
-    let mut compiled = compile(imported, &pipeline, &setup.target, &watcher)
+    let cx = PassContext::new(&setup.target).watched_by(&watcher).remembering(setup.memo.clone());
+    let mut compiled = compile(imported, &pipeline, &cx)
         .map_err(|failure| budget::advise(failure, &setup, &args.model_args, &args.pipeline))?;
     if !args.report.is_empty() {
         let report = &mut compiled.report;
@@ -94,16 +96,12 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
 }
 
 /// Runs the pipeline over an imported module and checks the budgets of SRAM and flash.
-pub fn compile(
-    imported: Module,
-    pipeline: &mcunet_passes::pipeline::Pipeline,
-    target: &Target,
-    watch: &dyn Watch,
-) -> Result<Compiled, Failure> {
+pub fn compile(imported: Module, pipeline: &Pipeline, cx: &PassContext<'_>) -> Result<Compiled, Failure> {
     check_interface(&imported)?;
     let mut module = imported.clone();
     let mut observer = LayerObserver::default();
-    let optimized = session::optimize(&mut module, pipeline, target, &mut observer, watch);
+    let optimized = session::optimize(&mut module, pipeline, &mut observer, cx);
+    let target = cx.target;
     if let Err(failure) = optimized {
         // A network may be too large in two ways; one message at a time would be a nuisance.
         let too_large = failure.category() == Category::Budget;

@@ -9,6 +9,7 @@ use crate::watch::Watcher;
 use comfy_table::{CellAlignment, Table};
 use mcunet_ir::Stage;
 use mcunet_passes::cost::{self, Cost, Figures};
+use mcunet_passes::pass::PassContext;
 use serde::Serialize;
 
 /// The figures; keys are stable.
@@ -47,7 +48,8 @@ pub fn run(args: &CostArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let pipeline = session::pipeline(&args.pipeline)?;
     let imported = ModelFile::read(&args.model, io)?.import(&args.model_args)?;
     let watcher = Watcher::new(args.pipeline.search_time, io.color);
-    let compiled = compile::compile(imported, &pipeline, &target, &watcher)?;
+    let cx = PassContext::new(&target).watched_by(&watcher);
+    let compiled = compile::compile(imported, &pipeline, &cx)?;
     drop(watcher);
     if compiled.module.stage == Stage::Imported {
         return Err(usage("expected a pipeline that lowers, got one that does not")

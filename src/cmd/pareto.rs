@@ -6,9 +6,11 @@
 use super::alternatives::{self, Setup};
 use crate::cli::CompileArgs;
 use crate::report::Alternative;
+use crate::report::layers::macs;
 use crate::session::{self, Failure};
 use mcunet_ir::Diagnostic;
 use mcunet_passes::manager::Silent;
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::patch_split::space::Way;
 use mcunet_passes::patch_split::ways;
 use mcunet_passes::pipeline::{Level, Pipeline};
@@ -36,11 +38,13 @@ struct Point {
 /// If the model can't be compiled, or the level runs layer by layer.
 pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let mut module = setup.file.import(&args.model_args)?;
+    let imported_macs = macs(&module);
     let rules = session::approximations(&args.pipeline)?;
     let before = Level::from(args.pipeline.level).before_splitting(&rules);
     let before = Pipeline::parse(&before, &Registry::builtin())?;
     let watch = Impatient(setup.watcher);
-    session::optimize(&mut module, &before, &setup.target, &mut Silent, &watch)?;
+    let cx = PassContext::new(&setup.target).watched_by(&watch);
+    session::optimize(&mut module, &before, &mut Silent, &cx)?;
     let found = module
         .functions
         .first()
@@ -51,11 +55,13 @@ pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
+        // What a faster program has beaten already is not on the front.
+        if points.last().is_some_and(|last| !way.is_plain() && !way.may_fit(last.found.arena_bytes)) {
+            continue;
+        }
         setup.watcher.stage(format!("way {} of {} ", index + 1, ways.len()));
-        let pipeline = session::pipeline_with(&args.pipeline, Some(way))?;
-        let mut tried = args.pipeline.clone();
-        tried.pass_pipeline = Some(pipeline);
-        let found = alternatives::measure(String::new(), setup, &args.model_args, &tried);
+        let rest = session::pipeline_from_splitting(&args.pipeline, way)?;
+        let found = alternatives::measure_module(String::new(), setup, module.clone(), &rest, imported_macs);
         let Some(mut found) = found else { continue };
         found.options = format!("--sram={}", found.arena_bytes);
         if points.last().is_none_or(|last| found.arena_bytes < last.found.arena_bytes) {

@@ -12,6 +12,7 @@ use mcunet_frontends::io_type;
 use mcunet_ir::text::{PrintOptions, print};
 use mcunet_ir::{Diagnostics, Module, Tensor};
 use mcunet_passes::manager::Silent;
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::pipeline::{Level, Pipeline};
 use mcunet_passes::quantize::measure::{self, Agreement};
 use mcunet_passes::quantize::mixed::Budget;
@@ -20,7 +21,6 @@ use mcunet_passes::quantize::scheme::Bits;
 use mcunet_passes::quantize::{Options, Samples, Weights, quantize};
 use mcunet_passes::registry::Registry;
 use mcunet_passes::target::{Core, Memory, Target};
-use mcunet_passes::watch::Unwatched;
 use std::path::Path;
 
 /// From so many samples on, some are kept from calibration to measure results on.
@@ -156,7 +156,7 @@ fn check_sram(args: &QuantizeArgs, module: &Module) -> Result<(), Failure> {
     let mut target = Target::bare(Core::CortexM4);
     target.sram = vec![Memory::new("sram", bytes)];
     let pipeline = Pipeline::parse(Level::O2.pipeline(), &Registry::builtin())?;
-    session::optimize(&mut module.clone(), &pipeline, &target, &mut Silent, &Unwatched)
+    session::optimize(&mut module.clone(), &pipeline, &mut Silent, &PassContext::new(&target))
 }
 
 /// The module as the output's name says: `.tflite`, or else text.

@@ -11,6 +11,7 @@ use mcunet_ir::module::Port;
 use mcunet_ir::text::print_tensor;
 use mcunet_ir::{Diagnostic, Module, Tensor};
 use mcunet_passes::manager::Silent;
+use mcunet_passes::pass::PassContext;
 use std::path::Path;
 
 /// Runs a model and writes its outputs.
@@ -20,7 +21,8 @@ pub fn run(args: &RunArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     if args.executor == ExecutorArg::Lowered {
         let (target, pipeline) = (session::target(&args.target)?, session::pipeline(&args.pipeline)?);
         let watcher = Watcher::new(args.pipeline.search_time, io.color);
-        session::optimize(&mut module, &pipeline, &target, &mut Silent, &watcher)?;
+        let cx = PassContext::new(&target).watched_by(&watcher);
+        session::optimize(&mut module, &pipeline, &mut Silent, &cx)?;
     }
     let outputs =
         Interpreter::new(&module).run(&inputs).map_err(|error| Diagnostic::error(error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use mcunet_ir::Op;
 use mcunet_ir::loops::ops::Role;
-use mcunet_ir::loops::program::{Streamed, received, sent};
+use mcunet_ir::loops::program::{Streamed, received, received_by, sent, sent_by};
 use mcunet_ir::module::Function;
 use std::collections::BTreeMap;
 
@@ -22,10 +22,7 @@ impl Streams {
 
     /// What some kernels hand over.
     pub fn of_kernels(function: &Function, kernels: &[Op]) -> Self {
-        let mut all = Self::of(function);
-        all.received.retain(|streamed| kernels.contains(&streamed.kernel));
-        all.sent.retain(|streamed| kernels.contains(&streamed.kernel));
-        all
+        Self { received: received_by(function, kernels), sent: sent_by(function, kernels) }
     }
 
     /// Whether anything is handed over.

@@ -108,7 +108,12 @@ pub struct Streamed {
 
 /// Inputs that are handed over row by row; one that is received several times counts as often.
 pub fn received(function: &Function) -> Vec<Streamed> {
-    streamed(function, |op| match op {
+    received_by(function, &function.walk())
+}
+
+/// Inputs that some kernels receive.
+pub fn received_by(function: &Function, kernels: &[Op]) -> Vec<Streamed> {
+    streamed(function, kernels, |op| match op {
         LoopOp::Receive(head) => Some((head.index, head.count)),
         _ => None,
     })
@@ -116,16 +121,26 @@ pub fn received(function: &Function) -> Vec<Streamed> {
 
 /// Outputs that are handed over row by row.
 pub fn sent(function: &Function) -> Vec<Streamed> {
-    streamed(function, |op| match op {
+    sent_by(function, &function.walk())
+}
+
+/// Outputs that some kernels send.
+pub fn sent_by(function: &Function, kernels: &[Op]) -> Vec<Streamed> {
+    streamed(function, kernels, |op| match op {
         LoopOp::Send(head) => Some((head.index, head.count)),
         _ => None,
     })
 }
 
-/// Operations in kernels of which `port_of` tells which port's rows they hand over, and elements of a row.
-fn streamed(function: &Function, port_of: impl Fn(&LoopOp) -> Option<(usize, usize)>) -> Vec<Streamed> {
+/// Operations in kernels of which `port_of` tells which port's rows they hand over, and elements of a row. What is no kernel
+/// hands nothing over.
+fn streamed(
+    function: &Function,
+    kernels: &[Op],
+    port_of: impl Fn(&LoopOp) -> Option<(usize, usize)>,
+) -> Vec<Streamed> {
     let mut found = Vec::new();
-    for kernel in function.walk() {
+    for &kernel in kernels {
         let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[kernel].kind else { continue };
         for &body in &function.ops[kernel].regions {
             function.walk_block(body, &mut |op| {

@@ -31,6 +31,12 @@ impl LiveBytes {
         Self { changes: vec![0; steps + 2] }
     }
 
+    /// Forgets all lives, for another number of steps.
+    pub fn clear(&mut self, steps: usize) {
+        self.changes.clear();
+        self.changes.resize(steps + 2, 0);
+    }
+
     /// Adds bytes that live from the first step of an interval to its last.
     pub fn add(&mut self, [first, last]: Interval, bytes: usize) {
         self.changes[first] += bytes as i64;

@@ -5,8 +5,10 @@
 
 use super::cut;
 use super::graph::Graph;
-use super::pull::{Pulled, Rows};
+use super::pull::Pulled;
+use super::windows::Rows;
 use crate::analysis::liveness::{Interval, LiveBytes, merged};
+use crate::pass::PassContext;
 use crate::plan_memory::planner::load;
 use crate::plan_memory::problem::{Item, Problem};
 use crate::plan_memory::spread::{Load, Room, assign};
@@ -34,9 +36,28 @@ const SEED: u64 = 0x5eed;
 
 /// The best way of cutting a graph into cascades, given by the ends of runs, and bytes of its arena, scratch memory aside.
 /// `enough` bytes need not be improved; 0 asks for the least.
-pub fn best_cuts(graph: &Graph, enough: usize, effort: Effort, watch: &dyn Watch) -> (Vec<usize>, usize) {
+pub fn best_cuts(graph: &Graph, enough: usize, effort: Effort, cx: &PassContext<'_>) -> (Vec<usize>, usize) {
+    let question = Question { graph: graph.clone(), enough, effort };
+    cx.memo.recall(question, |_| find_cuts(graph, enough, effort, cx))
+}
+
+/// What [`best_cuts`] are asked for.
+#[derive(PartialEq, Eq, Debug)]
+struct Question {
+    graph: Graph,
+    enough: usize,
+    effort: Effort,
+}
+
+/// Ways of cutting with the least peak.
+fn candidates(graph: &Graph, cx: &PassContext<'_>) -> Vec<Vec<usize>> {
+    cx.memo.recall(graph.clone(), cut::candidates)
+}
+
+fn find_cuts(graph: &Graph, enough: usize, effort: Effort, cx: &PassContext<'_>) -> (Vec<usize>, usize) {
+    let watch = cx.watch;
     let mut best = (Vec::new(), usize::MAX);
-    for ends in cut::candidates(graph) {
+    for ends in candidates(graph, cx) {
         let bytes = arena_bytes(graph, &ends, enough, effort as usize, watch);
         // Of equal ones the first, which has the shortest runs.
         if bytes < best.1 {
@@ -56,9 +77,9 @@ pub fn best_cuts(graph: &Graph, enough: usize, effort: Effort, watch: &dyn Watch
 /// The way of cutting whose buffers fit best into several memory regions, given fastest first: that of the least excess over
 /// them, and among those of the least arenas together. An arena that is small in one piece may not be spread easily: tensors
 /// that are each too large for the small regions must share the large one.
-pub fn best_cuts_for(graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Vec<usize> {
-    let ranked =
-        cut::candidates(graph).into_iter().map(|ends| (spread_bytes(graph, &ends, rooms, watch), ends));
+pub fn best_cuts_for(graph: &Graph, rooms: &[Room], cx: &PassContext<'_>) -> Vec<usize> {
+    let candidates = candidates(graph, cx).into_iter();
+    let ranked = candidates.map(|ends| (spread_bytes(graph, &ends, rooms, cx.watch), ends));
     // Of equal ones the first.
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, ends)| ends).unwrap_or_default()
 }
@@ -135,7 +156,8 @@ impl Lives {
         let pulled = Pulled::of(graph, range.clone());
         let (from, last) = (self.steps, self.steps + pulled.steps.len().saturating_sub(1));
         self.steps += pulled.steps.len();
-        for (&index, found) in &pulled.buffers {
+        for (index, found) in pulled.buffers.iter().enumerate() {
+            let Some(found) = found else { continue };
             self.extend(index, found, from, last);
             let buffer = &graph.buffers[index];
             if buffer.first.is_some_and(|first| first >= range.start) && buffer.last < range.end {

@@ -45,12 +45,49 @@ pub struct Read {
     pub need: RowNeed,
     /// Whether the stage sees the buffer in another shape than its maker, through a reshape.
     pub reshaped: bool,
+    /// The latest stage before this one that writes the buffer; `None` for inputs of the function.
+    pub maker: Option<usize>,
+    /// For every row of the stage, how many rows the maker must have made, and which rows are not needed by later ones.
+    pub rows: Vec<RowRead>,
+}
+
+/// What a row of a stage does to the rows of a buffer that it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowRead {
+    /// Rows that the buffer's maker must have made.
+    pub made: u32,
+    /// First row that no later row of the stage reads, and one past the last.
+    pub done: [u32; 2],
 }
 
 impl Read {
-    /// Rows of the buffer that row `row` of the stage needs; all, if the stage counts them otherwise.
-    pub fn span(&self, row: usize, buffer: &Buffer) -> Range<usize> {
-        if self.need.rows() == buffer.rows { self.need.span(row) } else { 0..buffer.rows }
+    /// The stage that makes what is read, if it is not before `first`.
+    pub fn maker_from(&self, first: usize) -> Option<usize> {
+        self.maker.filter(|&maker| maker >= first)
+    }
+
+    /// What every row of the stage does, if it has `stage_rows` and the maker makes `maker_rows`.
+    fn tabulate(&mut self, stage_rows: usize, maker_rows: usize, buffer: &Buffer) {
+        // All, if the stage counts the rows otherwise.
+        let span = |row: usize| match self.need.rows() == buffer.rows {
+            true => self.need.span(row),
+            false => 0..buffer.rows,
+        };
+        let spans: Vec<Range<usize>> = (0..stage_rows).map(span).collect();
+        // Otherwise a row that was left may be read again: it counts each time.
+        let forward =
+            spans.windows(2).all(|pair| pair[0].start <= pair[1].start && pair[0].end <= pair[1].end);
+        let read = |(row, span): (usize, &Range<usize>)| {
+            // What makes everything at once has one row; one that folds rows has to fold all of them.
+            let end = if maker_rows == buffer.rows { span.end } else { maker_rows };
+            let made = if span.is_empty() { 0 } else { end };
+            let next = spans.get(row + 1).filter(|_| forward).map_or(span.end, |next| next.start);
+            RowRead {
+                made: made as u32,
+                done: [span.start as u32, span.end.min(next.max(span.start)) as u32],
+            }
+        };
+        self.rows = spans.iter().enumerate().map(read).collect();
     }
 }
 
@@ -81,7 +118,7 @@ impl Node {
 }
 
 /// Stages in order, and the buffers between them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Graph {
     /// Stages in the order of the function.
     pub nodes: Vec<Node>,
@@ -111,10 +148,9 @@ impl Graph {
         Some(building.graph)
     }
 
-    /// The latest stage before `stage` that writes a buffer, if it is not before `first`.
-    pub fn maker(&self, buffer: usize, first: usize, stage: usize) -> Option<usize> {
-        let writers = self.buffers[buffer].writers.iter().rev();
-        writers.copied().find(|&writer| writer < stage).filter(|&writer| writer >= first)
+    /// Whether anything that a stage makes is used from stage `end` on.
+    pub fn escapes(&self, stage: usize, end: usize) -> bool {
+        self.nodes[stage].writes.iter().any(|&buffer| self.buffers[buffer].last >= end)
     }
 }
 
@@ -165,7 +201,7 @@ impl<'f> Building<'f> {
                     .zip(&stage.needs)
                     .filter_map(|(operand, need)| {
                         let &(buffer, reshaped) = self.homes.get(operand)?;
-                        Some(Read { buffer, need: need.clone(), reshaped })
+                        Some(self.read(stage.rows, buffer, need.clone(), reshaped))
                     })
                     .collect();
                 for read in &reads {
@@ -198,6 +234,14 @@ impl<'f> Building<'f> {
             OpKind::Builtin(_) => {}
         }
         Some(())
+    }
+
+    fn read(&self, stage_rows: usize, buffer: usize, need: RowNeed, reshaped: bool) -> Read {
+        let Graph { nodes, buffers } = &self.graph;
+        let maker = buffers[buffer].writers.last().copied();
+        let mut read = Read { buffer, need, reshaped, maker, rows: Vec::new() };
+        read.tabulate(stage_rows, maker.map_or(0, |maker| nodes[maker].rows), &buffers[buffer]);
+        read
     }
 
     /// A buffer for what an op keeps while it folds rows.

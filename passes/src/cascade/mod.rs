@@ -17,10 +17,10 @@ pub mod estimate;
 pub mod graph;
 pub mod pull;
 pub mod stream;
+pub mod windows;
 
 use crate::pass::{Changed, OptionValue, Pass, PassContext};
 use crate::plan_memory::spread::Room;
-use crate::watch::Watch;
 use estimate::Effort;
 use graph::Graph;
 use mcunet_ir::diag::{Category, Origin};
@@ -96,7 +96,7 @@ impl Pass for Cascade {
             }
             let Some(graph) = Graph::of(function) else { continue };
             let rooms: Vec<Room> = cx.target.sram_by_speed().into_iter().map(Room::of).collect();
-            let ends = self.ends(&graph, &rooms, cx.watch)?;
+            let ends = self.ends(&graph, &rooms, cx)?;
             cx.count("operations", graph.nodes.len() as u64);
             let mut start = 0;
             for end in ends {
@@ -114,17 +114,14 @@ impl Pass for Cascade {
 }
 
 impl Cascade {
-    /// Ends of the runs. If it finds no arena that fits into the fastest of `rooms`, a search looks harder, or for arenas
-    /// that fit into all of them.
-    fn ends(&self, graph: &Graph, rooms: &[Room], watch: &dyn Watch) -> Result<Vec<usize>, Diagnostics> {
+    /// Ends of the runs. If they don't fit into the fastest of several `rooms`, those of the arenas that fit into all of them.
+    fn ends(&self, graph: &Graph, rooms: &[Room], cx: &PassContext<'_>) -> Result<Vec<usize>, Diagnostics> {
         match &self.cuts {
             Cuts::Search => {
-                let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, watch);
+                let (ends, bytes) = estimate::best_cuts(graph, 0, Effort::Usual, cx);
                 Ok(match rooms {
-                    [] => ends,
-                    [fastest, ..] if bytes <= fastest.bytes => ends,
-                    [only] => estimate::best_cuts(graph, only.bytes, Effort::Usual, watch).0,
-                    several => estimate::best_cuts_for(graph, several, watch),
+                    [fastest, _, ..] if bytes > fastest.bytes => estimate::best_cuts_for(graph, rooms, cx),
+                    _ => ends,
                 })
             }
             Cuts::Given(cuts) => {
@@ -162,7 +159,7 @@ fn form(function: &mut Function, graph: &Graph, range: Range<usize>) {
         if node.sends {
             return node.rows;
         }
-        let windows = node.writes.iter().filter_map(|buffer| pulled.buffers.get(buffer));
+        let windows = node.writes.iter().filter_map(|&buffer| pulled.buffers[buffer].as_ref());
         windows.map(|rows| rows.held).max().unwrap_or(1).min(node.rows)
     });
     let held = held.collect();

@@ -51,9 +51,6 @@ const LITTLE: usize = 12;
 /// And by which it may be too low: kernels may need scratch memory.
 const MUCH: usize = 4;
 
-/// The part of a way's peak by which its arena may be smaller, since rows of strips are rounded up to words.
-const ERROR_OF_PEAKS: usize = 32;
-
 /// Which operations are split.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Layers {
@@ -177,7 +174,7 @@ impl PatchSplit {
             Goal::Sram => 0,
         };
         let plain = Way::default();
-        let plain = (self.estimate(function, &plain, budget, Effort::Usual, cx.watch)?, &plain);
+        let plain = (self.estimate(function, &plain, budget, Effort::Usual, cx)?, &plain);
         if self.cycles_if_it_fits(module, plain, budget, cx).is_some() {
             return None;
         }
@@ -186,33 +183,53 @@ impl PatchSplit {
         let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) = ways
             .iter()
             .filter(|way| !way.is_plain())
-            .partition(|way| way.peak_bytes <= budget + budget / ERROR_OF_PEAKS);
+            .partition(|way| way.may_fit(budget));
         let smallest = too_large.iter().rev().take(MAX_SMALLEST.saturating_sub(may_fit.len()));
         let candidates: Vec<&Way> = may_fit.iter().chain(smallest).copied().collect();
         let (mut fitting, mut others): (Vec<(u64, &Way)>, Vec<Estimated<'_>>) = (Vec::new(), Vec::new());
         let slower = macs::of_function(function) / FEW_MACS;
-        for (index, way) in candidates.iter().enumerate() {
+        for (index, &way) in candidates.iter().enumerate() {
             let is_slower =
                 fitting.first().is_some_and(|(_, first)| way.added_macs > first.added_macs + slower);
-            if is_slower || fitting.len() > MAX_RIVALS || cx.watch.is_over() && index > 0 {
+            if is_slower || fitting.len() > MAX_RIVALS {
+                break;
+            }
+            if cx.watch.is_over() {
+                let rest = candidates[index..].iter();
+                others.extend(rest.map(|&way| (way.peak_bytes + way.peak_bytes / LITTLE, way)));
                 break;
             }
             cx.watch.progress(index, candidates.len());
-            let Some(bytes) = self.estimate(function, way, budget, Effort::Quick, cx.watch) else { continue };
+            let Some(bytes) = self.estimate(function, way, budget, Effort::Quick, cx) else { continue };
             match self.cycles_if_it_fits(module, (bytes, way), budget, cx) {
                 Some(cycles) => fitting.push((cycles, way)),
                 None => others.push((bytes, way)),
             }
         }
-        if let Some((_, way)) = fitting.into_iter().min_by_key(|&(cycles, _)| cycles) {
-            return Some(way.clone());
-        }
+        let fastest = fitting.into_iter().min_by_key(|&(cycles, _)| cycles);
+        let best = fastest.map(|(_, way)| way).or_else(|| self.smallest(module, plain, others, cx));
+        best.filter(|way| !way.is_plain()).cloned()
+    }
+
+    /// The way of the smallest arena, if there is one below that of the network as it is.
+    fn smallest<'w>(
+        &self,
+        module: &Module,
+        plain: Estimated<'w>,
+        mut others: Vec<Estimated<'w>>,
+        cx: &PassContext<'_>,
+    ) -> Option<&'w Way> {
         others.retain(|&(bytes, _)| bytes < plain.0);
         others.sort_by_key(|&(bytes, _)| bytes);
         // Estimates are near enough to tell the first few, whose programs tell the best.
-        let measured =
-            others.iter().take(MAX_MEASURED).map(|&other| (self.measure(module, other, cx), other.1));
-        measured.min_by_key(|&(bytes, _)| bytes).map(|(_, way)| way.clone())
+        others.truncate(MAX_MEASURED);
+        let &(least, smallest) = others.first()?;
+        let near = plain.0 - plain.0 / LITTLE <= least;
+        let rivals = near.then_some(plain).into_iter().chain(others.iter().copied());
+        let in_time = rivals.take_while(|_| !cx.watch.is_over());
+        let measured = in_time.map(|way| (self.measure(module, way, cx), way.1));
+        // Of equal ones the first.
+        measured.min_by_key(|&(bytes, _)| bytes).map_or(Some(smallest), |(_, way)| Some(way))
     }
 
     /// What `cascade` is going to do at the borders.
@@ -228,13 +245,13 @@ impl PatchSplit {
         way: &Way,
         enough: usize,
         effort: Effort,
-        watch: &dyn Watch,
+        cx: &PassContext<'_>,
     ) -> Option<usize> {
         let mut function = function.clone();
         apply(&mut function, way).ok()?;
         self.handing().apply(&mut function).ok()?;
         let graph = Graph::of(&function)?;
-        Some(estimate::best_cuts(&graph, enough, effort, watch).1)
+        Some(estimate::best_cuts(&graph, enough, effort, cx).1)
     }
 
     /// Cycles of the program that the rest of the pipeline makes of a way, if it fits the target. If the pipeline doesn't go as
@@ -302,6 +319,9 @@ pub fn ways(function: &Function, handing: Handing, watch: &dyn Watch) -> Vec<Way
     let plain = macs::of_function(function);
     let mut ways = Vec::new();
     for again_from in std::iter::once(0).chain(limits) {
+        if again_from > 0 && watch.is_over() {
+            break;
+        }
         let mut swept = function.clone();
         if again_from > 0 {
             rematerialize::apply(&mut swept, again_from);

@@ -13,12 +13,39 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::{Diagnostic, Diagnostics, Function, Op, Shape, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
+/// Who uses the values of a function.
+pub(super) struct Users {
+    of: HashMap<Value, Vec<Op>>,
+    reshapes: Vec<Op>,
+}
+
+impl Users {
+    /// The users in a function.
+    pub fn of(function: &Function) -> Self {
+        let mut users = Self { of: HashMap::new(), reshapes: Vec::new() };
+        for op in function.walk() {
+            let data = &function.ops[op];
+            data.operands.iter().for_each(|&value| users.of.entry(value).or_default().push(op));
+            if matches!(data.kind, OpKind::Nn(NnOp::Reshape(_))) {
+                users.reshapes.push(op);
+            }
+        }
+        users
+    }
+
+    fn any(&self, value: Value, is: impl Fn(&Op) -> bool) -> bool {
+        self.of.get(&value).is_some_and(|users| users.iter().any(is))
+    }
+}
+
 /// A run of operations.
 pub(super) struct Run {
     /// The operations.
     pub ops: Vec<Op>,
     /// Results that are used outside.
     pub escaping: Vec<Value>,
+    /// Reshapes of inner tensors that are read inside.
+    reshapes: Vec<Op>,
 }
 
 /// Why there is no plan.
@@ -56,15 +83,18 @@ impl TilePlan {
 
 impl Run {
     /// Operations of a function that follow one another.
-    pub fn of(function: &Function, ops: Vec<Op>) -> Self {
+    pub fn of(function: &Function, users: &Users, ops: Vec<Op>) -> Self {
         let inside: HashSet<Op> = ops.iter().copied().collect();
-        let mut used = HashSet::new();
-        for op in function.walk().into_iter().filter(|op| !inside.contains(op)) {
-            used.extend(function.ops[op].operands.iter().copied());
-        }
         let results = ops.iter().flat_map(|&op| function.ops[op].results.iter().copied());
-        let escaping = results.filter(|result| used.contains(result)).collect();
-        Self { ops, escaping }
+        let escaping = results.filter(|&result| users.any(result, |user| !inside.contains(user))).collect();
+        let inner = |value: &Value| function.defining_op(*value).is_some_and(|op| inside.contains(&op));
+        let joins = |op: &&Op| {
+            let data = &function.ops[**op];
+            let read = || users.any(data.results[0], |user| inside.contains(user));
+            data.operands.iter().any(inner) && read()
+        };
+        let reshapes = users.reshapes.iter().filter(joins).copied().collect();
+        Self { ops, escaping, reshapes }
     }
 
     /// Whether an operation of the run can't be made in tiles, wherever the run ends.
@@ -149,17 +179,10 @@ impl Run {
             let error = Diagnostic::error(message).at(data.origin.clone());
             errors.push(error.help("run patch-split before cascade"));
         }
-        let inside: HashSet<Op> = self.ops.iter().copied().collect();
-        for op in function.walk() {
-            let data = &function.ops[op];
-            let is_reshape = matches!(data.kind, OpKind::Nn(NnOp::Reshape(_)));
-            let inner = |value: &Value| function.defining_op(*value).is_some_and(|op| inside.contains(&op));
-            let reads = |op: &Op| function.ops[*op].operands.contains(&data.results[0]);
-            if is_reshape && data.operands.iter().any(inner) && self.ops.iter().any(reads) {
-                let message =
-                    "expected operations that can be made in tiles, got one that reads a reshaped tensor";
-                errors.push(Diagnostic::error(message).at(data.origin.clone()));
-            }
+        for &op in &self.reshapes {
+            let message =
+                "expected operations that can be made in tiles, got one that reads a reshaped tensor";
+            errors.push(Diagnostic::error(message).at(function.ops[op].origin.clone()));
         }
         if errors.0.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -13,11 +13,11 @@
 //! is not looked for: rows stream through a strip anyway, so that it adds work and saves nothing.
 
 use super::halo::{Halo, Kept, column_bytes};
-use super::plan::{Run, TilePlan};
+use super::plan::{Run, TilePlan, Users};
 use super::region::{Region, whole};
 use crate::analysis::liveness::LiveBytes;
 use crate::analysis::macs;
-use crate::cascade::cut;
+use crate::cascade::cut::Peaks;
 use crate::cascade::graph::Graph;
 use crate::cascade::pull::Pulled;
 use crate::pass::OptionValue;
@@ -36,6 +36,9 @@ const MAX_IN_VAIN: usize = 2;
 
 /// Largest columns that are kept, as parts of the largest there are.
 const KEPT_PARTS: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// The part of a way's peak by which its arena may be smaller, since rows of strips are rounded up to words.
+const ERROR_OF_PEAKS: usize = 32;
 
 /// Ways that are kept per position.
 const MAX_WAYS: usize = 48;
@@ -81,18 +84,25 @@ pub struct Way {
 /// sent are told by `tile.send`; strips are put together before.
 pub fn front(function: &Function, watch: &dyn Watch) -> Vec<Way> {
     let Some(graph) = Graph::of(function) else { return Vec::new() };
-    let plain = cut::peaks(&graph);
+    let mut peaks = Peaks::new(&graph);
+    // What takes more is no better than the network as it is.
+    let limit = peaks.least(true).0;
     let strips = StripRuns::new(function, &graph);
     let count = graph.nodes.len();
     let mut ways = vec![Vec::new(); count + 1];
     ways[0].push(Way::default());
     for start in 0..count {
         let here = prune(std::mem::take(&mut ways[start]));
-        for (length, &peak) in plain[start].iter().enumerate() {
-            ways[start + length + 1].extend(here.iter().map(|way| way.and(peak, 0, None)));
+        if here.is_empty() {
+            continue;
+        }
+        for end in peaks.ends(start, limit) {
+            let peak = peaks.of(start..end);
+            ways[end].extend(here.iter().map(|way| way.and(peak, 0, None)));
         }
         watch.progress(start, count);
         let splits = if watch.is_over() { Vec::new() } else { strips.from(start) };
+        let splits = splits.into_iter().filter(|split| peaks.may_cut(split.end, limit));
         for Split { end, columns, halo, peak_bytes, added_macs } in splits {
             let strips = Strips { layers: strips.number(start)..strips.number(end), columns, halo };
             ways[end].extend(here.iter().map(|way| way.and(peak_bytes, added_macs, Some(strips.clone()))));
@@ -115,6 +125,11 @@ impl Way {
     /// Whether the network runs as it is.
     pub fn is_plain(&self) -> bool {
         self.again_from == 0 && self.splits.is_empty()
+    }
+
+    /// Whether its arena may be of at most that many bytes, if it can be placed without gaps.
+    pub fn may_fit(&self, bytes: usize) -> bool {
+        self.peak_bytes <= bytes.saturating_add(bytes / ERROR_OF_PEAKS)
     }
 
     /// Whether strips keep columns for the next.
@@ -174,6 +189,7 @@ struct Split {
 struct StripRuns<'g> {
     function: &'g Function,
     graph: &'g Graph,
+    users: Users,
     /// Whether one tensor alone crosses a position, or none where everything has been sent.
     narrow: Vec<bool>,
     /// Operations before a position, those that hand rows over aside.
@@ -194,7 +210,7 @@ impl<'g> StripRuns<'g> {
         for node in &graph.nodes {
             numbers.push(numbers[numbers.len() - 1] + usize::from(!node.hands_over()));
         }
-        Self { function, graph, narrow, numbers }
+        Self { function, graph, users: Users::of(function), narrow, numbers }
     }
 
     fn number(&self, position: usize) -> usize {
@@ -212,7 +228,7 @@ impl<'g> StripRuns<'g> {
             let stages = start..end;
             let ops = self.graph.nodes[stages.clone()].iter();
             let ops: Vec<Op> = ops.filter(|node| !node.hands_over()).map(|node| node.op).collect();
-            let run = Run::of(self.function, ops);
+            let run = Run::of(self.function, &self.users, ops);
             if run.escaping.len() != 1 {
                 continue;
             }
@@ -284,7 +300,7 @@ impl<'g> StripRuns<'g> {
                 constant += buffer.bytes();
             }
             let mut writers = buffer.writers.iter().filter(|stage| stages.contains(stage)).peekable();
-            let (Some(rows), true) = (pulled.buffers.get(&index), writers.peek().is_some()) else { continue };
+            let (Some(rows), true) = (&pulled.buffers[index], writers.peek().is_some()) else { continue };
             if writers.any(|&stage| self.graph.nodes[stage].receives.is_some()) {
                 // Rows come whole, before a strip is cut out of them.
                 constant += buffer.row_bytes;

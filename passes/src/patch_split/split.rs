@@ -5,7 +5,7 @@
 //! for the next are slices, which the next puts in front of its own.
 
 use super::halo::Halo;
-use super::plan::{Run, TilePlan, origin_of, shape_of};
+use super::plan::{Run, TilePlan, Users, origin_of, shape_of};
 use super::region::{Region, cut, whole};
 use super::tile::OpTile;
 use mcunet_ir::attr::Number;
@@ -39,7 +39,7 @@ pub fn split(
     halo: Halo,
 ) -> Result<(), Diagnostics> {
     let all = operations(function);
-    let run = Run::of(function, all.get(range).unwrap_or_default().to_vec());
+    let run = Run::of(function, &Users::of(function), all.get(range).unwrap_or_default().to_vec());
     let plans = run.plans(function, tiles, halo)?;
     let (made, results) = (Vec::new(), HashMap::new());
     let mut building = Building { function, run: &run, made, results, kept: HashMap::new() };

@@ -3,6 +3,7 @@
 //! Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020, section 5 (greedy by
 //! size and by breadth); the best of several orders is taken.
 
+use super::placing::Placing;
 use super::problem::{Offsets, Problem};
 use std::cmp::Reverse;
 
@@ -23,24 +24,14 @@ pub fn solve(problem: &Problem) -> Offsets {
         &|i| Reverse((span(i), bytes(i))),
         &|i| Reverse((usize::MAX - first(i), bytes(i))),
     ];
+    let mut placing = Placing::new(problem);
     let mut best: Option<(usize, Offsets)> = None;
     for key in keys {
         let mut order: Vec<usize> = (0..problem.items.len()).collect();
-        order.sort_by_key(|&i| (key(i), i));
-        let offsets = place_in_order(problem, &order);
-        let height = problem.height(&offsets);
-        if best.as_ref().is_none_or(|(least, _)| height < *least) {
-            best = Some((height, offsets));
+        order.sort_by_cached_key(|&i| (key(i), i));
+        if placing.place(&order) && best.as_ref().is_none_or(|(least, _)| placing.height() < *least) {
+            best = Some((placing.height(), placing.offsets().clone()));
         }
     }
     best.map(|(_, offsets)| offsets).unwrap_or_default()
-}
-
-/// Places buffers one after the other, each as low as it fits.
-pub fn place_in_order(problem: &Problem, order: &[usize]) -> Offsets {
-    let (mut placed, mut taken) = (vec![None; problem.items.len()], Vec::new());
-    for &i in order {
-        placed[i] = Some(problem.lowest_fit(&mut taken, i, &placed, 0));
-    }
-    placed.into_iter().map(Option::unwrap_or_default).collect()
 }

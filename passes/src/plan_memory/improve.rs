@@ -5,6 +5,7 @@
 //! buffer are placed one after the other, each as low as it fits. The moves come from a generator with a fixed seed, so
 //! that a plan is the same on every machine.
 
+use super::placing::{Change, Placing};
 use super::problem::{Offsets, Problem};
 use crate::watch::Watch;
 use std::cmp::Reverse;
@@ -33,74 +34,34 @@ pub fn solve(
     let mut placing = Placing::new(problem);
     let mut order = Vec::new();
     for candidate in first_orders(problem, &best) {
-        let height = placing.height;
-        if placing.place(&candidate, 0, height) {
+        let items: Vec<usize> =
+            candidate.iter().flat_map(|&cluster| &problem.clusters[cluster]).copied().collect();
+        if placing.place(&items) {
             order = candidate;
         }
     }
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..moves {
-        if placing.height < best_height {
-            (best_height, best) = (placing.height, placing.offsets.clone());
+        if placing.height() < best_height {
+            (best_height, best) = (placing.height(), placing.offsets().clone());
         }
         if best_height <= lower_bound || watch.is_over() {
             break;
         }
         let mut next = order.clone();
         let (from, to) = (random.usize(..count), random.usize(..count));
-        if random.bool() {
-            next.swap(from, to);
-        } else {
+        let moved = [next[from], if random.bool() { next[to] } else { next[from] }];
+        if moved[0] == moved[1] {
             let moved = next.remove(from);
             next.insert(to, moved);
+        } else {
+            next.swap(from, to);
         }
-        if placing.place(&next, from.min(to), placing.height) {
+        if placing.place_changed(&next, Change { positions: [from.min(to), from.max(to)], moved }) {
             order = next;
         }
     }
-    if placing.height < best_height { placing.offsets } else { best }
-}
-
-/// The placement of the order that was kept last.
-struct Placing<'p> {
-    problem: &'p Problem,
-    offsets: Offsets,
-    height: usize,
-    /// Memory to work in.
-    placed: Vec<Option<usize>>,
-    taken: Vec<[i64; 2]>,
-}
-
-impl<'p> Placing<'p> {
-    fn new(problem: &'p Problem) -> Self {
-        let count = problem.items.len();
-        let (offsets, placed) = (vec![0; count], vec![None; count]);
-        Self { problem, offsets, height: usize::MAX, placed, taken: Vec::new() }
-    }
-
-    /// Places clusters in order, each item as low as it fits, and keeps that if it is no higher than `limit`. The first
-    /// `same` clusters are those of the order that was kept last, and stay where they are.
-    fn place(&mut self, order: &[usize], same: usize, limit: usize) -> bool {
-        let clusters = &self.problem.clusters;
-        self.placed.fill(None);
-        for &item in order[..same].iter().flat_map(|&cluster| &clusters[cluster]) {
-            self.placed[item] = Some(self.offsets[item]);
-        }
-        let bytes = |item: usize| self.problem.items[item].bytes;
-        for &item in order[same..].iter().flat_map(|&cluster| &clusters[cluster]) {
-            let offset = self.problem.lowest_fit(&mut self.taken, item, &self.placed, 0);
-            // No order that begins so can be kept.
-            if offset + bytes(item) > limit {
-                return false;
-            }
-            self.placed[item] = Some(offset);
-        }
-        for (offset, placed) in self.offsets.iter_mut().zip(&self.placed) {
-            *offset = placed.unwrap_or(0);
-        }
-        self.height = self.problem.height(&self.offsets);
-        true
-    }
+    if placing.height() < best_height { placing.offsets().clone() } else { best }
 }
 
 /// Orders to start from: by the offsets of a placement, and by size.

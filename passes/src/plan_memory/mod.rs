@@ -10,9 +10,11 @@
 
 pub mod best_fit;
 pub mod exact;
+mod fill;
 pub mod groups;
 pub mod improve;
 mod over_budget;
+mod placing;
 pub mod planner;
 pub mod problem;
 pub mod spread;
@@ -85,8 +87,8 @@ impl Pass for PlanMemory {
         let mut errors = Diagnostics::default();
         for function in &mut module.functions {
             let liveness = self.liveness(function);
-            let planner = Planner::new(self, function, &liveness, cx.watch);
-            let plan = planner.plan(&regions, cx);
+            let planner = Planner::new(self, &liveness, cx);
+            let plan = planner.plan(function, &regions);
             assign(function, &liveness, &planner, &plan, &regions);
             let arena = plan.bytes.iter().sum::<usize>();
             cx.count("arena bytes", arena as u64);

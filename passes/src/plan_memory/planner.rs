@@ -1,29 +1,20 @@
-//! Plans one function: finds the regions of its buffers, and their places in them.
+//! Plans one function: finds the places of its buffers, in one region or in several.
 
 use super::exact::{self, Solution};
+use super::fill::Filling;
 use super::groups::Groups;
 use super::problem::{Item, Offsets, Problem};
-use super::spread::{Load, Room, assign, cycles};
+use super::spread::Load;
 use super::{PlanMemory, Regions, Solver, best_fit, improve};
 use crate::analysis::liveness::{LiveBytes, Liveness, merged};
-use crate::analysis::traffic::{Traffic, traffic};
 use crate::pass::PassContext;
 use crate::target::Memory;
-use crate::watch::Watch;
 use mcunet_ir::Function;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 /// Pieces up to which the exact search has a chance.
 const MAX_EXACT_ITEMS: usize = 200;
-
-/// Assignments to regions that are tried, each with less room where the one before could not be placed.
-const MAX_ROUNDS: usize = 12;
-
-/// Buffers that are tried in faster regions at the end.
-const MAX_RETURNS: usize = 24;
-
-/// Share of the search that is spent on each of these tries.
-const EFFORT_OF_TRIES: usize = 4;
 
 /// Seed of the orders that are tried.
 const SEED: u64 = 0x5eed;
@@ -49,7 +40,8 @@ impl Plan {
             .collect()
     }
 
-    fn members(&self, region: usize) -> Vec<usize> {
+    /// Groups that lie in a region.
+    pub fn members(&self, region: usize) -> Vec<usize> {
         (0..self.region.len()).filter(|&group| self.region[group] == region).collect()
     }
 }
@@ -58,44 +50,63 @@ impl Plan {
 pub struct Planner<'p> {
     pass: &'p PlanMemory,
     liveness: &'p Liveness,
-    watch: &'p dyn Watch,
+    cx: &'p PassContext<'p>,
     /// Buffers that are placed as one.
     pub groups: Groups,
-    problem: Problem,
-    loads: Vec<Load>,
+    /// Pieces of every group.
+    buffers: Vec<Vec<Item>>,
+    /// Groups of which the first may take over bytes of the second.
+    pairs: HashSet<[usize; 2]>,
+    /// What all groups forbid each other, once it has been asked for.
+    problem: OnceCell<Problem>,
+}
+
+/// How a placement is searched for, for [`Planner::place`].
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Offsets of all pieces to start from, if there are any.
+    pub start: Option<Offsets>,
+    /// Bytes that need not be improved.
+    pub goal: usize,
+    /// Divides how long it may take.
+    pub effort: usize,
+    /// Whether its result counts among the statistics.
+    pub counts: bool,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { start: None, goal: 0, effort: 1, counts: true }
+    }
+}
+
+/// All that a placement depends on, unless the search for it is ended.
+#[derive(PartialEq, Eq, Debug)]
+struct Question {
+    buffers: Vec<Vec<Item>>,
+    /// Positions of those that may share.
+    pairs: Vec<[usize; 2]>,
+    start: Option<Offsets>,
+    enough: usize,
+    nodes: usize,
+    moves: usize,
 }
 
 impl<'p> Planner<'p> {
     /// Buffers of a lowered function.
-    pub fn new(
-        pass: &'p PlanMemory,
-        function: &Function,
-        liveness: &'p Liveness,
-        watch: &'p dyn Watch,
-    ) -> Self {
+    pub fn new(pass: &'p PlanMemory, liveness: &'p Liveness, cx: &'p PassContext<'p>) -> Self {
         let groups = Groups::of(liveness);
         let buffers = groups.members.iter().map(|members| items(pass.align, liveness, members)).collect();
         let pairs = liveness.in_place.iter();
-        let pairs: HashSet<[usize; 2]> =
-            pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]).collect();
-        let problem =
-            Problem::of_buffers(buffers, |written, read| written != read && pairs.contains(&[written, read]));
-        let traffic = traffic(function);
-        let accesses = |&buffer: &usize| {
-            traffic.get(&liveness.buffers[buffer].value).copied().map_or(0, Traffic::accesses)
-        };
-        let loads = groups.members.iter().zip(&problem.clusters).map(|(members, cluster)| {
-            let items = cluster.iter().map(|&item| &problem.items[item]);
-            load(items, liveness.program.steps.len(), members.iter().map(accesses).sum())
-        });
-        let loads = loads.collect();
-        Self { pass, liveness, watch, groups, problem, loads }
+        let pairs = pairs.map(|pair| [groups.of_buffer[pair.written], groups.of_buffer[pair.read]]);
+        let pairs = pairs.filter(|[written, read]| written != read).collect();
+        Self { pass, liveness, cx, groups, buffers, pairs, problem: OnceCell::new() }
     }
 
     /// The best plan that was found; it may exceed its regions. They are sorted, fastest first.
-    pub fn plan(&self, regions: &[Memory], cx: &PassContext<'_>) -> Plan {
+    pub fn plan(&self, function: &Function, regions: &[Memory]) -> Plan {
         let all: Vec<usize> = (0..self.groups.members.len()).collect();
-        let (offsets, bytes) = self.place(&all, None, 0, 1, Some(cx));
+        let (offsets, bytes) = self.place(&all, Search::default());
         let alone = |region: usize| {
             let mut of_region = vec![0; regions.len()];
             of_region[region] = bytes;
@@ -109,151 +120,95 @@ impl<'p> Planner<'p> {
         }
         let largest = (0..regions.len()).rev().max_by_key(|&region| regions[region].bytes);
         let alone = alone(largest.unwrap_or(0));
-        if spread && regions.len() > 1 { self.spread(regions, alone, cx) } else { alone }
+        if spread && regions.len() > 1 { Filling::new(self, function, regions).fill(alone) } else { alone }
     }
 
-    /// A plan of several regions, or `alone`, which has everything in one, if that exceeds them less or costs less.
-    fn spread(&self, regions: &[Memory], alone: Plan, cx: &PassContext<'_>) -> Plan {
-        let whole: Vec<Room> = regions.iter().map(Room::of).collect();
-        let mut rooms = whole.clone();
-        let rank = |plan: &Plan| {
-            let missing: u64 = plan.over(regions).iter().sum();
-            (missing, cycles(&self.loads, &whole, &plan.region))
+    /// What lives of every group, and how many of `accesses` of its buffers there are.
+    pub fn loads(&self, accesses: impl Fn(&usize) -> u64) -> Vec<Load> {
+        let groups = self.groups.members.iter().zip(&self.buffers);
+        let load = |(members, items): (&Vec<usize>, &Vec<Item>)| {
+            load(items.iter(), self.liveness.program.steps.len(), members.iter().map(&accesses).sum())
         };
-        let mut best = (rank(&alone), alone);
-        for _ in 0..MAX_ROUNDS {
-            let plan = self.place_all(assign(&self.loads, &rooms), regions);
-            let (over, rank) = (plan.over(regions), rank(&plan));
-            if rank < best.0 {
-                best = (rank, plan);
-            }
-            if rank.0 == 0 {
-                break;
-            }
-            for (room, over) in rooms.iter_mut().zip(over) {
-                room.bytes = room.bytes.saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
-            }
-        }
-        let ((missing, _), mut plan) = best;
-        if missing == 0 {
-            self.return_to_faster(&mut plan, regions);
-        }
-        for region in 0..regions.len() {
-            self.settle(&mut plan, region, 0, 1, Some(cx));
-        }
-        plan
+        groups.map(load).collect()
     }
 
-    /// Places the groups of every region, until they fit.
-    fn place_all(&self, region: Vec<usize>, regions: &[Memory]) -> Plan {
-        let offsets = vec![Vec::new(); region.len()];
-        let mut plan = Plan { region, offsets, bytes: vec![0; regions.len()] };
-        for (region, memory) in regions.iter().enumerate() {
-            let goal = usize::try_from(memory.bytes).unwrap_or(usize::MAX);
-            self.settle(&mut plan, region, goal, EFFORT_OF_TRIES, None);
-        }
-        plan
+    /// The buffers in the order of their positions.
+    pub fn liveness(&self) -> &Liveness {
+        self.liveness
     }
 
-    /// Moves groups to faster regions that have room for them between the others, those with the most accesses per byte
-    /// first.
-    fn return_to_faster(&self, plan: &mut Plan, regions: &[Memory]) {
-        let most_bytes =
-            |group: usize| self.loads[group].bytes.iter().max().copied().unwrap_or(0).max(1) as u64;
-        let mut hot: Vec<usize> = (0..self.loads.len())
-            .filter(|&group| plan.region[group] > 0 && self.loads[group].accesses > 0)
-            .collect();
-        hot.sort_by_key(|&group| (std::cmp::Reverse(self.loads[group].accesses / most_bytes(group)), group));
-        for group in hot.into_iter().take(MAX_RETURNS) {
-            for region in 0..plan.region[group] {
-                if regions[region].wait_cycles == regions[plan.region[group]].wait_cycles {
-                    break;
-                }
-                let goal = usize::try_from(regions[region].bytes).unwrap_or(usize::MAX);
-                let mut moved = plan.clone();
-                let from = std::mem::replace(&mut moved.region[group], region);
-                moved.offsets[group] = Vec::new();
-                self.settle(&mut moved, region, goal, EFFORT_OF_TRIES, None);
-                if moved.bytes[region] <= goal {
-                    // Where the rest of them lie stays as it is.
-                    self.settle(&mut moved, from, usize::MAX, EFFORT_OF_TRIES, None);
-                    *plan = moved;
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Places the groups of one region, starting from where they are if all have places.
-    fn settle(
-        &self,
-        plan: &mut Plan,
-        region: usize,
-        goal: usize,
-        effort: usize,
-        cx: Option<&PassContext<'_>>,
-    ) {
-        let members = plan.members(region);
-        let placed = members.iter().all(|&group| !plan.offsets[group].is_empty());
-        let start = placed.then(|| members.iter().flat_map(|&group| plan.offsets[group].clone()).collect());
-        let (offsets, bytes) = self.place(&members, start, goal, effort, cx);
-        for (group, offsets) in members.into_iter().zip(offsets) {
-            plan.offsets[group] = offsets;
-        }
-        plan.bytes[region] = bytes;
-    }
-
-    /// Offsets of the pieces of some groups, and the bytes that they take. The search ends at the lower bound or at
-    /// `goal`; `effort` divides how long it may take. With a context, its result is counted there.
-    fn place(
-        &self,
-        groups: &[usize],
-        start: Option<Offsets>,
-        goal: usize,
-        effort: usize,
-        cx: Option<&PassContext<'_>>,
-    ) -> (Vec<Offsets>, usize) {
-        let problem = self.problem.restricted(groups);
-        let start = start.unwrap_or_else(|| best_fit::solve(&problem));
+    /// Offsets of the pieces of some groups, and the bytes that they take.
+    pub fn place(&self, groups: &[usize], search: Search) -> (Vec<Offsets>, usize) {
+        let problem = OnceCell::new();
+        let problem = || problem.get_or_init(|| self.problem().restricted(groups));
         let offsets = match self.pass.solver {
-            Solver::BestFit => start,
+            Solver::BestFit => search.start.unwrap_or_else(|| best_fit::solve(problem())),
             Solver::Exact => {
-                let mut kept = vec![false; self.groups.members.len()];
-                groups.iter().for_each(|&group| kept[group] = true);
-                let least = self.liveness.least_bytes_of(|buffer| kept[self.groups.of_buffer[buffer]]);
-                let enough = least.into_iter().max().unwrap_or(0).max(goal);
-                let solution = self.search(&problem, start, enough, effort);
-                if let Some(cx) = cx {
-                    cx.count("plans proved optimal", u64::from(solution.optimal));
+                let counts = search.counts;
+                let solution = self.search(self.question(groups, search), &problem);
+                if counts {
+                    self.cx.count("plans proved optimal", u64::from(solution.optimal));
                 }
                 solution.offsets
             }
         };
-        let bytes = problem.height(&offsets);
-        let of = |cluster: &Vec<usize>| cluster.iter().map(|&item| offsets[item]).collect();
-        (problem.clusters.iter().map(of).collect(), bytes)
+        let mut rest = &offsets[..];
+        let (mut of_groups, mut bytes) = (Vec::new(), 0);
+        for &group in groups {
+            let items = &self.buffers[group];
+            let (of_group, others) = rest.split_at(items.len());
+            let ends = of_group.iter().zip(items).map(|(offset, item)| offset + item.bytes);
+            bytes = ends.fold(bytes, usize::max);
+            of_groups.push(of_group.to_vec());
+            rest = others;
+        }
+        (of_groups, bytes)
     }
 
-    /// Improves on `start`, in turns of trying other orders and searching exactly: one, unless the watch is patient.
-    fn search(&self, problem: &Problem, start: Offsets, enough: usize, effort: usize) -> Solution {
-        let nodes = if problem.items.len() > MAX_EXACT_ITEMS { 0 } else { self.pass.max_nodes / effort };
-        let moves = self.pass.max_moves / effort;
-        let mut solution = Solution { offsets: start, optimal: false, nodes: 0 };
-        for turn in 0.. {
+    fn problem(&self) -> &Problem {
+        self.problem.get_or_init(|| {
+            Problem::of_buffers(self.buffers.clone(), |written, read| self.pairs.contains(&[written, read]))
+        })
+    }
+
+    fn question(&self, groups: &[usize], search: Search) -> Question {
+        let mut position = vec![None; self.buffers.len()];
+        groups.iter().enumerate().for_each(|(index, &group)| position[group] = Some(index));
+        let pairs = self.pairs.iter().filter_map(|&[a, b]| Some([position[a]?, position[b]?]));
+        let mut pairs: Vec<[usize; 2]> = pairs.collect();
+        pairs.sort_unstable();
+        let buffers: Vec<Vec<Item>> = groups.iter().map(|&group| self.buffers[group].clone()).collect();
+        let least = self.liveness.least_bytes_of(|buffer| position[self.groups.of_buffer[buffer]].is_some());
+        let few = buffers.iter().map(Vec::len).sum::<usize>() <= MAX_EXACT_ITEMS;
+        Question {
+            buffers,
+            pairs,
+            start: search.start,
+            enough: least.into_iter().max().unwrap_or(0).max(search.goal),
+            nodes: if few { self.pass.max_nodes / search.effort } else { 0 },
+            moves: self.pass.max_moves / search.effort,
+        }
+    }
+
+    /// Searches in turns of trying other orders and searching exactly: one, unless the watch is patient.
+    fn search<'q>(&self, question: Question, problem: &impl Fn() -> &'q Problem) -> Solution {
+        let watch = self.cx.watch;
+        let Question { enough, nodes, moves, .. } = question;
+        let search = |start: Offsets, turn: u32| {
             let more = |usual: usize| usual.saturating_mul(1 << turn.min(32));
-            self.watch.progress(turn, turn + 1);
-            let better = improve::solve(
-                problem,
-                solution.offsets,
-                enough,
-                more(moves),
-                SEED + turn as u64,
-                self.watch,
-            );
-            solution = exact::solve(problem, better, enough, more(nodes), self.watch);
-            if solution.optimal || !self.watch.is_patient() || self.watch.is_over() {
+            watch.progress(turn as usize, turn as usize + 1);
+            let seed = SEED + u64::from(turn);
+            let better = improve::solve(problem(), start, enough, more(moves), seed, watch);
+            exact::solve(problem(), better, enough, more(nodes), watch)
+        };
+        let mut solution = self.cx.memo.recall(question, |question| {
+            search(question.start.clone().unwrap_or_else(|| best_fit::solve(problem())), 0)
+        });
+        for turn in 1.. {
+            if solution.optimal || !watch.is_patient() || watch.is_over() {
                 break;
             }
+            solution = search(solution.offsets, turn);
         }
         solution
     }

@@ -29,6 +29,14 @@ impl Item {
         (first as i64, end as i64 - 1)
     }
 
+    /// Whether every slot has bytes and is in use once, and none is before the slot above it.
+    fn is_in_order(&self) -> bool {
+        let once = self.slots.iter().all(|lives| lives.len() == 1);
+        let later = |pair: &[Vec<Interval>]| pair[0][0][0] <= pair[1][0][0] && pair[0][0][1] <= pair[1][0][1];
+        let filled = self.slots.len().saturating_sub(1) * self.slot_bytes < self.bytes;
+        once && filled && self.slots.windows(2).all(later)
+    }
+
     /// First and last step in which anything of it is in use.
     pub fn span(&self) -> Interval {
         let lives = self.slots.iter().flatten();
@@ -65,21 +73,16 @@ impl Problem {
     /// which `r` starts although it is born at the very step in which `r` dies.
     pub fn new(items: Vec<Item>, may_share: impl Fn(usize, usize) -> bool) -> Self {
         let mut conflicts = vec![Vec::new(); items.len()];
-        let spans: Vec<Interval> = items.iter().map(Item::span).collect();
-        for i in 0..items.len() {
-            for j in 0..i {
-                if spans[i][0] > spans[j][1] || spans[j][0] > spans[i][1] {
-                    continue;
-                }
-                let distances = forbidden(&items[j], &items[i], [may_share(i, j), may_share(j, i)]);
-                if distances.is_empty() {
-                    continue;
-                }
-                let back = distances.iter().rev().map(|&[first, last]| [-last, -first]).collect();
-                conflicts[j].push(Conflict { with: i, distances: back });
-                conflicts[i].push(Conflict { with: j, distances });
+        for [j, i] in pairs_in_use_together(&items) {
+            let distances = forbidden(&items[j], &items[i], [may_share(i, j), may_share(j, i)]);
+            if distances.is_empty() {
+                continue;
             }
+            let back = distances.iter().rev().map(|&[first, last]| [-last, -first]).collect();
+            conflicts[j].push(Conflict { with: i, distances: back });
+            conflicts[i].push(Conflict { with: j, distances });
         }
+        conflicts.iter_mut().for_each(|found| found.sort_unstable_by_key(|conflict| conflict.with));
         let clusters = (0..items.len()).map(|i| vec![i]).collect();
         Self { items, clusters, conflicts }
     }
@@ -129,40 +132,28 @@ impl Problem {
     pub fn height(&self, offsets: &[usize]) -> usize {
         self.items.iter().zip(offsets).map(|(item, offset)| offset + item.bytes).max().unwrap_or(0)
     }
+}
 
-    /// Lowest offset from `floor` up at which item `i` fits among the placed ones. `taken` is memory to work in.
-    pub fn lowest_fit(
-        &self,
-        taken: &mut Vec<[i64; 2]>,
-        i: usize,
-        placed: &[Option<usize>],
-        floor: usize,
-    ) -> usize {
-        let align = self.items[i].align.max(1);
-        taken.clear();
-        for conflict in &self.conflicts[i] {
-            let Some(start) = placed[conflict.with] else { continue };
-            taken
-                .extend(conflict.distances.iter().map(|range| range.map(|distance| distance + start as i64)));
-        }
-        taken.sort_unstable();
-        let mut offset = floor.next_multiple_of(align);
-        for &[first, last] in taken.iter() {
-            if last < offset as i64 {
-                continue;
-            }
-            if first > offset as i64 {
-                break;
-            }
-            offset = usize::try_from(last + 1).unwrap_or(0).next_multiple_of(align);
-        }
-        offset
+/// Pairs of items whose spans meet, the lower number first.
+fn pairs_in_use_together(items: &[Item]) -> Vec<[usize; 2]> {
+    let spans: Vec<Interval> = items.iter().map(Item::span).collect();
+    let mut by_first: Vec<usize> = (0..items.len()).collect();
+    by_first.sort_by_key(|&i| spans[i][0]);
+    let (mut pairs, mut in_use) = (Vec::new(), Vec::new());
+    for i in by_first {
+        in_use.retain(|&j: &usize| spans[j][1] >= spans[i][0]);
+        pairs.extend(in_use.iter().map(|&j| [i.min(j), i.max(j)]));
+        in_use.push(i);
     }
+    pairs
 }
 
 /// Distances from `a` to `b` at which slots of theirs would share bytes while both are in use. `share` says whether `a` may
 /// hand its bytes to `b`, and the other way round.
 fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
+    if !share.contains(&true) && a.is_in_order() && b.is_in_order() {
+        return merged(forbidden_in_order(a, b));
+    }
     let mut ranges = Vec::new();
     let mut handed_over = share.contains(&true);
     for (p, a_lives) in a.slots.iter().enumerate() {
@@ -180,6 +171,31 @@ fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
             ranges.push([a_first - b_last, a_last - b_first]);
         }
     }
+    if handed_over { without_zero(merged(ranges)) } else { merged(ranges) }
+}
+
+/// [`forbidden`] distances of items that are in order, as ranges that may overlap: the slots of `b` that meet one of `a` follow
+/// one another, and so do those that meet the next.
+fn forbidden_in_order(a: &Item, b: &Item) -> Vec<[i64; 2]> {
+    let (mut start, mut end) = (0, 0);
+    let mut ranges = Vec::new();
+    for (p, a_lives) in a.slots.iter().enumerate() {
+        while start < b.slots.len() && b.slots[start][0][1] < a_lives[0][0] {
+            start += 1;
+        }
+        while end < b.slots.len() && b.slots[end][0][0] <= a_lives[0][1] {
+            end += 1;
+        }
+        if start < end {
+            let (first, last) = a.bytes_of(p);
+            ranges.push([first - b.bytes_of(end - 1).1, last - b.bytes_of(start).0]);
+        }
+    }
+    ranges
+}
+
+/// Ranges sorted, and joined where they touch.
+fn merged(mut ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {
     ranges.sort_unstable();
     let mut merged: Vec<[i64; 2]> = Vec::new();
     for range in ranges {
@@ -188,7 +204,7 @@ fn forbidden(a: &Item, b: &Item, share: [bool; 2]) -> Vec<[i64; 2]> {
             _ => merged.push(range),
         }
     }
-    if handed_over { without_zero(merged) } else { merged }
+    merged
 }
 
 fn without_zero(ranges: Vec<[i64; 2]>) -> Vec<[i64; 2]> {

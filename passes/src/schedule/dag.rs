@@ -45,8 +45,7 @@ impl Dag {
         }));
         for (op, node) in graph.nodes.iter().enumerate() {
             let read = node.reads.iter().map(|read| read.buffer);
-            let waits = read.clone().filter_map(|buffer| graph.maker(buffer, 0, op));
-            dag.waits.push(sorted(waits.collect()));
+            dag.waits.push(sorted(node.reads.iter().filter_map(|read| read.maker).collect()));
             dag.uses.push(sorted(read.chain(node.writes.iter().copied()).collect()));
             for &buffer in &dag.uses[op] {
                 dag.buffers[buffer].users.push(op);
