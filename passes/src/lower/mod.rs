@@ -28,6 +28,7 @@ mod send;
 mod softmax;
 mod sub_byte;
 mod unary;
+mod wide;
 mod window;
 
 use kernel::Kernel;

@@ -3,12 +3,13 @@
 use super::LowerOp;
 use super::float;
 use super::kernel::Kernel;
-use super::requantize::rescale;
+use super::requantize::{rescale, rescale_small};
 use super::rows::to_i32;
+use super::wide;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{L2Normalization, LogSoftmax, Softmax};
-use mcunet_ir::nn::softmax::{LogSoftmaxParameters, SoftmaxTable};
+use mcunet_ir::nn::softmax::{LogSoftmaxParameters, SoftmaxTable, WideSoftmax};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
@@ -62,6 +63,25 @@ impl Vector {
         folded[0]
     }
 
+    /// Stores a function of every element of the operand; returns their sum. What is summed has not to be computed again then.
+    fn map_and_sum(
+        self,
+        b: &mut Builder<'_>,
+        zero: Value,
+        f: impl FnOnce(&mut Builder<'_>, Value) -> Value,
+    ) -> Value {
+        let (first, end) = (b.i32(0), b.index(self.length));
+        let ([input, from], [output, to]) = (self.input, self.output);
+        b.for_loop(first, end, 1, &[zero], |b, i, carried| {
+            let at = b.add(from, i);
+            let x = b.load(input, at);
+            let y = f(b, x);
+            let at = b.add(to, i);
+            b.store(y, output, at);
+            vec![b.add(carried[0], y)]
+        })[0]
+    }
+
     /// Stores a function of every element of the operand.
     fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
         let ([input, from], [output, to]) = (self.input, self.output);
@@ -83,6 +103,13 @@ impl LowerOp for Softmax {
             return Ok(());
         }
         let scale = kernel.operand_type(0).affine().map_or(1.0, |affine| affine.scale.get());
+        if kernel.result_type(0).storage() == Scalar::I16 {
+            let constants = WideSoftmax::new(self.beta.get(), scale).ok_or_else(|| {
+                kernel.error("expected beta times the input's scale from 0 to 5, got another")
+            })?;
+            lower_wide_softmax(kernel, &constants);
+            return Ok(());
+        }
         let table = SoftmaxTable::new(self.beta.get(), scale).ok_or_else(|| {
             kernel.error("expected beta times the input's scale to be above 2^-26, got less")
         })?;
@@ -101,17 +128,8 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
             let scaled = b.mul(difference, beta);
             float::exp(b, scaled)
         };
-        // The exponentials are stored first, so that each is computed once.
-        let (zero, first, end) = (b.f32(0.0), b.i32(0), b.index(vector.length));
-        let ([input, from], [output, to]) = (vector.input, vector.output);
-        let sum = b.for_loop(first, end, 1, &[zero], |b, i, carried| {
-            let at = b.add(from, i);
-            let x = b.load(input, at);
-            let e = exponential(b, x);
-            let at = b.add(to, i);
-            b.store(e, output, at);
-            vec![b.add(carried[0], e)]
-        })[0];
+        let zero = b.f32(0.0);
+        let sum = vector.map_and_sum(b, zero, exponential);
         Vector { input: vector.output, ..vector }.map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
     });
 }
@@ -159,6 +177,45 @@ fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
             let (bound, least) = (b.index(known), b.i32(i8::MIN.into()));
             let counts = b.cmp(l::Predicate::Lt, difference, bound);
             b.select(counts, result, least)
+        });
+    });
+}
+
+/// As `nn::softmax` computes a row of int16; sums of 65536 exponentials still have 31 bits.
+fn lower_wide_softmax(kernel: &mut Kernel<'_>, constants: &WideSoftmax) {
+    let exponentials = wide::entries(kernel, "softmax_exponentials", &constants.exponential);
+    let reciprocals = wide::entries(kernel, "softmax_reciprocals", &constants.reciprocal);
+    let scaling = constants.scaling;
+    for_vectors(kernel, |b, vector| {
+        let least = b.i32(i16::MIN.into());
+        let max = vector.fold(b, least, |b, max, x| b.max(x, max));
+        let zero = b.i32(0);
+        let sum = vector.map_and_sum(b, zero, |b, x| {
+            let difference = b.sub(x, max);
+            let scaled = rescale_small(b, difference, scaling, 65535);
+            let steps = b.add_const(scaled, i16::MAX.into());
+            // Differences are not positive, and neither are their products.
+            let least = b.i32(i16::MIN.into());
+            let steps = b.max(steps, least);
+            wide::interpolate(b, exponentials, steps)
+        });
+        let zeros = b.value(l::Clz {}, &[sum], Type::I32);
+        let headroom = b.add_const(zeros, -1);
+        let shifted = b.value(l::Shl {}, &[sum, headroom], Type::I32);
+        let fraction = round_shift_const(b, shifted, 14);
+        let fraction = b.add_const(fraction, -(3 << 15));
+        let most = b.i32(i16::MAX.into());
+        let fraction = b.min(fraction, most);
+        let reciprocal = wide::interpolate(b, reciprocals, fraction);
+        let (all, one) = (b.i32(30), b.i32(1));
+        let shift = b.sub(all, headroom);
+        let below = b.add_const(shift, -1);
+        let half = b.value(l::Shl {}, &[one, below], Type::I32);
+        Vector { input: vector.output, ..vector }.map(b, |b, e| {
+            let product = b.mul(e, reciprocal);
+            let rounded = b.add(product, half);
+            let share = b.value(l::Shr { bounded: true }, &[rounded, shift], Type::I32);
+            b.clamp(share, 0, i16::MAX.into())
         });
     });
 }
@@ -405,7 +462,7 @@ fn normalize(b: &mut Builder<'_>, vector: Vector, zero_point: i32) {
 }
 
 /// `1 / sqrt(x)` as multiplier and shift, as `fixed_point::get_inv_sqrt_quantized_multiplier_exp` computes it.
-fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
+pub fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let QuantizedMultiplier { multiplier, shift } =
         mcunet_ir::fixed_point::get_inv_sqrt_quantized_multiplier_exp(1);
     let (known_multiplier, known_shift) = (b.i32(multiplier), b.i32(shift));
