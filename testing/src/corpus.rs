@@ -51,7 +51,7 @@ pub fn model_folders(root: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Models beyond the core ones that compile as well: one of int16, and one with the quantizer of years ago.
+/// Models beyond the core ones that must compile as well: one of int16 activations, and an older one of int8.
 const BEYOND: [&str; 2] = ["mlperf-sww-16x8", "mlperf-sww-old-int8"];
 
 /// Whether a model is one of those that must compile.

@@ -29,6 +29,7 @@ mod softmax;
 mod sub_byte;
 mod unary;
 mod wide;
+mod wide_softmax;
 mod window;
 
 use kernel::Kernel;

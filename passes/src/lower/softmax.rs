@@ -3,9 +3,9 @@
 use super::LowerOp;
 use super::float;
 use super::kernel::Kernel;
-use super::requantize::{rescale, rescale_small};
+use super::requantize::rescale;
 use super::rows::to_i32;
-use super::wide;
+use super::wide_softmax;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{L2Normalization, LogSoftmax, Softmax};
@@ -16,7 +16,7 @@ use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
 /// The elements along the last dimension, in the operand and in the result.
 #[derive(Clone, Copy)]
-struct Vector {
+pub struct Vector {
     /// Memory of the operand, and where the vector begins in it.
     input: [Value; 2],
     /// Memory of the result, and where the vector begins in it.
@@ -25,7 +25,7 @@ struct Vector {
 }
 
 /// Emits what makes one vector of the result, in loops over those of a row, or over all.
-fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vector)) {
+pub fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vector)) {
     let shape = &kernel.operand_type(0).shape;
     let length = shape.last().copied().unwrap_or(1);
     let all = shape.elements().checked_div(length).unwrap_or(0);
@@ -46,8 +46,13 @@ fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vect
 }
 
 impl Vector {
+    /// The elements of the result, to work on in place.
+    pub fn of_result(self) -> Self {
+        Self { input: self.output, ..self }
+    }
+
     /// Folds the operand's elements into a carried value.
-    fn fold(
+    pub fn fold(
         self,
         b: &mut Builder<'_>,
         init: Value,
@@ -64,7 +69,7 @@ impl Vector {
     }
 
     /// Stores a function of every element of the operand; returns their sum. What is summed has not to be computed again then.
-    fn map_and_sum(
+    pub fn map_and_sum(
         self,
         b: &mut Builder<'_>,
         zero: Value,
@@ -83,7 +88,7 @@ impl Vector {
     }
 
     /// Stores a function of every element of the operand.
-    fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
+    pub fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
         let ([input, from], [output, to]) = (self.input, self.output);
         b.for_count(self.length, |b, i| {
             let at = b.add(from, i);
@@ -107,7 +112,7 @@ impl LowerOp for Softmax {
             let constants = WideSoftmax::new(self.beta.get(), scale).ok_or_else(|| {
                 kernel.error("expected beta times the input's scale from 0 to 5, got another")
             })?;
-            lower_wide_softmax(kernel, &constants);
+            wide_softmax::lower(kernel, &constants);
             return Ok(());
         }
         let table = SoftmaxTable::new(self.beta.get(), scale).ok_or_else(|| {
@@ -130,7 +135,7 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
         };
         let zero = b.f32(0.0);
         let sum = vector.map_and_sum(b, zero, exponential);
-        Vector { input: vector.output, ..vector }.map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
+        vector.of_result().map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
     });
 }
 
@@ -177,45 +182,6 @@ fn lower_softmax(kernel: &mut Kernel<'_>, table: &SoftmaxTable) {
             let (bound, least) = (b.index(known), b.i32(i8::MIN.into()));
             let counts = b.cmp(l::Predicate::Lt, difference, bound);
             b.select(counts, result, least)
-        });
-    });
-}
-
-/// As `nn::softmax` computes a row of int16; sums of 65536 exponentials still have 31 bits.
-fn lower_wide_softmax(kernel: &mut Kernel<'_>, constants: &WideSoftmax) {
-    let exponentials = wide::entries(kernel, "softmax_exponentials", &constants.exponential);
-    let reciprocals = wide::entries(kernel, "softmax_reciprocals", &constants.reciprocal);
-    let scaling = constants.scaling;
-    for_vectors(kernel, |b, vector| {
-        let least = b.i32(i16::MIN.into());
-        let max = vector.fold(b, least, |b, max, x| b.max(x, max));
-        let zero = b.i32(0);
-        let sum = vector.map_and_sum(b, zero, |b, x| {
-            let difference = b.sub(x, max);
-            let scaled = rescale_small(b, difference, scaling, 65535);
-            let steps = b.add_const(scaled, i16::MAX.into());
-            // Differences are not positive, and neither are their products.
-            let least = b.i32(i16::MIN.into());
-            let steps = b.max(steps, least);
-            wide::interpolate(b, exponentials, steps)
-        });
-        let zeros = b.value(l::Clz {}, &[sum], Type::I32);
-        let headroom = b.add_const(zeros, -1);
-        let shifted = b.value(l::Shl {}, &[sum, headroom], Type::I32);
-        let fraction = round_shift_const(b, shifted, 14);
-        let fraction = b.add_const(fraction, -(3 << 15));
-        let most = b.i32(i16::MAX.into());
-        let fraction = b.min(fraction, most);
-        let reciprocal = wide::interpolate(b, reciprocals, fraction);
-        let (all, one) = (b.i32(30), b.i32(1));
-        let shift = b.sub(all, headroom);
-        let below = b.add_const(shift, -1);
-        let half = b.value(l::Shl {}, &[one, below], Type::I32);
-        Vector { input: vector.output, ..vector }.map(b, |b, e| {
-            let product = b.mul(e, reciprocal);
-            let rounded = b.add(product, half);
-            let share = b.value(l::Shr { bounded: true }, &[rounded, shift], Type::I32);
-            b.clamp(share, 0, i16::MAX.into())
         });
     });
 }
@@ -398,7 +364,7 @@ fn fixed_log_fraction(b: &mut Builder<'_>, r: Value) -> (Value, Value) {
     (numerator, b.add_wrap(outer, linear))
 }
 
-fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
+pub fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
     let distance = b.i32(distance);
     b.round_shift(value, distance)
 }
