@@ -1,6 +1,7 @@
 """Compares models in pairs under LiteRT's interpreter with its reference kernels.
 
-Reads lines `name TAB original TAB exported TAB folder`, where the folder holds the inputs `0.in0.bin` and so on, and writes a line
+Reads lines `name TAB original TAB exported TAB folder`, where the folder holds the inputs `0.in0.bin` and so on, and, if the original
+is `-`, the outputs `0.out0.bin` that are expected. It writes a line
 `name TAB verdict` for each: `same`, `runs` if only the exported one does, `neither: why`, `exported: why it does not run while
 the original does`, or what differs.
 """
@@ -43,9 +44,18 @@ def attempt(model, folder):
         return None, one_line(error)
 
 
+def stored(outputs, folder):
+    """Expected outputs of the folder, typed as those that were found."""
+    read = lambda i, like: np.fromfile(folder / f"0.out{i}.bin", dtype=like.dtype).reshape(like.shape)
+    return [read(i, like) for i, like in enumerate(outputs)]
+
+
 def verdict(original, exported, folder):
-    expected, _ = attempt(original, folder)
     found, reason = attempt(exported, folder)
+    if original == "-":
+        expected = stored(found or [], folder)
+    else:
+        expected, _ = attempt(original, folder)
     if found is None:
         return f"neither: {reason}" if expected is None else f"exported: {reason}"
     if expected is None:

@@ -4,13 +4,17 @@
 //! LiteRT comes from PyPI (`ai-edge-litert`) into a virtual environment below `target`; without python3, pip or a network
 //! the test says NOT CHECKED. Where LiteRT rounds unlike the kernels that we are exact to, it does so for both files.
 
-use mcunet_ir::Module;
 use mcunet_ir::types::Scalar;
+use mcunet_ir::{Module, Tensor};
+use mcunet_passes::quantize::scheme::Activations;
+use mcunet_passes::quantize::{Options, Samples, quantize};
 use mcunet_passes::target::Core;
 use mcunet_testing::compile::after;
-use mcunet_testing::corpus::{import_model, model_folders, models, name, op_cases, workspace};
+use mcunet_testing::corpus::{golden, import_model, model_folders, models, name, op_cases, workspace};
 use mcunet_testing::export::exported;
 use mcunet_testing::narrow::{narrowed, widened};
+use mcunet_testing::properties::reference;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -151,4 +155,59 @@ fn exported_optimized_models_run_under_litert() {
     let folders: Vec<_> =
         model_folders(&root).into_iter().map(|model| (model.clone(), model.join("io"))).collect();
     check(&folders, "canonicalize,fuse,eliminate-dead-channels", 20, ", by at most 1");
+}
+
+/// Models that are quantized here give LiteRT's reference kernels the bytes that they give the interpreter, but for one that is all
+/// fully connected layers: LiteRT rounds those once.
+#[test]
+fn quantized_models_run_under_litert() {
+    let (Some(root), Some(python)) = (models(), python()) else { return };
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let (mut pairs, mut steps) = (String::new(), BTreeMap::new());
+    for name in ["mlperf-vww-float", "mlperf-ic-float", "mlperf-ad-float", "mlperf-kws-true-float"] {
+        let module = import_model(&root.join(name)).expect("it imports");
+        let samples = golden(&root.join(name).join("io"), &module, 4).expect("it has samples");
+        let samples: Vec<Vec<Tensor>> = samples.into_iter().map(|sample| sample.inputs).collect();
+        for activations in [Activations::Int8, Activations::Int16] {
+            let options = Options { activations, ..Options::default() };
+            let samples = Samples { calibration: &samples, check: &samples };
+            let module = quantize(&module, samples, &options).expect("it is quantized").module;
+            let case = format!("{name} {activations:?}");
+            let folder = scratch.path().join(&case);
+            std::fs::create_dir(&folder).expect("a writable folder");
+            let write =
+                |name: String, bytes: Vec<u8>| std::fs::write(folder.join(name), bytes).expect("writable");
+            write("model.tflite".to_owned(), exported(&module).expect("it is exported"));
+            let inputs = &samples.check[0];
+            let outputs = reference(&module, inputs).expect("it runs");
+            let store = |kind: &str, tensors: &[Tensor]| {
+                for (i, tensor) in tensors.iter().enumerate() {
+                    write(format!("0.{kind}{i}.bin"), tensor.data.to_bytes());
+                }
+            };
+            store("in", inputs);
+            store("out", &outputs);
+            let path = folder.join("model.tflite");
+            pairs.push_str(&format!("{case}\t-\t{}\t{}\n", path.display(), folder.display()));
+            steps.insert(case, output_step(&module));
+        }
+    }
+    let verdicts = verdicts(&python, &pairs);
+    assert_eq!(verdicts.len(), steps.len());
+    for (name, verdict) in verdicts {
+        let difference = verdict.rsplit_once("by at most ").and_then(|(_, most)| most.parse::<f32>().ok());
+        let near = name.contains("-ad-") && difference.is_some_and(|most| most <= 2.5 * steps[&name]);
+        assert!(verdict == "same" || near, "{name}: {verdict}, in steps of {}", steps[&name]);
+        println!("{name}: {verdict}, in steps of {}", steps[&name]);
+    }
+}
+
+/// Scale of the integers that become the first output.
+fn output_step(module: &Module) -> f32 {
+    let function = &module.functions[0];
+    let returned = function.terminator(function.body).map(|op| function.ops[op].operands[0]);
+    let converted =
+        returned.and_then(|value| function.defining_op(value)).map(|op| function.ops[op].operands[0]);
+    let ty = converted.and_then(|value| function.ty(value).as_tensor());
+    ty.and_then(|ty| ty.affine()).expect("outputs are converted from integers").scale.get()
 }

@@ -4,6 +4,7 @@
 use mcunet_backends::GoldenVector;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::tile::Stage;
+use mcunet_ir::types::Scalar;
 use mcunet_ir::{Module, OpKind, Tensor};
 use mcunet_passes::target::Core;
 use mcunet_testing::compile::{LEVELS, after, project};
@@ -67,6 +68,29 @@ fn generated_graphs_have_every_op() {
     let rare: Vec<_> = counts.iter().filter(|&(_, &count)| count < 20).collect();
     assert!(rare.is_empty(), "expected every op 20 times in 3000 graphs, got {rare:?}");
     assert!(branches > 500 && outputs > 500, "{branches} graphs branch, {outputs} have several outputs");
+}
+
+/// Every op that has a kernel of int16 occurs with one.
+#[test]
+fn generated_graphs_have_int16() {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..3000 {
+        let (module, _) = random_module(seed);
+        let function = &module.functions[0];
+        for op in function.walk() {
+            let data = &function.ops[op];
+            let ty = |&value: &mcunet_ir::Value| function.ty(value).as_tensor();
+            let wide = data.results.iter().filter_map(ty).any(|ty| ty.storage() == Scalar::I16);
+            *counts.entry(data.kind.name()).or_default() += usize::from(wide);
+        }
+    }
+    let names = "conv2d depthwise_conv2d transpose_conv2d fully_connected avg_pool2d max_pool2d add sub mul maximum minimum \
+                 squared_difference prelu relu leaky_relu tanh logistic abs rsqrt softmax mean sum reduce_max reduce_min \
+                 resize_bilinear resize_nearest pad concat transpose slice reshape quantize";
+    for name in names.split_whitespace() {
+        let count = counts.get(&*format!("nn.{name}")).copied().unwrap_or_default();
+        assert!(count >= 10, "nn.{name} makes int16 in {count} graphs");
+    }
 }
 
 /// Ops that move or fold elements make rows in some graphs, and everything at once in others; and rows are folded.

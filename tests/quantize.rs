@@ -53,7 +53,8 @@ fn quantized_random_graphs_are_modules_like_any_other() {
                 };
                 verifies(&module)?;
                 round_trips(&module)?;
-                lowered_keeps_results(&module, &samples[0])?;
+                lowered_keeps_results(&module, &samples[0])
+                    .map_err(|error| format!("{error}\n{}", text(&module)))?;
                 // Some paddings and clamps have no operator, of floats or of integers.
                 if exported(&module).is_ok() {
                     export_keeps_results(&module, &samples)?;
@@ -90,7 +91,7 @@ fn float_model(name: &str) -> Option<(Module, Vec<Vec<Tensor>>)> {
 }
 
 /// Our int8 is at least as near to the float model as the int8 model that comes with it, on the same inputs; int16 activations
-/// are at least 20 dB nearer than int8 with the same options.
+/// are at least 15 dB nearer than int8 with the same options. No op stays in float.
 #[test]
 fn real_models_are_nearer_than_those_quantized_elsewhere() {
     for (float, official) in PAIRS {
@@ -105,13 +106,15 @@ fn real_models_are_nearer_than_those_quantized_elsewhere() {
         let of = |activations, refinement| {
             let options = Options { activations, refinement, ..Options::default() };
             let found = quantized(&module, &samples, &options).expect("it is quantized");
+            let real: Vec<&str> = found.report.real.iter().map(|real| real.op).collect();
+            assert!(real.is_empty(), "{float}, {activations:?}: {real:?} stay in float");
             found.report.agreement.noise.decibels()
         };
         let plain = of(Activations::Int8, Refinement::default());
         let (int8, int16) = (of(Activations::Int8, LEARNED), of(Activations::Int16, LEARNED));
         println!("{float}: official {theirs:.1}, int8 {plain:.1}, learned {int8:.1}, 16x8 {int16:.1} dB");
         assert!(plain >= theirs && int8 >= theirs, "{float}: {plain} and {int8} dB, official {theirs} dB");
-        assert!(int16 >= int8 + 20.0, "{float}: {int16} dB, int8 {int8} dB");
+        assert!(int16 >= int8 + 15.0, "{float}: {int16} dB, int8 {int8} dB");
     }
 }
 

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod compile;
 pub mod corpus;
 pub mod damage;
+mod emit;
 pub mod export;
 pub mod fusion;
 pub mod graph;

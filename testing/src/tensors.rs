@@ -11,6 +11,11 @@ pub fn int8_type(scale: f32, zero_point: i32) -> Element {
     Element::Quant(QuantType::per_tensor(Scalar::I8, scale, zero_point).into())
 }
 
+/// An int16 element type, quantized per tensor with zero point 0.
+pub fn int16_type(scale: f32) -> Element {
+    Element::Quant(QuantType::per_tensor(Scalar::I16, scale, 0).into())
+}
+
 impl Random<'_> {
     /// A scale whose logarithm is uniform.
     pub fn scale(&mut self, low: f32, high: f32) -> f32 {

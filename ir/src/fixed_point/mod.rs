@@ -10,6 +10,7 @@
 //! | `multiplier` | [`QuantizedMultiplier`] (a real factor as `i32` and shift), requantization, activation ranges |
 //! | `format` | [`FixedPoint`], an `i32` read as a real number with a static count of integer bits |
 //! | `function` | exponential, logistic, tanh, logarithm, reciprocal, inverse square root on those |
+//! | `interpolation` | functions of int16: exponential and the like as lines between 513 points, logistic and tanh |
 //! | `scaling` | the input scaling that softmax, log-softmax, logistic and tanh compute at preparation time |
 //!
 //! # Invariants
@@ -25,6 +26,7 @@
 
 mod format;
 mod function;
+pub mod interpolation;
 mod multiplier;
 mod primitive;
 mod scaling;

@@ -5,7 +5,7 @@ use super::broadcast::{broadcast_offsets, broadcast_shape};
 use super::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
 use super::pool::same_quantization;
 use super::requantize::{
-    check_clamp, check_multipliers, check_symmetric, clamp_real, integer_limits, real_limits,
+    check_clamp, check_multipliers, check_symmetric, clamp_real, int8_affine, integer_limits, real_limits,
 };
 use super::{EvalError, NnSemantics};
 use crate::attr::Clamp;
@@ -63,8 +63,10 @@ impl CommonScale {
     pub fn of_squared_difference(types: [&TensorType; 3]) -> Option<Self> {
         let [lhs, rhs, output] = affines(types)?.map(|affine| f64::from(affine.scale.get()));
         let twice_max = 2.0 * lhs.max(rhs);
-        let to_output = twice_max * twice_max / ((1u32 << 14) as f64 * output);
-        Self::new(7, lhs / twice_max, rhs / twice_max, to_output)
+        // As many bits as leave room for the square.
+        let left_shift = if types[2].storage() == Scalar::I16 { 0 } else { 7 };
+        let to_output = twice_max * twice_max / ((1u32 << (2 * left_shift)) as f64 * output);
+        Self::new(left_shift, lhs / twice_max, rhs / twice_max, to_output)
     }
 
     fn new(left_shift: u32, lhs: f64, rhs: f64, output: f64) -> Option<Self> {
@@ -160,13 +162,13 @@ fn verify_types(
 }
 
 /// Applies `f` to every pair of broadcast elements.
-fn zip<T: Copy, R>(
+fn zip<T: Copy, U: Copy, R>(
     lhs: &Tensor,
     rhs: &Tensor,
     result: &TensorType,
     a: &[T],
-    b: &[T],
-    f: impl Fn(T, T) -> R,
+    b: &[U],
+    f: impl Fn(T, U) -> R,
 ) -> Vec<R> {
     let left = broadcast_offsets(&lhs.ty.shape, &result.shape);
     let right = broadcast_offsets(&rhs.ty.shape, &result.shape);
@@ -295,7 +297,7 @@ macro_rules! common_scale_ops {
 common_scale_ops! {
     Add of WIDE_ARITHMETIC, CommonScale::of_add, |a, b| a + b, i32::wrapping_add, i32::wrapping_add, |op| op.clamp;
     Sub of WIDE_ARITHMETIC, CommonScale::of_sub, |a, b| a - b, i32::wrapping_sub, i32::wrapping_sub, |op| op.clamp;
-    SquaredDifference of ARITHMETIC, CommonScale::of_squared_difference, |a, b| (a - b) * (a - b),
+    SquaredDifference of WIDE_ARITHMETIC, CommonScale::of_squared_difference, |a, b| (a - b) * (a - b),
         |a: i32, b: i32| a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)),
         |a: i32, b: i32| a.wrapping_sub(b).wrapping_mul(a.wrapping_sub(b)), |_| Clamp::None;
 }
@@ -378,8 +380,14 @@ impl NnSemantics for Prelu {
     }
 
     fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
-        if verify_types(operands, results[0], &[Scalar::I8, Scalar::F32], report)
-            && results[0].storage() == Scalar::I8
+        let wide = operands[0].storage() == Scalar::I16;
+        // The slopes of int16 are int8: they stand for themselves alone.
+        let alike = if wide { [operands[0], operands[0]] } else { [operands[0], operands[1]] };
+        if wide && int8_affine(operands[1]).is_none() {
+            report.push("expected int8 slopes quantized per tensor for int16, got others".to_owned());
+        } else if verify_types(&alike, results[0], &[Scalar::I8, Scalar::F32, Scalar::I16], report)
+            && is_quantized(results[0])
+            && verify_int16(&alike, results[0], report)
         {
             check_multipliers(prelu_multipliers([operands[0], operands[1], results[0]]), report);
         }
@@ -387,11 +395,19 @@ impl NnSemantics for Prelu {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
         let (multipliers, zero) = parameters(results[0], operands, prelu_multipliers)?;
+        let limits = integer_limits(Clamp::None, results[0].storage());
         let quantized = |x, alpha| match multipliers {
-            Some([positive, _]) if x >= 0 => requantize(x, positive, zero, (-128, 127)),
-            Some([_, negative]) => requantize(x * alpha, negative, zero, (-128, 127)),
+            Some([positive, _]) if x >= 0 => requantize(x, positive, zero, limits),
+            Some([_, negative]) => requantize(x * alpha, negative, zero, limits),
             None => 0,
         };
+        if results[0].storage() == Scalar::I16 {
+            let slope_zero = operands[1].ty.affine().map_or(0, |affine| affine.zero_point);
+            let f = |x: i16, alpha: i8| quantized(x.into(), i32::from(alpha) - slope_zero) as i16;
+            let (x, alpha) = (operands[0], operands[1]);
+            let out = zip(x, alpha, results[0], x.i16s()?, alpha.i8s()?, f);
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
         let real = |x: f32, alpha: f32| if x >= 0.0 { x } else { x * alpha };
         // Integers other than int8 are refused by the verifier.
         let integer = |x: i32, alpha: i32| if x >= 0 { x } else { x.wrapping_mul(alpha) };

@@ -73,7 +73,7 @@ fn verify_types(
     check_clamp(clamp, result.storage(), report);
 }
 
-/// Calls `visit(output element, input row offset, filter row offset, taps in x)` for the taps of a convolution.
+/// Windows, and shapes of input and output.
 struct Geometry {
     windows: Windows,
     input: [usize; 4],
@@ -86,54 +86,106 @@ impl Conv2d {
         let windows = Windows::new(input, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
         Ok((windows, input, filter))
     }
-
-    fn geometry(
-        &self,
-        operands: &[&TensorType],
-        output: &TensorType,
-    ) -> Result<(Geometry, [usize; 4]), EvalError> {
-        let (windows, input, filter) = self.windows(operands).map_err(EvalError::Unsupported)?;
-        let output = four(output).map_err(EvalError::Unsupported)?;
-        Ok((Geometry { windows, input, output }, filter))
-    }
 }
 
-/// Sum over the taps of one output element, generic over the arithmetic.
-fn convolve<A: Copy>(
-    geometry: &Geometry,
+/// The order in which the reference kernel sums, whatever the arithmetic.
+trait Walk {
+    /// From `start`, folds every product of input element and weight (by their positions) into the sum of its output element,
+    /// and stores each sum by the output's position and channel.
+    fn walk<A: Copy>(
+        &self,
+        start: A,
+        mac: impl FnMut(A, usize, usize) -> A,
+        store: impl FnMut(usize, usize, A),
+    );
+}
+
+/// A convolution over all channels of a group.
+struct Dense {
+    geometry: Geometry,
     filter: [usize; 4],
-    start: A,
-    mut mac: impl FnMut(A, usize, usize) -> A,
-    mut store: impl FnMut(usize, usize, A),
-) {
-    let [_, ih, iw, ic] = geometry.input;
-    let [batch, oh, ow, oc] = geometry.output;
-    let [_, kh, kw, fc] = filter;
-    let per_group = (oc * fc).checked_div(ic).unwrap_or(0).max(1);
-    for n in 0..batch {
-        for oy in 0..oh {
-            let (ys, y0) = geometry.windows.y.taps_inside(oy);
-            for ox in 0..ow {
-                let (xs, x0) = geometry.windows.x.taps_inside(ox);
-                for o in 0..oc {
-                    let first_channel = o / per_group * fc;
-                    let mut sum = start;
-                    for ky in ys.clone() {
-                        let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
-                        for kx in xs.clone() {
-                            let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
-                            let at = ((n * ih + y) * iw + x) * ic + first_channel;
-                            let weight = ((o * kh + ky) * kw + kx) * fc;
-                            for c in 0..fc {
-                                sum = mac(sum, at + c, weight + c);
+}
+
+impl Walk for Dense {
+    fn walk<A: Copy>(
+        &self,
+        start: A,
+        mut mac: impl FnMut(A, usize, usize) -> A,
+        mut store: impl FnMut(usize, usize, A),
+    ) {
+        let geometry = &self.geometry;
+        let [_, ih, iw, ic] = geometry.input;
+        let [batch, oh, ow, oc] = geometry.output;
+        let [_, kh, kw, fc] = self.filter;
+        let per_group = (oc * fc).checked_div(ic).unwrap_or(0).max(1);
+        for n in 0..batch {
+            for oy in 0..oh {
+                let (ys, y0) = geometry.windows.y.taps_inside(oy);
+                for ox in 0..ow {
+                    let (xs, x0) = geometry.windows.x.taps_inside(ox);
+                    for o in 0..oc {
+                        let first_channel = o / per_group * fc;
+                        let mut sum = start;
+                        for ky in ys.clone() {
+                            let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
+                            for kx in xs.clone() {
+                                let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
+                                let at = ((n * ih + y) * iw + x) * ic + first_channel;
+                                let weight = ((o * kh + ky) * kw + kx) * fc;
+                                for c in 0..fc {
+                                    sum = mac(sum, at + c, weight + c);
+                                }
                             }
                         }
+                        store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
                     }
-                    store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
                 }
             }
         }
     }
+}
+
+/// Results of a layer in the arithmetic of its types.
+fn evaluate(
+    walk: &impl Walk,
+    operands: &[&Tensor],
+    result: &TensorType,
+    clamp: Clamp,
+) -> Result<Vec<Tensor>, EvalError> {
+    let types = [&operands[0].ty, &operands[1].ty, &operands[2].ty];
+    if result.storage() == Scalar::F32 {
+        let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
+        let (mut out, limits) = (vec![0.0; result.elements()], real_limits(clamp));
+        walk.walk(
+            0.0f32,
+            |sum, i, j| sum + x[i] * w[j],
+            |at, o, sum| {
+                out[at] = clamp_real(sum + bias[o], limits);
+            },
+        );
+        return Ok(vec![Tensor::new(result.clone(), out)?]);
+    }
+    let w = operands[1].i8s()?;
+    let rescale = Rescale::of_convolution(&types, result, types[2].elements(), clamp)?;
+    if result.storage() == Scalar::I16 {
+        let (x, bias) = (operands[0].i16s()?, operands[2].i64s()?);
+        let mut out = vec![0i16; result.elements()];
+        walk.walk(
+            0i64,
+            |sum, i, j| sum.wrapping_add(i64::from(x[i]) * i64::from(w[j])),
+            |at, o, sum| out[at] = rescale.apply_wide(sum.wrapping_add(bias[o]), o),
+        );
+        return Ok(vec![Tensor::new(result.clone(), out)?]);
+    }
+    let (x, bias) = (operands[0].i8s()?, operands[2].i32s()?);
+    let zero = rescale.input_zero_point;
+    let mut out = vec![0i8; result.elements()];
+    walk.walk(
+        0i32,
+        |sum, i, j| sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into())),
+        |at, o, sum| out[at] = rescale.apply(sum.wrapping_add(bias[o]), o),
+    );
+    Ok(vec![Tensor::new(result.clone(), out)?])
 }
 
 impl NnSemantics for Conv2d {
@@ -158,47 +210,10 @@ impl NnSemantics for Conv2d {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
         let types = [&operands[0].ty, &operands[1].ty, &operands[2].ty];
-        let (geometry, filter) = self.geometry(&types, results[0])?;
-        if results[0].storage() == Scalar::F32 {
-            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
-            let mut out = vec![0.0; results[0].elements()];
-            let limits = real_limits(self.clamp);
-            convolve(
-                &geometry,
-                filter,
-                0.0f32,
-                |sum, i, j| sum + x[i] * w[j],
-                |at, o, sum| {
-                    out[at] = clamp_real(sum + bias[o], limits);
-                },
-            );
-            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
-        }
-        if results[0].storage() == Scalar::I16 {
-            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
-            let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
-            let mut out = vec![0i16; results[0].elements()];
-            convolve(
-                &geometry,
-                filter,
-                0i64,
-                |sum, i, j| sum.wrapping_add(i64::from(x[i]) * i64::from(w[j])),
-                |at, o, sum| out[at] = rescale.apply_wide(sum.wrapping_add(bias[o]), o),
-            );
-            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
-        }
-        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
-        let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
-        let zero = rescale.input_zero_point;
-        let mut out = vec![0i8; results[0].elements()];
-        convolve(
-            &geometry,
-            filter,
-            0i32,
-            |sum, i, j| sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into())),
-            |at, o, sum| out[at] = rescale.apply(sum.wrapping_add(bias[o]), o),
-        );
-        Ok(vec![Tensor::new(results[0].clone(), out)?])
+        let (windows, input, filter) = self.windows(&types).map_err(EvalError::Unsupported)?;
+        let output = four(results[0]).map_err(EvalError::Unsupported)?;
+        let geometry = Geometry { windows, input, output };
+        evaluate(&Dense { geometry, filter }, operands, results[0], self.clamp)
     }
 
     fn macs(&self, operands: &[&TensorType], results: &[&TensorType]) -> u64 {
@@ -259,34 +274,41 @@ impl DepthwiseConv2d {
     }
 }
 
-/// Sum over the taps of one output channel, generic over the arithmetic.
-fn convolve_depthwise<A: Copy>(
-    geometry: &Geometry,
+/// A convolution of every channel by itself.
+struct Depthwise {
+    geometry: Geometry,
     filter: [usize; 4],
-    start: A,
-    mut mac: impl FnMut(A, usize, usize) -> A,
-    mut store: impl FnMut(usize, usize, A),
-) {
-    let [_, ih, iw, ic] = geometry.input;
-    let [batch, oh, ow, oc] = geometry.output;
-    let kw = filter[2];
-    let multiplier = oc.checked_div(ic).unwrap_or(0).max(1);
-    for n in 0..batch {
-        for oy in 0..oh {
-            let (ys, y0) = geometry.windows.y.taps_inside(oy);
-            for ox in 0..ow {
-                let (xs, x0) = geometry.windows.x.taps_inside(ox);
-                for o in 0..oc {
-                    let mut sum = start;
-                    for ky in ys.clone() {
-                        let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
-                        for kx in xs.clone() {
-                            let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
-                            let at = ((n * ih + y) * iw + x) * ic + o / multiplier;
-                            sum = mac(sum, at, (ky * kw + kx) * oc + o);
+}
+
+impl Walk for Depthwise {
+    fn walk<A: Copy>(
+        &self,
+        start: A,
+        mut mac: impl FnMut(A, usize, usize) -> A,
+        mut store: impl FnMut(usize, usize, A),
+    ) {
+        let geometry = &self.geometry;
+        let [_, ih, iw, ic] = geometry.input;
+        let [batch, oh, ow, oc] = geometry.output;
+        let kw = self.filter[2];
+        let multiplier = oc.checked_div(ic).unwrap_or(0).max(1);
+        for n in 0..batch {
+            for oy in 0..oh {
+                let (ys, y0) = geometry.windows.y.taps_inside(oy);
+                for ox in 0..ow {
+                    let (xs, x0) = geometry.windows.x.taps_inside(ox);
+                    for o in 0..oc {
+                        let mut sum = start;
+                        for ky in ys.clone() {
+                            let y = (y0 + (ky * geometry.windows.y.dilation) as isize) as usize;
+                            for kx in xs.clone() {
+                                let x = (x0 + (kx * geometry.windows.x.dilation) as isize) as usize;
+                                let at = ((n * ih + y) * iw + x) * ic + o / multiplier;
+                                sum = mac(sum, at, (ky * kw + kx) * oc + o);
+                            }
                         }
+                        store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
                     }
-                    store(((n * oh + oy) * ow + ox) * oc + o, o, sum);
                 }
             }
         }
@@ -315,46 +337,7 @@ impl NnSemantics for DepthwiseConv2d {
         let (windows, input, filter) = self.windows(&types).map_err(EvalError::Unsupported)?;
         let output = four(results[0]).map_err(EvalError::Unsupported)?;
         let geometry = Geometry { windows, input, output };
-        if results[0].storage() == Scalar::F32 {
-            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
-            let mut out = vec![0.0; results[0].elements()];
-            let limits = real_limits(self.clamp);
-            convolve_depthwise(
-                &geometry,
-                filter,
-                0.0f32,
-                |sum, i, j| sum + x[i] * w[j],
-                |at, o, sum| {
-                    out[at] = clamp_real(sum + bias[o], limits);
-                },
-            );
-            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
-        }
-        if results[0].storage() == Scalar::I16 {
-            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
-            let rescale = Rescale::of_convolution(&types, results[0], filter[3], self.clamp)?;
-            let mut out = vec![0i16; results[0].elements()];
-            convolve_depthwise(
-                &geometry,
-                filter,
-                0i64,
-                |sum, i, j| sum.wrapping_add(i64::from(x[i]) * i64::from(w[j])),
-                |at, o, sum| out[at] = rescale.apply_wide(sum.wrapping_add(bias[o]), o),
-            );
-            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
-        }
-        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
-        let rescale = Rescale::of_convolution(&types, results[0], filter[3], self.clamp)?;
-        let zero = rescale.input_zero_point;
-        let mut out = vec![0i8; results[0].elements()];
-        convolve_depthwise(
-            &geometry,
-            filter,
-            0i32,
-            |sum, i, j| sum.wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into())),
-            |at, o, sum| out[at] = rescale.apply(sum.wrapping_add(bias[o]), o),
-        );
-        Ok(vec![Tensor::new(results[0].clone(), out)?])
+        evaluate(&Depthwise { geometry, filter }, operands, results[0], self.clamp)
     }
 
     fn macs(&self, operands: &[&TensorType], results: &[&TensorType]) -> u64 {
@@ -363,16 +346,24 @@ impl NnSemantics for DepthwiseConv2d {
     }
 }
 
-impl TransposeConv2d {
-    /// Adds every product `input[i] * filter[j]` to output element `at`, in the order of the reference kernel.
-    fn scatter(
+/// A transposed convolution: every pixel is added to the outputs of its window.
+struct Scatter {
+    input: [usize; 4],
+    filter: [usize; 4],
+    output: [usize; 4],
+    stride: [u32; 2],
+    pad: [u32; 2],
+}
+
+impl Walk for Scatter {
+    fn walk<A: Copy>(
         &self,
-        input: [usize; 4],
-        filter: [usize; 4],
-        output: [usize; 4],
-        mut add: impl FnMut(usize, usize, usize),
+        start: A,
+        mut mac: impl FnMut(A, usize, usize) -> A,
+        mut store: impl FnMut(usize, usize, A),
     ) {
-        let ([batch, ih, iw, ic], [oc, kh, kw, _], [_, oh, ow, _]) = (input, filter, output);
+        let ([batch, ih, iw, ic], [oc, kh, kw, _], [_, oh, ow, _]) = (self.input, self.filter, self.output);
+        let mut sums = vec![start; self.output.iter().product()];
         for n in 0..batch {
             for y in 0..ih {
                 for x in 0..iw {
@@ -386,7 +377,8 @@ impl TransposeConv2d {
                                 };
                                 for o in 0..oc {
                                     let j = ((o * kh + ky) * kw + kx) * ic + c;
-                                    add(((n * oh + oy) * ow + ox) * oc + o, i, j);
+                                    let at = ((n * oh + oy) * ow + ox) * oc + o;
+                                    sums[at] = mac(sums[at], i, j);
                                 }
                             }
                         }
@@ -394,6 +386,7 @@ impl TransposeConv2d {
                 }
             }
         }
+        sums.into_iter().enumerate().for_each(|(at, sum)| store(at, at % oc.max(1), sum));
     }
 }
 
@@ -426,40 +419,8 @@ impl NnSemantics for TransposeConv2d {
         let [Ok(input), Ok(filter), Ok(output)] = shapes else {
             return Err(EvalError::Unsupported("expected tensors of 4 dimensions".to_owned()));
         };
-        let channels = output[3].max(1);
-        if results[0].storage() == Scalar::F32 {
-            let (x, w, bias) = (operands[0].f32s()?, operands[1].f32s()?, operands[2].f32s()?);
-            let mut sums = vec![0.0f32; results[0].elements()];
-            self.scatter(input, filter, output, |at, i, j| sums[at] += x[i] * w[j]);
-            let limits = real_limits(self.clamp);
-            let out = sums.iter().enumerate().map(|(at, sum)| clamp_real(sum + bias[at % channels], limits));
-            return Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?]);
-        }
-        if results[0].storage() == Scalar::I16 {
-            let (x, w, bias) = (operands[0].i16s()?, operands[1].i8s()?, operands[2].i64s()?);
-            let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
-            let mut sums = vec![0i64; results[0].elements()];
-            self.scatter(input, filter, output, |at, i, j| {
-                sums[at] = sums[at].wrapping_add(i64::from(x[i]) * i64::from(w[j]));
-            });
-            let out = sums.iter().enumerate().map(|(at, &sum)| {
-                let channel = at % channels;
-                rescale.apply_wide(sum.wrapping_add(bias[channel]), channel)
-            });
-            return Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?]);
-        }
-        let (x, w, bias) = (operands[0].i8s()?, operands[1].i8s()?, operands[2].i32s()?);
-        let rescale = Rescale::of_convolution(&types, results[0], filter[0], self.clamp)?;
-        let zero = rescale.input_zero_point;
-        let mut sums = vec![0i32; results[0].elements()];
-        self.scatter(input, filter, output, |at, i, j| {
-            sums[at] = sums[at].wrapping_add((i32::from(x[i]) - zero).wrapping_mul(w[j].into()));
-        });
-        let out = sums.iter().enumerate().map(|(at, &sum)| {
-            let channel = at % channels;
-            rescale.apply(sum.wrapping_add(bias[channel]), channel)
-        });
-        Ok(vec![Tensor::new(results[0].clone(), out.collect::<Vec<_>>())?])
+        let walk = Scatter { input, filter, output, stride: self.stride, pad: self.pad };
+        evaluate(&walk, operands, results[0], self.clamp)
     }
 
     fn macs(&self, operands: &[&TensorType], _results: &[&TensorType]) -> u64 {

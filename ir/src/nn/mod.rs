@@ -21,8 +21,27 @@ pub mod window;
 
 pub use ops::NnOp;
 
+use crate::attr::Clamp;
 use crate::tensor::{Tensor, TensorError};
 use crate::types::{Shape, TensorType};
+
+/// The clamp of an op, if it can have one, to change it.
+pub fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
+    Some(match kind {
+        NnOp::Conv2d(ops::Conv2d { clamp, .. })
+        | NnOp::DepthwiseConv2d(ops::DepthwiseConv2d { clamp, .. })
+        | NnOp::TransposeConv2d(ops::TransposeConv2d { clamp, .. })
+        | NnOp::FullyConnected(ops::FullyConnected { clamp, .. })
+        | NnOp::AvgPool2d(ops::AvgPool2d { clamp, .. })
+        | NnOp::MaxPool2d(ops::MaxPool2d { clamp, .. })
+        | NnOp::Add(ops::Add { clamp })
+        | NnOp::Sub(ops::Sub { clamp })
+        | NnOp::Mul(ops::Mul { clamp })
+        | NnOp::Div(ops::Div { clamp })
+        | NnOp::Relu(ops::Relu { clamp }) => clamp,
+        _ => return None,
+    })
+}
 
 /// Whether an operand may have a sub-byte type: filters, which ops read as if they were int8.
 pub fn reads_sub_byte(kind: &NnOp, operand: usize) -> bool {

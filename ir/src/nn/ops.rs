@@ -157,7 +157,7 @@ define_ops! {
         traits [Pure, Elementwise]
     }
 
-    /// Square of the difference, with broadcasting.
+    /// Square of the difference, with broadcasting; of quantized operands (int8, or int16 of zero point 0) too.
     SquaredDifference = "nn.squared_difference" {
         operands { lhs: Tensor, rhs: Tensor }
         results { output: Tensor }
@@ -181,7 +181,7 @@ define_ops! {
         traits [Pure, Elementwise]
     }
 
-    /// `x` if positive, else `alpha * x` with a learned `alpha` per element, broadcast.
+    /// `x` if positive, else `alpha * x` with a learned `alpha` per element, broadcast: int8 for int8 and int16.
     Prelu = "nn.prelu" {
         operands { input: Tensor, alpha: Tensor }
         results { output: Tensor }
@@ -191,10 +191,10 @@ define_ops! {
     /// `x` if positive, else `e^x - 1`.
     Elu = "nn.elu" { operands { input: Tensor } results { output: Tensor } traits [Pure, Elementwise] }
 
-    /// Hyperbolic tangent.
+    /// Hyperbolic tangent. The result's scale is 1/128 for int8, 1/32768 for int16, both with zero point 0.
     Tanh = "nn.tanh" { operands { input: Tensor } results { output: Tensor } traits [Pure, Elementwise] }
 
-    /// Logistic function `1 / (1 + e^-x)`.
+    /// Logistic function `1 / (1 + e^-x)`. The result's scale is 1/256 with zero point -128 for int8, 1/32768 for int16.
     Logistic = "nn.logistic" { operands { input: Tensor } results { output: Tensor } traits [Pure, Elementwise] }
 
     /// `x * min(max(x + 3, 0), 6) / 6`.
@@ -232,6 +232,10 @@ define_ops! {
     }
 
     /// `e^(beta x_i) / sum_j e^(beta x_j)` along the last dimension.
+    ///
+    /// - C1: input and result are f32; or int8, the result with scale 1/256 and zero point -128; or int16 of zero point 0, the
+    ///   result with scale 1/32768.
+    /// - C2: rows of int16 have at most 65536 elements.
     Softmax = "nn.softmax" {
         operands { input: Tensor }
         attrs { beta: F32 = F32(1.0) }

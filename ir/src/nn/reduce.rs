@@ -2,8 +2,9 @@
 
 use super::ops::{ArgMax, ArgMin, Mean, MeanOfMeans, ReduceMax, ReduceMin, Sum};
 use super::pool::same_quantization;
-use super::requantize::check_multipliers;
+use super::requantize::{check_multipliers, check_symmetric, integer_limits};
 use super::{EvalError, NnSemantics};
+use crate::attr::Clamp;
 use crate::fixed_point::{QuantizedMultiplier, requantize};
 use crate::quant::QuantType;
 use crate::tensor::{Data, Tensor};
@@ -54,12 +55,15 @@ fn verify_types(input: &TensorType, result: &TensorType, report: &mut Vec<String
     let scalar = input.storage();
     let fits = match scalar {
         Scalar::F32 => result.storage() == Scalar::F32,
-        Scalar::I8 => result.storage() == Scalar::I8 && input.affine().is_some() && result.affine().is_some(),
+        Scalar::I8 | Scalar::I16 => {
+            result.storage() == scalar && input.affine().is_some() && result.affine().is_some()
+        }
         _ => false,
     };
+    check_symmetric(&[input, result], report);
     if !fits {
         report.push(format!(
-            "expected int8 (quantized per tensor) or float32 input and result alike, got {} and {}",
+            "expected int8 or int16 (quantized per tensor) or float32 input and result alike, got {} and {}",
             scalar.name(),
             result.storage().name()
         ));
@@ -72,7 +76,7 @@ pub(crate) fn reduced_count(input: &TensorType, axes: &[usize]) -> usize {
     axes.iter().filter_map(|&axis| input.shape.get(axis)).product()
 }
 
-/// The multiplier of an int8 sum, `input scale / output scale` in double, or of a mean: that divided by `count`, as
+/// The multiplier of a quantized sum, `input scale / output scale` in double, or of a mean: that divided by `count`, as
 /// the reference divides it. Source: `QuantizedMeanOrSum`, tensorflow/lite/kernels/internal/reference/reduce.h.
 pub fn reduction_multiplier(
     input: &TensorType,
@@ -107,21 +111,20 @@ fn evaluate_sum(
         }
         return Ok(vec![Tensor::new(output.clone(), sums)?]);
     }
-    let unsupported = || EvalError::Unsupported("expected int8 tensors quantized per tensor".to_owned());
+    let unsupported = || EvalError::Unsupported("expected integers quantized per tensor".to_owned());
     let multiplier =
         reduction_multiplier(&input.ty, output, mean.then_some(count)).ok_or_else(unsupported)?;
     let input_zero = input.ty.affine().ok_or_else(unsupported)?.zero_point;
     let output_zero = output.affine().ok_or_else(unsupported)?.zero_point;
     let mut sums = vec![0i32; output.elements()];
-    for (&x, &at) in input.i8s()?.iter().zip(&targets) {
-        sums[at] = sums[at].wrapping_add(x.into());
+    for (x, &at) in input.data.to_i64s().ok_or_else(unsupported)?.into_iter().zip(&targets) {
+        sums[at] = sums[at].wrapping_add(x as i32);
     }
     let offset = input_zero.wrapping_mul(count as i32);
-    let out: Vec<i8> = sums
-        .into_iter()
-        .map(|sum| requantize(sum.wrapping_sub(offset), multiplier, output_zero, (-128, 127)) as i8)
-        .collect();
-    Ok(vec![Tensor::new(output.clone(), out)?])
+    let limits = integer_limits(Clamp::None, output.storage());
+    let stored = |sum: i32| requantize(sum.wrapping_sub(offset), multiplier, output_zero, limits).into();
+    let data = Data::from_i64s(output.storage(), sums.into_iter().map(stored)).ok_or_else(unsupported)?;
+    Ok(vec![Tensor::new(output.clone(), data)?])
 }
 
 macro_rules! sums {
@@ -137,7 +140,7 @@ macro_rules! sums {
                 }
                 if $mean && reduced_count(operands[0], &self.axes) == 0 {
                     report.push("expected at least one element to take the mean of, got none".to_owned());
-                } else if results[0].storage() == Scalar::I8 {
+                } else if !results[0].storage().is_float() {
                     check_multipliers(reduction_multiplier(operands[0], results[0], None), report);
                 }
             }
@@ -233,10 +236,14 @@ macro_rules! extremes {
             fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
                 let targets = targets(&operands[0].ty.shape, &self.axes);
                 let count = results[0].elements();
-                let data = if results[0].storage() == Scalar::F32 {
-                    Data::F32(fold(operands[0].f32s()?, &targets, f32::$float, count, |a, b| a $compare b))
-                } else {
-                    Data::I8(fold(operands[0].i8s()?, &targets, i8::$int, count, |a, b| a $compare b))
+                let data: Data = match results[0].storage() {
+                    Scalar::F32 => {
+                        fold(operands[0].f32s()?, &targets, f32::$float, count, |a, b| a $compare b).into()
+                    }
+                    Scalar::I16 => {
+                        fold(operands[0].i16s()?, &targets, i16::$int, count, |a, b| a $compare b).into()
+                    }
+                    _ => fold(operands[0].i8s()?, &targets, i8::$int, count, |a, b| a $compare b).into(),
                 };
                 Ok(vec![Tensor::new(results[0].clone(), data)?])
             }

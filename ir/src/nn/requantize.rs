@@ -45,6 +45,13 @@ pub fn fully_connected_multipliers(
     Some(vec![multiplier; channels])
 }
 
+/// How far the integers of a type that is quantized per tensor are from their zero point at most.
+pub fn reach(ty: &TensorType) -> Option<u64> {
+    let (low, high) = ty.storage().integer_range()?;
+    let zero_point = i64::from(ty.affine()?.zero_point);
+    Some(low.abs_diff(zero_point).max(high.abs_diff(zero_point)))
+}
+
 /// Limits of a clamp in stored integers, within the storage type's range.
 pub fn integer_limits(clamp: Clamp, storage: Scalar) -> (i32, i32) {
     let (min, max) = match storage.integer_range() {

@@ -117,7 +117,7 @@ impl NnSemantics for ResizeBilinear {
     }
 
     fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
-        verify(operands, results, &[Scalar::I8, Scalar::F32], report);
+        verify(operands, results, &[Scalar::I8, Scalar::F32, Scalar::I16], report);
     }
 
     fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
@@ -147,7 +147,8 @@ impl NnSemantics for ResizeBilinear {
             }
             Data::F32(out)
         } else {
-            let x = operands[0].i8s()?;
+            let unsupported = || EvalError::Unsupported("expected integers".to_owned());
+            let x = operands[0].data.to_i64s().ok_or_else(unsupported)?;
             let mut out = Vec::with_capacity(results[0].elements());
             for n in 0..batch {
                 for oy in 0..oh {
@@ -155,27 +156,27 @@ impl NnSemantics for ResizeBilinear {
                     for ox in 0..ow {
                         let sx = fixed_sample(ox, iw, ow, align, half);
                         for c in 0..channels {
-                            let pixel = |y, x_at| i64::from(x[at(n, y, x_at) + c]);
+                            let pixel = |y, x_at| x[at(n, y, x_at) + c];
                             out.push(interpolate(sy, sx, pixel));
                         }
                     }
                 }
             }
-            Data::I8(out)
+            Data::from_i64s(results[0].storage(), out).ok_or_else(unsupported)?
         };
         Ok(vec![Tensor::new(results[0].clone(), data)?])
     }
 }
 
 /// Weighted sum of four pixels in 1/2^20, rounded to the nearest, ties away from zero.
-fn interpolate(y: FixedSample, x: FixedSample, pixel: impl Fn(usize, usize) -> i64) -> i8 {
+fn interpolate(y: FixedSample, x: FixedSample, pixel: impl Fn(usize, usize) -> i64) -> i64 {
     let (dy, dx) = (i64::from(y.weight), i64::from(x.weight));
     let sum = pixel(y.low, x.low) * (1024 - dy) * (1024 - dx)
         + pixel(y.high, x.low) * dy * (1024 - dx)
         + pixel(y.low, x.high) * (1024 - dy) * dx
         + pixel(y.high, x.high) * dy * dx;
     let half = if sum > 0 { 1 << 19 } else { -(1 << 19) };
-    ((sum + half) / (1 << 20)) as i8
+    (sum + half) / (1 << 20)
 }
 
 impl NnSemantics for ResizeNearest {

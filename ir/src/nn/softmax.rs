@@ -2,13 +2,16 @@
 //! `l2normalization.h`.
 
 use super::ops::{L2Normalization, LogSoftmax, Softmax};
+use super::requantize::check_symmetric;
 use super::{EvalError, NnSemantics};
+use crate::fixed_point::interpolation::{Interpolation, RealScale};
 use crate::fixed_point::{
     FixedPoint, LogSoftmaxScaling, QuantizedMultiplier, calculate_input_radius, exp_on_negative_values,
     get_inv_sqrt_quantized_multiplier_exp, get_reciprocal, log_x_for_x_greater_than_or_equal_to_1,
     multiply_by_quantized_multiplier, preprocess_log_softmax_scaling, preprocess_softmax_scaling,
     rounding_divide_by_pot, saturating_rounding_doubling_high_mul,
 };
+use crate::quant::Affine;
 use crate::tensor::Tensor;
 use crate::types::{Scalar, Shape, TensorType};
 
@@ -64,6 +67,65 @@ fn softmax_row(row: &[i8], table: &SoftmaxTable) -> Vec<i8> {
         .collect()
 }
 
+/// Compile-time constants of an int16 softmax.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WideSoftmax {
+    /// From input steps to the 65535 steps from -10 to 0; exponentials of less count as that of -10.
+    pub scaling: QuantizedMultiplier,
+    /// `e^x` of those steps, whose greatest is 0, with 15 fractional bits.
+    pub exponential: Interpolation,
+    /// `1 / (1 + x)` for x from 0, the least number, to 1, with 15 fractional bits.
+    pub reciprocal: Interpolation,
+}
+
+impl WideSoftmax {
+    /// Rows of up to this many elements have sums of 31 bits.
+    pub const LONGEST_ROW: usize = 1 << 16;
+
+    /// The constants for an input scale and `beta`; `None` of a negative `beta`, and where differences times the factor leave
+    /// 32 bits. Source: `softmax_common.cc`.
+    pub fn new(beta: f32, input_scale: f32) -> Option<Self> {
+        let real = f64::from(input_scale) * f64::from(beta) / (10.0 / 65535.0);
+        let scaling = QuantizedMultiplier::from_real(real).filter(|_| real >= 0.0)?;
+        if scaling.shift > 15 {
+            return None;
+        }
+        let steps = |extent: f32, zero_point: i16| RealScale {
+            scale: extent / 65535.0,
+            zero_point: zero_point.into(),
+        };
+        let output = steps(2.0, 0);
+        Some(Self {
+            scaling,
+            exponential: Interpolation::new(steps(10.0, i16::MAX), output, f32::exp),
+            reciprocal: Interpolation::new(steps(1.0, i16::MIN), output, |x| 1.0 / (1.0 + x)),
+        })
+    }
+}
+
+/// A row of int16 softmax as the reference computes it.
+fn wide_softmax_row(row: &[i16], constants: &WideSoftmax) -> Vec<i16> {
+    let limited = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+    let max = row.iter().copied().max().unwrap_or(0);
+    let exponential = |&x: &i16| {
+        let difference = i32::from(x) - i32::from(max);
+        let scaled = multiply_by_quantized_multiplier(difference, constants.scaling);
+        i32::from(constants.exponential.of(limited(scaled.saturating_add(i16::MAX.into()))))
+    };
+    let exponentials: Vec<i32> = row.iter().map(exponential).collect();
+    let sum: i32 = exponentials.iter().sum();
+    // The greatest exponential is about 1, so that the sum has its first bit among 17.
+    let headroom = sum.leading_zeros().saturating_sub(1);
+    // From 1 to 2, with 16 fractional bits; less 1.
+    let shifted = (sum << headroom) as u32;
+    let fraction = shifted.saturating_add(1 << 13) >> 14;
+    let reciprocal = constants.reciprocal.of(limited(fraction as i32 - (1 << 15) - (1 << 16)));
+    let shift = 30 - headroom;
+    let half = 1 << (shift - 1);
+    let share = |e: i32| ((e * i32::from(reciprocal) + half) >> shift).clamp(0, i16::MAX.into()) as i16;
+    exponentials.into_iter().map(share).collect()
+}
+
 /// Applies `f` to every row along the last dimension.
 fn map_rows<T: Copy>(items: &[T], shape: &Shape, f: impl Fn(&[T]) -> Vec<T>) -> Vec<T> {
     let last = shape.last().copied().unwrap_or(1).max(1);
@@ -103,6 +165,25 @@ fn verify_types(
     }
 }
 
+/// int16 of zero point 0, the result's scale nearly 2^-15.
+fn verify_wide(beta: f32, input: &TensorType, result: &TensorType, report: &mut Vec<String>) {
+    check_symmetric(&[input, result], report);
+    let scale = 1.0 / 32768.0;
+    let near = |affine: Affine| (affine.scale.get() - scale).abs() <= 0.001 * scale;
+    if !result.affine().is_some_and(near) {
+        report.push("expected a result of scale 2^-15, got another quantization".to_owned());
+    }
+    match input.affine() {
+        Some(affine) if WideSoftmax::new(beta, affine.scale.get()).is_some() => {}
+        Some(_) => report.push("expected beta times the input's scale from 0 to 5, got another".to_owned()),
+        None => report.push("expected an int16 input quantized per tensor, got another".to_owned()),
+    }
+    let length = input.shape.last().copied().unwrap_or(1);
+    if length > WideSoftmax::LONGEST_ROW {
+        report.push(format!("expected rows of at most {} elements, got {length}", WideSoftmax::LONGEST_ROW));
+    }
+}
+
 fn float_softmax_row(row: &[f32], beta: f32) -> Vec<f32> {
     let max = row.iter().fold(f32::MIN, |max, &x| if max < x { x } else { max });
     let exponentials: Vec<f32> = row.iter().map(|&x| ((x - max) * beta).exp()).collect();
@@ -121,6 +202,9 @@ impl NnSemantics for Softmax {
     }
 
     fn verify(&self, operands: &[&TensorType], results: &[&TensorType], report: &mut Vec<String>) {
+        if [operands[0].storage(), results[0].storage()] == [Scalar::I16; 2] {
+            return verify_wide(self.beta.get(), operands[0], results[0], report);
+        }
         verify_types(operands, results, 1.0 / 256.0, -128, report);
         let affine = operands[0].affine();
         if affine.is_some_and(|affine| SoftmaxTable::new(self.beta.get(), affine.scale.get()).is_none()) {
@@ -133,6 +217,12 @@ impl NnSemantics for Softmax {
         if results[0].storage() == Scalar::F32 {
             let beta = self.beta.get();
             let out = map_rows(operands[0].f32s()?, shape, |row| float_softmax_row(row, beta));
+            return Ok(vec![Tensor::new(results[0].clone(), out)?]);
+        }
+        if results[0].storage() == Scalar::I16 {
+            let constants = WideSoftmax::new(self.beta.get(), input_scale(&operands[0].ty)?)
+                .ok_or_else(|| EvalError::Unsupported("expected a smaller input scale".to_owned()))?;
+            let out = map_rows(operands[0].i16s()?, shape, |row| wide_softmax_row(row, &constants));
             return Ok(vec![Tensor::new(results[0].clone(), out)?]);
         }
         let table = SoftmaxTable::new(self.beta.get(), input_scale(&operands[0].ty)?)

@@ -4,9 +4,12 @@
 use super::ops::{
     Abs, Elu, Exp, HardSwish, LeakyRelu, Log, Logistic, Lookup, Neg, Relu, Rsqrt, Sqrt, Square, Tanh,
 };
-use super::requantize::{check_clamp, integer_limits};
+use super::requantize::{check_clamp, check_symmetric, integer_limits};
 use super::{EvalError, NnOp, NnSemantics};
 use crate::attr::Clamp;
+use crate::fixed_point::interpolation::{
+    SigmoidScaling, checked_log2, logistic_i16, sigmoid_table, tanh_i16,
+};
 use crate::fixed_point::{
     self, FixedPoint, QuantizedMultiplier, calculate_input_radius, downscale_multiplier_to_i16,
     get_inv_sqrt_quantized_multiplier_exp, multiply_by_quantized_multiplier, requantize,
@@ -37,8 +40,8 @@ trait Unary {
     const TYPES: &'static [Scalar];
     /// The float function.
     fn real(&self, x: f32) -> f32;
-    /// The int8 function for the given quantizations; `None` where the reference refuses them.
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>>;
+    /// The function of stored integers of the given type, for the given quantizations; `None` where the reference refuses them.
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>>;
     /// Further checks.
     fn check(&self, _input: &TensorType, _output: &TensorType, _report: &mut Vec<String>) {}
 }
@@ -55,13 +58,17 @@ fn verify<U: Unary>(op: &U, input: &TensorType, output: &TensorType, report: &mu
         ));
         return;
     }
-    if scalar == Scalar::I8 {
+    if !scalar.is_float() {
+        check_symmetric(&[input, output], report);
         match (input.affine(), output.affine()) {
-            (Some(from), Some(to)) if op.quantized(from, to).is_some() => {}
+            (Some(from), Some(to)) if op.quantized(scalar, from, to).is_some() => {}
             (Some(_), Some(_)) => {
                 report.push("expected scales that the reference kernel accepts, got others".to_owned());
             }
-            _ => report.push("expected int8 input and result quantized per tensor, got others".to_owned()),
+            _ => report.push(format!(
+                "expected {} input and result quantized per tensor, got others",
+                if scalar == Scalar::I8 { "int8" } else { "int16" }
+            )),
         }
     }
     op.check(input, output, report);
@@ -72,12 +79,16 @@ fn evaluate<U: Unary>(op: &U, input: &Tensor, output: &TensorType) -> Result<Vec
         let out: Vec<f32> = input.f32s()?.iter().map(|&x| op.real(x)).collect();
         return Ok(vec![Tensor::new(output.clone(), out)?]);
     }
-    let affines = input.ty.affine().zip(output.affine());
-    let function = affines.and_then(|(from, to)| op.quantized(from, to)).ok_or_else(|| {
+    let (affines, storage) = (input.ty.affine().zip(output.affine()), output.storage());
+    let function = affines.and_then(|(from, to)| op.quantized(storage, from, to)).ok_or_else(|| {
         EvalError::Unsupported("expected scales that the reference kernel accepts".to_owned())
     })?;
-    let out: Vec<i8> = input.i8s()?.iter().map(|&x| function(x)).collect();
-    Ok(vec![Tensor::new(output.clone(), out)?])
+    let data: Data = if storage == Scalar::I16 {
+        input.i16s()?.iter().map(|&x| function(x.into()) as i16).collect::<Vec<_>>().into()
+    } else {
+        input.i8s()?.iter().map(|&x| function(x.into()) as i8).collect::<Vec<_>>().into()
+    };
+    Ok(vec![Tensor::new(output.clone(), data)?])
 }
 
 macro_rules! unary_semantics {
@@ -100,13 +111,25 @@ macro_rules! unary_semantics {
 unary_semantics! { Relu LeakyRelu Elu Tanh Logistic HardSwish Abs Neg Exp Log Sqrt Rsqrt Square Lookup }
 
 const INT8_AND_FLOAT: &[Scalar] = &[Scalar::I8, Scalar::F32];
+/// Of the ops whose reference has an int16 kernel.
+const WIDE: &[Scalar] = &[Scalar::I8, Scalar::F32, Scalar::I16];
 
-fn clamp8(x: i32) -> i8 {
-    x.clamp(-128, 127) as i8
+fn clamp8(x: i32) -> i32 {
+    x.clamp(-128, 127)
+}
+
+/// Limits of all numbers of a type.
+fn whole(storage: Scalar) -> (i32, i32) {
+    integer_limits(Clamp::None, storage)
+}
+
+/// The multiplier of ops that only rescale, in float: `input scale / output scale`.
+pub fn rescale_multiplier(input: Affine, output: Affine) -> Option<QuantizedMultiplier> {
+    QuantizedMultiplier::from_real((input.scale.get() / output.scale.get()).into())
 }
 
 impl Unary for Relu {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         let (low, high) = match self.clamp {
@@ -125,13 +148,10 @@ impl Unary for Relu {
 
     /// Rescales by `input scale / output scale`, computed in float. Equal quantizations only clamp: the multiplier is
     /// then 1 exactly, and multiplying by it is the identity.
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
-        let ratio = input.scale.get() / output.scale.get();
-        let multiplier = QuantizedMultiplier::from_real(ratio.into())?;
-        let limits = integer_limits(self.clamp, Scalar::I8);
-        Some(Box::new(move |x| {
-            requantize(i32::from(x) - input.zero_point, multiplier, output.zero_point, limits) as i8
-        }))
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        let multiplier = rescale_multiplier(input, output)?;
+        let limits = integer_limits(self.clamp, storage);
+        Some(Box::new(move |x| requantize(x - input.zero_point, multiplier, output.zero_point, limits)))
     }
 
     fn check(&self, input: &TensorType, _output: &TensorType, report: &mut Vec<String>) {
@@ -139,21 +159,49 @@ impl Unary for Relu {
     }
 }
 
+impl LeakyRelu {
+    /// Multipliers of positive and of negative inputs, in float. Source: `leaky_relu_common.cc`.
+    pub fn multipliers(&self, input: Affine, output: Affine) -> Option<[Slope; 2]> {
+        let negative = input.scale.get() * self.alpha.get() / output.scale.get();
+        Some([Slope::new(input.scale.get() / output.scale.get())?, Slope::new(negative)?])
+    }
+}
+
+/// A multiplier whose products with its magnitude are negated if it is negative, which ties tell from products with itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slope {
+    /// The magnitude.
+    pub multiplier: QuantizedMultiplier,
+    /// Whether products are negated.
+    pub negative: bool,
+}
+
+impl Slope {
+    fn new(real: f32) -> Option<Self> {
+        let multiplier = QuantizedMultiplier::from_real(real.abs().into())?;
+        Some(Self { multiplier, negative: real < 0.0 })
+    }
+
+    fn of(self, x: i32) -> i32 {
+        let product = multiply_by_quantized_multiplier(x, self.multiplier);
+        if self.negative { product.wrapping_neg() } else { product }
+    }
+}
+
 impl Unary for LeakyRelu {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         if x > 0.0 { x } else { x * self.alpha.get() }
     }
 
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
-        let alpha = input.scale.get() * self.alpha.get() / output.scale.get();
-        let negative = QuantizedMultiplier::from_real(alpha.into())?;
-        let positive = QuantizedMultiplier::from_real((input.scale.get() / output.scale.get()).into())?;
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        let [above, below] = self.multipliers(input, output)?;
+        let (low, high) = whole(storage);
         Some(Box::new(move |x| {
-            let x = i32::from(x) - input.zero_point;
-            let multiplier = if x >= 0 { positive } else { negative };
-            requantize(x, multiplier, output.zero_point, (-128, 127)) as i8
+            let x = x - input.zero_point;
+            let scaled = if x >= 0 { above.of(x) } else { below.of(x) };
+            scaled.wrapping_add(output.zero_point).clamp(low, high)
         }))
     }
 }
@@ -165,10 +213,10 @@ impl Unary for Elu {
         if x < 0.0 { x.exp_m1() } else { x }
     }
 
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+    fn quantized(&self, _storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
         let inverse = 1.0 / output.scale.get();
         Some(Box::new(move |x| {
-            let x = input.scale.get() * (i32::from(x) - input.zero_point) as f32;
+            let x = input.scale.get() * (x - input.zero_point) as f32;
             let y = if x < 0.0 { x.exp() - 1.0 } else { x };
             let steps = (y * inverse).round() + output.zero_point as f32;
             clamp8(steps as i32)
@@ -183,19 +231,31 @@ fn sigmoid_scaling(input: Affine) -> Option<(QuantizedMultiplier, i32)> {
     Some((multiplier, calculate_input_radius(4, multiplier.shift)?))
 }
 
+/// The same of int16, whose result has scale 2^-15. `most_exact` tells the two apart, see [`SigmoidScaling::new`].
+pub fn wide_sigmoid_scaling(input: Affine, output: Affine, most_exact: i32) -> Option<SigmoidScaling> {
+    let symmetric = input.zero_point == 0 && output.zero_point == 0;
+    let fits = symmetric && checked_log2(output.scale.get()) == Some(-15);
+    if fits { SigmoidScaling::new(input.scale.get(), most_exact) } else { None }
+}
+
 impl Unary for Tanh {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         x.tanh()
     }
 
-    /// The result's quantization is not read: the reference assumes scale 1/128 and zero point 0.
-    fn quantized(&self, input: Affine, _output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+    /// The result's quantization is not read of int8: the reference assumes scale 1/128 and zero point 0. That of int16 has to
+    /// be 2^-15.
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        if storage == Scalar::I16 {
+            let (scaling, table) = (wide_sigmoid_scaling(input, output, 1)?, sigmoid_table());
+            return Some(Box::new(move |x| tanh_i16(x as i16, scaling, &table).into()));
+        }
         let (multiplier, radius) = sigmoid_scaling(input)?;
-        Some(Box::new(move |x| match i32::from(x) - input.zero_point {
-            x if x <= -radius => i8::MIN,
-            x if x >= radius => i8::MAX,
+        Some(Box::new(move |x| match x - input.zero_point {
+            x if x <= -radius => i8::MIN.into(),
+            x if x >= radius => i8::MAX.into(),
             x => {
                 let scaled = FixedPoint::<4>::from_raw(multiply_by_quantized_multiplier(x, multiplier));
                 clamp8(rounding_divide_by_pot(fixed_point::tanh(scaled).raw(), 24))
@@ -205,7 +265,7 @@ impl Unary for Tanh {
 }
 
 impl Unary for Logistic {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         // Limits of the reference, beyond which the formula loses all its digits.
@@ -220,15 +280,20 @@ impl Unary for Logistic {
         }
     }
 
-    /// The result's scale is not read: the reference assumes 1/256 and demands zero point -128.
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+    /// The result's scale is not read of int8: the reference assumes 1/256 and demands zero point -128. That of int16 has to be
+    /// 2^-15.
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        if storage == Scalar::I16 {
+            let (scaling, table) = (wide_sigmoid_scaling(input, output, 0)?, sigmoid_table());
+            return Some(Box::new(move |x| logistic_i16(x as i16, scaling, &table).into()));
+        }
         let (multiplier, radius) = sigmoid_scaling(input)?;
         if output.zero_point != -128 {
             return None;
         }
-        Some(Box::new(move |x| match i32::from(x) - input.zero_point {
-            x if x <= -radius => i8::MIN,
-            x if x >= radius => i8::MAX,
+        Some(Box::new(move |x| match x - input.zero_point {
+            x if x <= -radius => i8::MIN.into(),
+            x if x >= radius => i8::MAX.into(),
             x => {
                 let scaled = FixedPoint::<4>::from_raw(multiply_by_quantized_multiplier(x, multiplier));
                 clamp8(rounding_divide_by_pot(fixed_point::logistic(scaled).raw(), 23) - 128)
@@ -244,7 +309,7 @@ impl Unary for HardSwish {
         x * (x + 3.0).clamp(0.0, 6.0) / 6.0
     }
 
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+    fn quantized(&self, _storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
         let hires_scale = (1.0f32 / 128.0) * input.scale.get();
         let to_output = QuantizedMultiplier::from_real((hires_scale / output.scale.get()).into())?;
         let to_reluish = QuantizedMultiplier::from_real((hires_scale / (3.0f32 / 32768.0)).into())?;
@@ -254,7 +319,7 @@ impl Unary for HardSwish {
         let output_factor = downscale_multiplier_to_i16(to_output.multiplier);
         let reluish_factor = downscale_multiplier_to_i16(to_reluish.multiplier);
         Some(Box::new(move |x| {
-            let hires = ((i32::from(x) - input.zero_point) << 7) as i16;
+            let hires = ((x - input.zero_point) << 7) as i16;
             let preshifted = saturating_rounding_doubling_high_mul_i16(hires, output_factor);
             let reluish = reluish(hires, reluish_factor, to_reluish.shift);
             // From [-1, 1] to [0, 1].
@@ -281,46 +346,53 @@ fn reluish(hires: i16, factor: i16, shift: i32) -> i16 {
 }
 
 impl Unary for Abs {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         x.abs()
     }
 
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
-        let ratio = input.scale.get() / output.scale.get();
-        let multiplier = QuantizedMultiplier::from_real(ratio.into())?;
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        let multiplier = rescale_multiplier(input, output)?;
+        let (low, high) = whole(storage);
         Some(Box::new(move |x| {
-            let x = (i32::from(x) - input.zero_point).abs();
+            let x = (x - input.zero_point).abs();
             let x =
                 if input.scale == output.scale { x } else { multiply_by_quantized_multiplier(x, multiplier) };
-            clamp8(x.wrapping_add(output.zero_point))
+            x.wrapping_add(output.zero_point).clamp(low, high)
         }))
     }
 }
 
+/// The multiplier of a reciprocal root: `1 / (sqrt(input scale) * output scale)`, the product in float.
+pub fn rsqrt_multiplier(input: Affine, output: Affine) -> Option<QuantizedMultiplier> {
+    QuantizedMultiplier::from_real(1.0 / f64::from(input.scale.get().sqrt() * output.scale.get()))
+}
+
 impl Unary for Rsqrt {
-    const TYPES: &'static [Scalar] = INT8_AND_FLOAT;
+    const TYPES: &'static [Scalar] = WIDE;
 
     fn real(&self, x: f32) -> f32 {
         1.0 / x.sqrt()
     }
 
     /// Of negative numbers, which the reference refuses at run time, the result is that of 0: the greatest.
-    fn quantized(&self, input: Affine, output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
-        let real = 1.0 / f64::from(input.scale.get().sqrt() * output.scale.get());
-        let multiplier = QuantizedMultiplier::from_real(real)?;
+    fn quantized(&self, storage: Scalar, input: Affine, output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
+        let multiplier = rsqrt_multiplier(input, output)?;
+        let (low, high) = whole(storage);
         Some(Box::new(move |x| {
-            let x = i32::from(x) - input.zero_point;
+            let x = x - input.zero_point;
             if x <= 0 {
-                return i8::MAX;
+                return high;
             }
             const FRACTION_BITS: i32 = 20;
             let inverse = get_inv_sqrt_quantized_multiplier_exp(x);
             let inverse = QuantizedMultiplier { shift: inverse.shift + FRACTION_BITS, ..inverse };
             let data = multiply_by_quantized_multiplier(1, inverse);
             let multiplier = QuantizedMultiplier { shift: multiplier.shift - FRACTION_BITS, ..multiplier };
-            clamp8(multiply_by_quantized_multiplier(data, multiplier).wrapping_add(output.zero_point))
+            multiply_by_quantized_multiplier(data, multiplier)
+                .wrapping_add(output.zero_point)
+                .clamp(low, high)
         }))
     }
 }
@@ -333,9 +405,14 @@ impl Unary for Lookup {
         x
     }
 
-    fn quantized(&self, _input: Affine, _output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+    fn quantized(
+        &self,
+        _storage: Scalar,
+        _input: Affine,
+        _output: Affine,
+    ) -> Option<Box<dyn Fn(i32) -> i32>> {
         let table = self.table.clone();
-        Some(Box::new(move |x| table.of(x)))
+        Some(Box::new(move |x| table.of(x as i8).into()))
     }
 }
 
@@ -348,7 +425,7 @@ macro_rules! float_only {
                 $real
             }
 
-            fn quantized(&self, _input: Affine, _output: Affine) -> Option<Box<dyn Fn(i8) -> i8>> {
+            fn quantized(&self, _storage: Scalar, _input: Affine, _output: Affine) -> Option<Box<dyn Fn(i32) -> i32>> {
                 None
             }
         }

@@ -62,7 +62,8 @@ fn broadcast(function: &Function, op: Op, index: usize, ty: &TensorType) -> Opti
     if !data.kind.has(Trait::Elementwise) || lhs == rhs || other.shape != result.shape {
         return None;
     }
-    let mut shape = vec![1; ty.shape.rank().max(1)];
+    // A scalar is one number already.
+    let mut shape = vec![1; ty.shape.rank()];
     *shape.last_mut()? = channel_count(&ty.shape);
     Some(ty.with_shape(Shape(shape)))
 }

@@ -15,7 +15,7 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::binary::{CommonScale, prelu_multipliers, product_multiplier};
 use mcunet_ir::nn::broadcast::broadcast_strides;
 use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
-use mcunet_ir::nn::requantize::integer_limits;
+use mcunet_ir::nn::requantize::{integer_limits, reach};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
@@ -113,15 +113,8 @@ fn lower_plain(
 
 /// How far quantized operands are from their zero points at most.
 fn operand_reach(kernel: &Kernel<'_>) -> u64 {
-    let distance = |ty: &TensorType| match (ty.storage().integer_range(), ty.affine()) {
-        (Some((low, high)), Some(affine)) => {
-            let zero_point = i64::from(affine.zero_point);
-            (high - zero_point).max(zero_point - low).unsigned_abs()
-        }
-        // No bound.
-        _ => u64::from(u32::MAX),
-    };
-    distance(kernel.operand_type(0)).max(distance(kernel.operand_type(1)))
+    let of = |operand| reach(kernel.operand_type(operand)).unwrap_or(u32::MAX.into());
+    of(0).max(of(1))
 }
 
 /// How two numbers of a common scale become one.
@@ -321,15 +314,17 @@ impl LowerOp for Prelu {
         let [positive, negative] = prelu_multipliers(types(kernel))
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [input_zero, alpha_zero, output_zero] = zero_points(types(kernel));
+        let limits = integer_limits(Clamp::None, kernel.result_type(0).storage());
+        let most = operand_reach(kernel);
         lower_elements(kernel, &mut |b, x, alpha| {
             let (x, alpha) = (b.add_const(x, -input_zero), b.add_const(alpha, -alpha_zero));
             let product = b.mul(x, alpha);
-            let above = rescale_small(b, x, positive, 255);
-            let below = rescale_small(b, product, negative, 255 * 255);
+            let above = rescale_small(b, x, positive, most);
+            let below = rescale_small(b, product, negative, most * 255);
             let zero = b.i32(0);
             let is_positive = b.cmp(l::Predicate::Ge, x, zero);
             let scaled = b.select(is_positive, above, below);
-            super::requantize::finish(b, scaled, output_zero, (-128, 127))
+            super::requantize::finish(b, scaled, output_zero, limits)
         });
         Ok(())
     }

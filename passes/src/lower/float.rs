@@ -96,8 +96,9 @@ pub fn log(b: &mut Builder<'_>, x: Value) -> Value {
     let (minus_23, none) = (b.i32(-23), b.i32(0));
     let extra = b.select(is_subnormal, minus_23, none);
     let bits = b.value(l::FloatBits {}, &[normal], Type::I32);
-    // Adding this moves the boundary between exponents to sqrt(1/2).
-    let moved = b.add_const(bits, 0x3f80_0000 - 0x3f35_04f3);
+    // Adding this moves the boundary between exponents to sqrt(1/2). The bits of NaN leave 32 bits.
+    let offset = b.i32(0x3f80_0000 - 0x3f35_04f3);
+    let moved = b.add_wrap(bits, offset);
     let distance = b.i32(23);
     let exponent = b.value(l::Shr { bounded: false }, &[moved, distance], Type::I32);
     let exponent = b.add_const(exponent, -127);

@@ -28,6 +28,8 @@ mod send;
 mod softmax;
 mod sub_byte;
 mod unary;
+mod wide;
+mod wide_softmax;
 mod window;
 
 use kernel::Kernel;

@@ -7,6 +7,7 @@ use super::rows::for_elements;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{Cast, Dequantize, Quantize};
 use mcunet_ir::nn::quantize::requantize_multiplier;
+use mcunet_ir::nn::requantize::reach;
 use mcunet_ir::quant::Affine;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, TensorType, Type, Value};
@@ -48,20 +49,13 @@ impl LowerOp for Quantize {
         }
         let multiplier = requantize_multiplier(from, to)
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
-        let bound = reach(input, from.zero_point);
+        let bound = reach(input).unwrap_or(u64::MAX);
         map(kernel, |b, x| {
             let centered = b.add_const(x, -from.zero_point);
             requantize(b, centered, multiplier, bound, to.zero_point, limits)
         });
         Ok(())
     }
-}
-
-/// How far the integers of a type are from a zero point at most.
-fn reach(ty: &TensorType, zero_point: i32) -> u64 {
-    let Some((low, high)) = ty.storage().integer_range() else { return u64::MAX };
-    let distance = |end: i64| end.saturating_sub(zero_point.into()).unsigned_abs();
-    distance(low).max(distance(high))
 }
 
 /// Whether two 8-bit types differ only in their zero points, by the distance of their storage ranges: the multiplier is

@@ -7,10 +7,12 @@ use super::LowerOp;
 use super::kernel::Kernel;
 use super::requantize::requantize;
 use super::rows::{Axis, FoldedRow, collapse, nest, to_i32};
+use mcunet_ir::attr::Clamp;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{ArgMax, ArgMin, Mean, MeanOfMeans, ReduceMax, ReduceMin, Sum};
 use mcunet_ir::nn::reduce::reduction_multiplier;
+use mcunet_ir::nn::requantize::{integer_limits, reach};
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, TensorType, Type, Value};
 
@@ -145,7 +147,7 @@ where
     }
 }
 
-/// The arithmetic of an int8 sum or mean.
+/// The arithmetic of a quantized sum or mean.
 struct Sums {
     /// What the sum begins with: the zero point of all its elements, negated.
     start: i32,
@@ -155,6 +157,7 @@ struct Sums {
     bound: u64,
     multiplier: QuantizedMultiplier,
     zero_point: i32,
+    limits: (i32, i32),
 }
 
 impl Sums {
@@ -162,9 +165,11 @@ impl Sums {
         let count: usize = axes.iter().filter_map(|&axis| input.shape.get(axis)).product();
         let multiplier = reduction_multiplier(input, output, mean.then_some(count))?;
         let start = input.affine()?.zero_point.wrapping_mul(count as i32).wrapping_neg();
-        // 2^23 elements of at most 128 and their offset stay within 32 bits.
-        let (fits, bound) = (count <= 1 << 22, (count as u64).saturating_mul(255));
-        Some(Self { start, fits, bound, multiplier, zero_point: output.affine()?.zero_point })
+        // 2^31 over all that a type has: so many elements and their offset stay within 32 bits.
+        let fits = count <= 1 << (30 - input.storage().bits());
+        let bound = (count as u64).saturating_mul(reach(input)?);
+        let limits = integer_limits(Clamp::None, output.storage());
+        Some(Self { start, fits, bound, multiplier, zero_point: output.affine()?.zero_point, limits })
     }
 
     fn first(&self, b: &mut Builder<'_>) -> Value {
@@ -176,7 +181,7 @@ impl Sums {
     }
 
     fn last(&self, b: &mut Builder<'_>, sum: Value) -> Value {
-        requantize(b, sum, self.multiplier, self.bound, self.zero_point, (-128, 127))
+        requantize(b, sum, self.multiplier, self.bound, self.zero_point, self.limits)
     }
 }
 
@@ -260,12 +265,13 @@ impl LowerOp for Sum {
 }
 
 fn lower_extreme(kernel: &mut Kernel<'_>, axes: &[usize], greatest: bool) {
-    let float = kernel.result_type(0).storage() == Scalar::F32;
-    let first = |b: &mut Builder<'_>| match (float, greatest) {
+    let storage = kernel.result_type(0).storage();
+    let (least, most) = integer_limits(Clamp::None, storage);
+    let first = |b: &mut Builder<'_>| match (storage.is_float(), greatest) {
         (true, true) => b.f32(f32::MIN),
         (true, false) => b.f32(f32::MAX),
-        (false, true) => b.i32(i8::MIN.into()),
-        (false, false) => b.i32(i8::MAX.into()),
+        (false, true) => b.i32(least),
+        (false, false) => b.i32(most),
     };
     let step = |b: &mut Builder<'_>, best, element| {
         if greatest { b.max(element, best) } else { b.min(element, best) }

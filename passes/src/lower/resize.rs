@@ -2,6 +2,7 @@
 
 use super::LowerOp;
 use super::kernel::Kernel;
+use super::requantize::widened;
 use super::rows::to_i32;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{ResizeBilinear, ResizeNearest};
@@ -113,7 +114,8 @@ impl Samples {
 impl LowerOp for ResizeBilinear {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
         let ([_, ih, iw, channels], [_, oh, ow, _]) = shapes(kernel)?;
-        let float = kernel.result_type(0).storage() == Scalar::F32;
+        let storage = kernel.result_type(0).storage();
+        let (float, wide) = (storage.is_float(), storage == Scalar::I16);
         let (input, output) = (kernel.source(0), kernel.target(0));
         let rows = Samples::new(kernel, self, [ih, oh], |row| row);
         let columns = Samples::new(kernel, self, [iw, ow], |column| column * channels);
@@ -134,8 +136,12 @@ impl LowerOp for ResizeBilinear {
                         let at = b.add(at, c);
                         b.load(input.memory, at)
                     };
-                    let result = interpolate(b, sy, sx, pixel);
-                    let result = if float { result } else { round(b, result) };
+                    let result = interpolate(b, sy, sx, wide, pixel);
+                    let result = match storage {
+                        Scalar::F32 => result,
+                        Scalar::I16 => round_wide(b, result),
+                        _ => round(b, result),
+                    };
                     let at = b.add(target, c);
                     b.store(result, output.memory, at);
                 });
@@ -145,11 +151,12 @@ impl LowerOp for ResizeBilinear {
     }
 }
 
-/// Weighted sum of four pixels, in the reference's order.
+/// Weighted sum of four pixels, in the reference's order; in 64 bits if `wide`.
 fn interpolate(
     b: &mut Builder<'_>,
     y: At,
     x: At,
+    wide: bool,
     pixel: impl Fn(&mut Builder<'_>, Value, Value) -> Value,
 ) -> Value {
     let corners = [
@@ -162,6 +169,7 @@ fn interpolate(
     for (row, column, down, across) in corners {
         let value = pixel(b, row, column);
         let value = b.mul(value, down);
+        let (value, across) = if wide { (widened(b, value), widened(b, across)) } else { (value, across) };
         let value = b.mul(value, across);
         sum = Some(match sum {
             None => value,
@@ -170,6 +178,20 @@ fn interpolate(
     }
     // There are four corners.
     sum.unwrap_or(y.low)
+}
+
+/// [`round`] of sums of int16, which have 36 bits: the part below 1 is cut off towards zero.
+fn round_wide(b: &mut Builder<'_>, sum: Value) -> Value {
+    let (zero, up, down) = (b.i64(0), b.i64(1 << 19), b.i64(-(1 << 19)));
+    let positive = b.cmp(l::Predicate::Gt, sum, zero);
+    let half = b.select(positive, up, down);
+    let sum = b.add(sum, half);
+    let sign = b.shr_const(sum, 63);
+    let mask = b.i64((1 << 20) - 1);
+    let below = b.value(l::And {}, &[sign, mask], Type::I64);
+    let sum = b.add(sum, below);
+    let whole = b.shr_const(sum, 20);
+    b.value(l::Truncate {}, &[whole], Type::I32)
 }
 
 /// From 1/2^20 to integers, to the nearest, ties away from zero.

@@ -5,17 +5,18 @@ use super::float;
 use super::kernel::Kernel;
 use super::requantize::rescale;
 use super::rows::to_i32;
+use super::wide_softmax;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{L2Normalization, LogSoftmax, Softmax};
-use mcunet_ir::nn::softmax::{LogSoftmaxParameters, SoftmaxTable};
+use mcunet_ir::nn::softmax::{LogSoftmaxParameters, SoftmaxTable, WideSoftmax};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, Type, Value};
 
 /// The elements along the last dimension, in the operand and in the result.
 #[derive(Clone, Copy)]
-struct Vector {
+pub struct Vector {
     /// Memory of the operand, and where the vector begins in it.
     input: [Value; 2],
     /// Memory of the result, and where the vector begins in it.
@@ -24,7 +25,7 @@ struct Vector {
 }
 
 /// Emits what makes one vector of the result, in loops over those of a row, or over all.
-fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vector)) {
+pub fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vector)) {
     let shape = &kernel.operand_type(0).shape;
     let length = shape.last().copied().unwrap_or(1);
     let all = shape.elements().checked_div(length).unwrap_or(0);
@@ -45,8 +46,13 @@ fn for_vectors(kernel: &mut Kernel<'_>, make: impl FnOnce(&mut Builder<'_>, Vect
 }
 
 impl Vector {
+    /// The elements of the result, to work on in place.
+    pub fn of_result(self) -> Self {
+        Self { input: self.output, ..self }
+    }
+
     /// Folds the operand's elements into a carried value.
-    fn fold(
+    pub fn fold(
         self,
         b: &mut Builder<'_>,
         init: Value,
@@ -62,8 +68,27 @@ impl Vector {
         folded[0]
     }
 
+    /// Stores a function of every element of the operand; returns their sum. What is summed has not to be computed again then.
+    pub fn map_and_sum(
+        self,
+        b: &mut Builder<'_>,
+        zero: Value,
+        f: impl FnOnce(&mut Builder<'_>, Value) -> Value,
+    ) -> Value {
+        let (first, end) = (b.i32(0), b.index(self.length));
+        let ([input, from], [output, to]) = (self.input, self.output);
+        b.for_loop(first, end, 1, &[zero], |b, i, carried| {
+            let at = b.add(from, i);
+            let x = b.load(input, at);
+            let y = f(b, x);
+            let at = b.add(to, i);
+            b.store(y, output, at);
+            vec![b.add(carried[0], y)]
+        })[0]
+    }
+
     /// Stores a function of every element of the operand.
-    fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
+    pub fn map(self, b: &mut Builder<'_>, f: impl FnOnce(&mut Builder<'_>, Value) -> Value) {
         let ([input, from], [output, to]) = (self.input, self.output);
         b.for_count(self.length, |b, i| {
             let at = b.add(from, i);
@@ -83,6 +108,13 @@ impl LowerOp for Softmax {
             return Ok(());
         }
         let scale = kernel.operand_type(0).affine().map_or(1.0, |affine| affine.scale.get());
+        if kernel.result_type(0).storage() == Scalar::I16 {
+            let constants = WideSoftmax::new(self.beta.get(), scale).ok_or_else(|| {
+                kernel.error("expected beta times the input's scale from 0 to 5, got another")
+            })?;
+            wide_softmax::lower(kernel, &constants);
+            return Ok(());
+        }
         let table = SoftmaxTable::new(self.beta.get(), scale).ok_or_else(|| {
             kernel.error("expected beta times the input's scale to be above 2^-26, got less")
         })?;
@@ -101,18 +133,9 @@ fn lower_float_softmax(kernel: &mut Kernel<'_>, beta: f32) {
             let scaled = b.mul(difference, beta);
             float::exp(b, scaled)
         };
-        // The exponentials are stored first, so that each is computed once.
-        let (zero, first, end) = (b.f32(0.0), b.i32(0), b.index(vector.length));
-        let ([input, from], [output, to]) = (vector.input, vector.output);
-        let sum = b.for_loop(first, end, 1, &[zero], |b, i, carried| {
-            let at = b.add(from, i);
-            let x = b.load(input, at);
-            let e = exponential(b, x);
-            let at = b.add(to, i);
-            b.store(e, output, at);
-            vec![b.add(carried[0], e)]
-        })[0];
-        Vector { input: vector.output, ..vector }.map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
+        let zero = b.f32(0.0);
+        let sum = vector.map_and_sum(b, zero, exponential);
+        vector.of_result().map(b, |b, e| b.value(l::Div {}, &[e, sum], Type::F32));
     });
 }
 
@@ -341,7 +364,7 @@ fn fixed_log_fraction(b: &mut Builder<'_>, r: Value) -> (Value, Value) {
     (numerator, b.add_wrap(outer, linear))
 }
 
-fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
+pub fn round_shift_const(b: &mut Builder<'_>, value: Value, distance: i32) -> Value {
     let distance = b.i32(distance);
     b.round_shift(value, distance)
 }
@@ -405,7 +428,7 @@ fn normalize(b: &mut Builder<'_>, vector: Vector, zero_point: i32) {
 }
 
 /// `1 / sqrt(x)` as multiplier and shift, as `fixed_point::get_inv_sqrt_quantized_multiplier_exp` computes it.
-fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
+pub fn inverse_square_root(b: &mut Builder<'_>, x: Value) -> (Value, Value) {
     let QuantizedMultiplier { multiplier, shift } =
         mcunet_ir::fixed_point::get_inv_sqrt_quantized_multiplier_exp(1);
     let (known_multiplier, known_shift) = (b.i32(multiplier), b.i32(shift));

@@ -1,5 +1,5 @@
 //! Elementwise ops of one operand: int8 ones are a table of 256 results, made by the reference semantics and therefore
-//! exact by construction; floats are computed.
+//! exact by construction; floats and int16 are computed.
 
 use super::LowerOp;
 use super::float;
@@ -33,6 +33,9 @@ fn lower(
     op: NnOp,
     real: impl Fn(&mut Builder<'_>, Value) -> Value,
 ) -> Result<(), Diagnostic> {
+    if kernel.result_type(0).storage() == Scalar::I16 {
+        return super::wide::lower_unary(kernel, &op);
+    }
     if kernel.result_type(0).storage() != Scalar::F32 {
         let table = int8_table(&op, kernel.operand_type(0), kernel.result_type(0))
             .ok_or_else(|| kernel.error("expected int8 or float32, got another type"))?;

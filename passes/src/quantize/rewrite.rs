@@ -7,13 +7,12 @@ use super::form::{self, Form, Integer, form};
 use super::scheme::{Activations, Bits};
 use super::share::Affines;
 use super::weights::{self, Parameters, Stored};
-use crate::fuse::rules::clamp::clamp_mut;
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::fixed_point::calculate_activation_range_quantized;
 use mcunet_ir::module::{OpKind, Port};
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::nn::quantize::quantize_real;
-use mcunet_ir::nn::{NnOp, reads_sub_byte};
+use mcunet_ir::nn::{NnOp, clamp_mut, reads_sub_byte};
 use mcunet_ir::quant::{Affine, F32};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
@@ -102,6 +101,21 @@ pub fn rewrite(module: &Module, plan: &Plan) -> Rewritten {
     let Rewriter { mut module, function, integers, layers, real, .. } = rewriter;
     module.functions.push(function);
     Rewritten { module, integers, layers, real }
+}
+
+/// The numbers of a constant, and zero.
+fn range(tensor: &Tensor) -> (f32, f32) {
+    let items = tensor.f32s().unwrap_or_default().iter();
+    items.fold((0.0f32, 0.0f32), |(low, high), &x| (low.min(x), high.max(x)))
+}
+
+/// A constant's integers.
+fn integers(tensor: &Tensor, affine: Affine, activations: Activations) -> Result<Tensor, String> {
+    let ty = TensorType::quantized(tensor.ty.shape.clone(), activations.element(affine));
+    let items = tensor.f32s().map_err(|error| error.to_string())?;
+    let steps = items.iter().map(|&x| quantize_real(x, affine, activations.limits()));
+    let data = Data::from_i64s(ty.storage(), steps).ok_or("its constant is no number")?;
+    Tensor::new(ty, data).map_err(|error| error.to_string())
 }
 
 struct Rewriter<'a> {
@@ -230,8 +244,10 @@ impl Rewriter<'_> {
             _ => None,
         };
         let mut operands = Vec::new();
-        for &operand in &data.operands {
-            operands.push(if self.is_float(operand) {
+        for (index, &operand) in data.operands.iter().enumerate() {
+            operands.push(if index == 1 && matches!(kind, NnOp::Prelu(_)) {
+                self.slopes(op, operand)?
+            } else if self.is_float(operand) {
                 let own = || self.own_affine(operand);
                 let affine = shared.map_or_else(own, Ok)?;
                 self.integers_of(op, operand, affine)?
@@ -271,6 +287,19 @@ impl Rewriter<'_> {
             }
         };
         Ok(Made { kind, operands, results })
+    }
+
+    /// The slopes of a rectifier, which are int8 beside int16 too.
+    fn slopes(&mut self, op: Op, value: Value) -> Result<Value, String> {
+        if self.plan.activations == Activations::Int8 {
+            let affine = self.own_affine(value)?;
+            return self.integers_of(op, value, affine);
+        }
+        let tensor = constant(self.source, self.old, value)
+            .ok_or("its slopes are computed, and only constants become int8 beside int16")?;
+        let affine = Activations::Int8.affine(range(&tensor));
+        let tensor = integers(&tensor, affine, Activations::Int8)?;
+        Ok(self.add_constant(op, &tensor, value))
     }
 
     /// A constant -1 that broadcasts with a value.
@@ -328,11 +357,7 @@ impl Rewriter<'_> {
     /// Scale and zero point of an operand: of a constant, those of its own numbers.
     fn own_affine(&self, value: Value) -> Result<Affine, String> {
         match constant(self.source, self.old, value) {
-            Some(tensor) => {
-                let items = tensor.f32s().unwrap_or_default().iter();
-                let range = items.fold((0.0f32, 0.0f32), |(low, high), &x| (low.min(x), high.max(x)));
-                Ok(self.plan.activations.affine(range))
-            }
+            Some(tensor) => Ok(self.plan.activations.affine(range(&tensor))),
             None => self.affine(value),
         }
     }
@@ -346,11 +371,7 @@ impl Rewriter<'_> {
     fn integers_of(&mut self, user: Op, value: Value, affine: Affine) -> Result<Value, String> {
         let ty = self.result(value, affine)?;
         if let Some(tensor) = constant(self.source, self.old, value) {
-            let limits = self.plan.activations.limits();
-            let items = tensor.f32s().map_err(|error| error.to_string())?;
-            let steps = items.iter().map(|&x| quantize_real(x, affine, limits));
-            let data = Data::from_i64s(ty.storage(), steps).ok_or("its constant is no number")?;
-            let tensor = Tensor::new(ty, data).map_err(|error| error.to_string())?;
+            let tensor = integers(&tensor, affine, self.plan.activations)?;
             return Ok(self.add_constant(user, &tensor, value));
         }
         let known = self.integers.get(&value).copied();

@@ -3,15 +3,15 @@
 mod arithmetic;
 mod movement;
 
-use crate::Random;
 use crate::tensors::int8_type;
+use crate::{Random, emit};
 use mcunet_ir::attr::{Clamp, Table};
 use mcunet_ir::module::Port;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::F32;
 use mcunet_ir::types::{Element, Scalar, Shape};
-use mcunet_ir::{Builder, Function, Module, OpKind, Tensor, TensorType, Type, Value};
+use mcunet_ir::{Builder, Function, Module, Tensor, TensorType, Value};
 
 const FLOAT: Element = Element::Plain(Scalar::F32);
 
@@ -77,10 +77,7 @@ impl<'r, 'a> Sketch<'r, 'a> {
     }
 
     fn constant(&mut self, tensor: Tensor) -> Value {
-        let value = self.module.add_resource("weights", tensor.ty.storage(), tensor.data.to_bytes());
-        let body = self.function.body;
-        let ty = Type::from(tensor.ty);
-        Builder::at_end(&mut self.function, body).value(n::Const { value }, &[], ty)
+        emit::constant(&mut self.module, &mut self.function, tensor)
     }
 
     fn ty(&self, value: Value) -> TensorType {
@@ -90,20 +87,10 @@ impl<'r, 'a> Sketch<'r, 'a> {
     /// All results of an operation; `None` if it refuses its operands.
     fn all(&mut self, op: impl Into<NnOp>, operands: &[Value], element: &Element) -> Option<Vec<Value>> {
         let op = op.into();
-        let types: Vec<TensorType> = operands.iter().map(|&value| self.ty(value)).collect();
-        let types: Vec<&TensorType> = types.iter().collect();
-        let shapes = op.semantics().infer_shapes(&types).ok()?;
-        let results: Vec<TensorType> =
-            shapes.into_iter().map(|shape| TensorType { shape, element: element.clone() }).collect();
-        let mut refused = Vec::new();
-        op.semantics().verify(&types, &results.iter().collect::<Vec<_>>(), &mut refused);
-        if !refused.is_empty() {
-            return None;
-        }
-        let results: Vec<Type> = results.into_iter().map(Type::from).collect();
+        let results = emit::result_types(&self.function, &op, operands, element)?;
         let body = self.function.body;
-        let op = Builder::at_end(&mut self.function, body).op(OpKind::Nn(op), operands, &results);
-        Some(self.function.ops[op].results.clone())
+        let mut builder = Builder::at_end(&mut self.function, body);
+        Some(emit::append(&mut builder, op, operands, results))
     }
 
     fn op(&mut self, op: impl Into<NnOp>, operands: &[Value], element: &Element) -> Option<Value> {

@@ -29,11 +29,8 @@ impl Graph<'_, '_> {
                 let scale = self.random.scale(0.004, 0.5);
                 Element::Quant(QuantType::per_tensor(Scalar::U8, scale, zero_point).into())
             }
-            1 => {
-                let scale = self.random.scale(1e-4, 0.01);
-                Element::Quant(QuantType::per_tensor(Scalar::I16, scale, 0).into())
-            }
-            _ => self.int8(),
+            1 => self.int16(),
+            _ => self.quantized(),
         };
         self.value(n::Quantize {}, &[input], &element)
     }

@@ -1,10 +1,11 @@
 //! Ops of one or two operands, element by element.
 
-use super::{FLOAT, Graph};
+use super::{FLOAT, Graph, is_activation};
 use mcunet_ir::Value;
 use mcunet_ir::attr::{Clamp, Table};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::ops as n;
+use mcunet_ir::nn::requantize::integer_limits;
 use mcunet_ir::quant::F32;
 use mcunet_ir::types::{Element, Scalar, Shape, TensorType};
 
@@ -20,7 +21,7 @@ impl Graph<'_, '_> {
         }
         let mut input = self.number()?;
         let is_float = self.ty(input).element == FLOAT;
-        if !is_float && self.random.one_in(8) {
+        if self.ty(input).storage() == Scalar::I8 && self.random.one_in(8) {
             let table = std::array::from_fn(|_| self.random.range(-128, 127) as i8);
             let element = self.int8();
             return self.value(n::Lookup { table: Table::from(table) }, &[input], &element);
@@ -50,6 +51,7 @@ impl Graph<'_, '_> {
         let element = match (&op, ty.storage()) {
             (NnOp::Tanh(_), Scalar::I8) => crate::tensors::int8_type(1.0 / 128.0, 0),
             (NnOp::Logistic(_), Scalar::I8) => crate::tensors::int8_type(1.0 / 256.0, -128),
+            (NnOp::Tanh(_) | NnOp::Logistic(_), Scalar::I16) => crate::tensors::int16_type(1.0 / 32768.0),
             _ if self.random.one_in(4) => ty.element.clone(),
             _ => self.like(&ty.element),
         };
@@ -57,12 +59,15 @@ impl Graph<'_, '_> {
     }
 
     fn rectifier_of_anything(&mut self) -> Option<Value> {
-        let input = self.find(|ty| ty.element == FLOAT || ty.storage() == Scalar::I8)?;
+        let input = self.find(|ty| ty.element == FLOAT || is_activation(ty))?;
         let ty = self.ty(input);
         let element = if self.random.flag() { ty.element.clone() } else { self.like(&ty.element) };
         let clamp = match self.clamp(&element) {
             Clamp::None if element == FLOAT => Clamp::Real(F32(0.0), F32(6.0)),
-            Clamp::None => Clamp::Int(self.random.range(-128, 127) as i32, 127),
+            Clamp::None => {
+                let (low, high) = integer_limits(Clamp::None, element.storage());
+                Clamp::Int(self.random.range(low.into(), high.into()) as i32, high)
+            }
             clamp => clamp,
         };
         self.value(n::Relu { clamp }, &[input], &element)
@@ -82,9 +87,7 @@ impl Graph<'_, '_> {
 
     fn binary(&mut self) -> Option<Value> {
         let mut lhs = self.find_exact(|ty| {
-            ty.element == FLOAT
-                || ty.affine().is_some_and(|_| ty.storage() == Scalar::I8)
-                || ty.element == Element::Plain(Scalar::I32)
+            ty.element == FLOAT || is_activation(ty) || ty.element == Element::Plain(Scalar::I32)
         })?;
         let same_quantization = self.random.one_in(3);
         let mut rhs = self.partner(lhs, same_quantization)?;
@@ -113,6 +116,11 @@ impl Graph<'_, '_> {
         if matches!(op, NnOp::Div(_)) && ty.element == FLOAT {
             rhs = self.positive(rhs)?;
         }
+        // Slopes of int16 are int8.
+        if matches!(op, NnOp::Prelu(_)) && ty.storage() == Scalar::I16 {
+            let slopes = self.int8();
+            rhs = self.broadcast_constant(&ty, slopes);
+        }
         let operands = if self.random.one_in(4) && !matches!(op, NnOp::Div(_) | NnOp::Prelu(_)) {
             [rhs, lhs]
         } else {
@@ -127,16 +135,21 @@ impl Graph<'_, '_> {
         if self.random.flag() {
             let wanted = ty.clone();
             let other = self.find_exact(move |other| {
-                let alike = if same_quantization || wanted.element.storage() != Scalar::I8 {
+                let alike = if same_quantization || !is_activation(&wanted) {
                     other.element == wanted.element
                 } else {
-                    other.storage() == Scalar::I8 && other.affine().is_some()
+                    other.storage() == wanted.storage() && other.affine().is_some()
                 };
                 alike && mcunet_ir::nn::broadcast::broadcast_shape(&wanted.shape, &other.shape).is_ok()
             });
             return other.or(Some(value));
         }
         let element = if same_quantization { ty.element.clone() } else { self.like(&ty.element) };
+        Some(self.broadcast_constant(&ty, element))
+    }
+
+    /// A constant that broadcasts with a type.
+    fn broadcast_constant(&mut self, ty: &TensorType, element: Element) -> Value {
         let mut dims = ty.shape.0.clone();
         for dim in &mut dims {
             if self.random.one_in(3) {
@@ -146,6 +159,6 @@ impl Graph<'_, '_> {
         let dropped = if self.random.one_in(3) { self.random.below(dims.len().max(1)) } else { 0 };
         let shape = Shape(dims.split_off(dropped.min(dims.len())));
         let tensor = self.random.tensor(&TensorType { shape, element });
-        Some(self.constant(tensor))
+        self.constant(tensor)
     }
 }

@@ -13,10 +13,10 @@ mod movement;
 mod reduce;
 mod window;
 
-use crate::Random;
+use crate::tensors::int16_type;
+use crate::{Random, emit};
 use mcunet_ir::module::Port;
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::nn::ops as n;
 use mcunet_ir::quant::QuantType;
 use mcunet_ir::types::{Element, Scalar, Shape};
 use mcunet_ir::{Builder, Function, Module, OpKind, Origin, Tensor, TensorType, Type, Value};
@@ -31,6 +31,7 @@ const FLOAT: Element = Element::Plain(Scalar::F32);
 /// A random graph.
 pub fn module(random: &mut Random<'_>) -> Module {
     let mut graph = Graph::new(random);
+    graph.wide = graph.random.one_in(5);
     for _ in 0..graph.random.size(1, 2) {
         graph.add_input();
     }
@@ -77,6 +78,8 @@ struct Graph<'r, 'a> {
     ops: usize,
     /// Whether everything is a float; roughness then does not matter.
     floats: bool,
+    /// Whether quantized numbers are int16 in most places.
+    wide: bool,
 }
 
 impl<'r, 'a> Graph<'r, 'a> {
@@ -89,6 +92,7 @@ impl<'r, 'a> Graph<'r, 'a> {
             rough: HashSet::new(),
             ops: 0,
             floats: false,
+            wide: false,
         }
     }
 
@@ -140,7 +144,7 @@ impl<'r, 'a> Graph<'r, 'a> {
     fn add_input(&mut self) -> Value {
         let element = match self.random.range(0, 7) {
             _ if self.floats => FLOAT,
-            0..=4 => self.int8(),
+            0..=4 => self.quantized(),
             5 | 6 => FLOAT,
             _ => Element::Plain(Scalar::I32),
         };
@@ -157,7 +161,7 @@ impl<'r, 'a> Graph<'r, 'a> {
             self.add_input();
         } else {
             let shape = self.shape();
-            let element = if self.random.flag() { FLOAT } else { self.int8() };
+            let element = if self.random.flag() { FLOAT } else { self.quantized() };
             let tensor = self.random.tensor(&TensorType { shape, element });
             let value = self.constant(tensor);
             self.values.push(value);
@@ -172,9 +176,29 @@ impl<'r, 'a> Graph<'r, 'a> {
         Element::Quant(quant.into())
     }
 
-    /// int8 for int8, the same otherwise: the element type of a result that may be rescaled.
+    /// An int16 element type, quantized per tensor.
+    fn int16(&mut self) -> Element {
+        // The powers of two that have kernels of their own, now and then.
+        let scale = if self.random.one_in(4) {
+            2f32.powi(self.random.range(-13, -10) as i32)
+        } else {
+            self.random.scale(1e-5, 0.01)
+        };
+        int16_type(scale)
+    }
+
+    /// int8 or int16, quantized per tensor.
+    fn quantized(&mut self) -> Element {
+        if self.wide && !self.random.one_in(6) { self.int16() } else { self.int8() }
+    }
+
+    /// int8 for int8, int16 for quantized int16, the same otherwise: the element type of a result that may be rescaled.
     fn like(&mut self, element: &Element) -> Element {
-        if element.storage() == Scalar::I8 { self.int8() } else { element.clone() }
+        match (element, element.storage()) {
+            (_, Scalar::I8) => self.int8(),
+            (Element::Quant(_), Scalar::I16) => self.int16(),
+            _ => element.clone(),
+        }
     }
 
     /// A size, often 1 or odd.
@@ -215,9 +239,9 @@ impl<'r, 'a> Graph<'r, 'a> {
         Some(if self.random.flag() { newest } else { self.random.pick(&found) })
     }
 
-    /// An exact value of int8 quantized per tensor or f32.
+    /// An exact value of int8 or int16 quantized per tensor, or f32.
     fn number(&mut self) -> Option<Value> {
-        self.find_exact(|ty| ty.affine().is_some_and(|_| ty.storage() == Scalar::I8) || ty.element == FLOAT)
+        self.find_exact(|ty| is_activation(ty) || ty.element == FLOAT)
     }
 
     /// A constant; now and then an older one of the same type.
@@ -233,37 +257,27 @@ impl<'r, 'a> Graph<'r, 'a> {
                 return value;
             }
         }
-        let value = self.module.add_resource("weights", tensor.ty.storage(), tensor.data.to_bytes());
-        let body = self.function.body;
-        Builder::at_end(&mut self.function, body).value(n::Const { value }, &[], ty)
+        emit::constant(&mut self.module, &mut self.function, tensor)
     }
 
     /// Adds an op with results of one element type. `None` if the op refuses its operands (scales whose ratio has no
     /// multiplier, for instance) or a result would be too large; then nothing was added.
     fn emit(&mut self, op: impl Into<NnOp>, operands: &[Value], element: &Element) -> Option<Vec<Value>> {
         let op = op.into();
-        let types: Vec<TensorType> = operands.iter().map(|&value| self.ty(value)).collect();
-        let types: Vec<&TensorType> = types.iter().collect();
-        let shapes = op.semantics().infer_shapes(&types).ok()?;
-        let results: Vec<TensorType> =
-            shapes.into_iter().map(|shape| TensorType { shape, element: element.clone() }).collect();
-        let mut refused = Vec::new();
-        op.semantics().verify(&types, &results.iter().collect::<Vec<_>>(), &mut refused);
+        let results = emit::result_types(&self.function, &op, operands, element)?;
         let fits = |ty: &TensorType| (1..=MAX_ELEMENTS).contains(&ty.elements());
-        if !refused.is_empty() || !results.iter().all(fits) {
+        if !results.iter().all(fits) {
             return None;
         }
         let rough = element.storage() == Scalar::F32
             && (is_rough(&op) || operands.iter().any(|operand| self.rough.contains(operand)));
-        let results: Vec<Type> = results.into_iter().map(Type::from).collect();
         let (body, number) = (self.function.body, self.function.ops.len() as u32);
         let mut builder = Builder::at_end(&mut self.function, body);
         if number % 3 == 0 {
             let file = "random.tflite".into();
             builder.set_origin(Origin::Model { file, operator: number, name: format!("op {number}").into() });
         }
-        let op = builder.op(OpKind::Nn(op), operands, &results);
-        let results = self.function.ops[op].results.clone();
+        let results = emit::append(&mut builder, op, operands, results);
         self.values.extend(&results);
         if rough {
             self.rough.extend(&results);
@@ -275,6 +289,11 @@ impl<'r, 'a> Graph<'r, 'a> {
     fn value(&mut self, op: impl Into<NnOp>, operands: &[Value], element: &Element) -> Option<Value> {
         self.emit(op, operands, element).map(|results| results[0])
     }
+}
+
+/// Whether a type is one of quantized activations.
+fn is_activation(ty: &TensorType) -> bool {
+    ty.affine().is_some() && matches!(ty.storage(), Scalar::I8 | Scalar::I16)
 }
 
 /// Whether implementations may differ in the last places of the op's floats: sums in another order, and functions that

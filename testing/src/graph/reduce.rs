@@ -50,10 +50,15 @@ impl Graph<'_, '_> {
 
     fn normalization(&mut self) -> Option<Value> {
         let input = self.number()?;
-        let float = self.ty(input).element == FLOAT;
+        let ty = self.ty(input);
+        if ty.storage() == Scalar::I16 {
+            let (beta, unit) = (self.beta(), crate::tensors::int16_type(1.0 / 32768.0));
+            return self.value(n::Softmax { beta }, &[input], &unit);
+        }
+        let float = ty.element == FLOAT;
         let (op, scale, zero_point): (NnOp, f32, i32) = match self.random.range(0, 3) {
             0 | 1 => {
-                let beta = F32(if self.random.flag() { 1.0 } else { self.random.real(0.2, 3.0) });
+                let beta = self.beta();
                 (n::Softmax { beta }.into(), 1.0 / 256.0, -128)
             }
             2 => (n::LogSoftmax {}.into(), 16.0 / 256.0, 127),
@@ -61,5 +66,9 @@ impl Graph<'_, '_> {
         };
         let element = if float { FLOAT } else { crate::tensors::int8_type(scale, zero_point) };
         self.value(op, &[input], &element)
+    }
+
+    fn beta(&mut self) -> F32 {
+        F32(if self.random.flag() { 1.0 } else { self.random.real(0.2, 3.0) })
     }
 }

@@ -1,10 +1,11 @@
 //! Convolutions, linear layers and pools.
 
-use super::{FLOAT, Graph};
+use super::{FLOAT, Graph, is_activation};
 use crate::Random;
 
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::nn::ops as n;
+use mcunet_ir::nn::requantize::integer_limits;
 use mcunet_ir::quant::F32;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::{Element, Scalar};
@@ -33,9 +34,8 @@ impl Graph<'_, '_> {
 
     /// A value with four dimensions; another one is reshaped if there is none.
     pub(super) fn image(&mut self) -> Option<Value> {
-        let is_image = |ty: &mcunet_ir::TensorType| {
-            ty.shape.rank() == 4 && (ty.element == FLOAT || ty.storage() == Scalar::I8)
-        };
+        let is_image =
+            |ty: &mcunet_ir::TensorType| ty.shape.rank() == 4 && (ty.element == FLOAT || is_activation(ty));
         if let Some(value) = self.find_exact(is_image) {
             return Some(value);
         }
@@ -51,7 +51,10 @@ impl Graph<'_, '_> {
             (0..=2, _) => Clamp::None,
             (3, Scalar::F32) => Clamp::Real(F32(0.0), F32(f32::INFINITY)),
             (_, Scalar::F32) => Clamp::Real(F32(-1.0), F32(6.0)),
-            _ => Clamp::Int(self.random.range(-128, 0) as i32, self.random.range(1, 127) as i32),
+            (_, storage) => {
+                let (low, high) = integer_limits(Clamp::None, storage);
+                Clamp::Int(self.random.range(low.into(), 0) as i32, self.random.range(1, high.into()) as i32)
+            }
         }
     }
 
@@ -86,6 +89,9 @@ impl Graph<'_, '_> {
             if narrows && random.one_in(3) {
                 filter = random.narrowed(filter);
             }
+            if element.storage() == Scalar::I16 {
+                bias = widened(&bias);
+            }
             (filter, bias)
         };
         [self.constant(filter), self.constant(bias)]
@@ -116,7 +122,7 @@ impl Graph<'_, '_> {
 
     /// Adds the input of a convolution to its result where the shapes allow it.
     fn residual(&mut self, input: Value, result: Value, element: &Element) {
-        let same = self.ty(input).shape == self.ty(result).shape && element.storage() == Scalar::I8;
+        let same = self.ty(input).shape == self.ty(result).shape && *element != FLOAT;
         if same && self.random.flag() {
             let element = self.like(element);
             let clamp = self.clamp(&element);
@@ -217,6 +223,13 @@ impl Graph<'_, '_> {
         self.values.retain(|&value| value != padded);
         Some(padded)
     }
+}
+
+/// Biases of the accumulators of int16, which are larger.
+fn widened(bias: &Tensor) -> Tensor {
+    let items = bias.i32s().unwrap_or_default().iter().map(|&item| i64::from(item) << 8);
+    let ty = mcunet_ir::TensorType::plain(bias.ty.shape.clone(), Scalar::I64);
+    Tensor { ty, data: items.collect::<Vec<_>>().into() }
 }
 
 /// A number that follows from a tensor's elements.

@@ -56,15 +56,15 @@ impl<'m> Exporter<'m> {
         self.binary(site, op.clamp, &CLAMPS, B::DIV, |activation| OperatorOptions::Div { activation })
     }
 
-    /// RELU and RELU_N1_TO_1 rescale and clamp; RELU6 of integers clamps only. Where none of them fits, a LEAKY_RELU of
-    /// slope 1 rescales with the same multiplier, and clamps follow.
+    /// RELU and RELU_N1_TO_1 rescale and clamp, the latter not int16; RELU6 of integers clamps only. Where none of them fits, a
+    /// LEAKY_RELU of slope 1 rescales with the same multiplier, and clamps follow.
     pub(super) fn relu(&mut self, site: &Site<'m>, op: &n::Relu) -> Result<(), Refusal> {
         let (x, from, to) = (self.operand(site.operands[0])?, site.inputs[0], site.outputs[0]);
         let float = to.storage() == Scalar::F32;
         let codes = [
             (Activation::Relu, B::RELU, true),
             (Activation::Relu6, B::RELU6, float || from.element == to.element),
-            (Activation::ReluN1To1, B::RELU_N1_TO_1, true),
+            (Activation::ReluN1To1, B::RELU_N1_TO_1, to.storage() != Scalar::I16),
         ];
         let fits = |&&(activation, _, applies): &&(Activation, B, bool)| {
             applies && equals(activation, op.clamp, &to.element)

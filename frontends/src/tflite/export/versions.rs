@@ -65,6 +65,9 @@ fn int16(code: B, from: Scalar) -> Option<i32> {
         B::ADD => 3,
         B::SUB => 5,
         B::SOFTMAX | B::LOGISTIC | B::TANH => 3,
+        B::MEAN | B::REDUCE_MAX | B::REDUCE_MIN | B::RELU | B::RELU6 | B::ABS | B::RSQRT => 3,
+        B::RESIZE_BILINEAR | B::RESIZE_NEAREST_NEIGHBOR => 4,
+        B::LEAKY_RELU => 2,
         _ => return None,
     };
     (from == Scalar::I16).then_some(version)

@@ -4,9 +4,9 @@
 defines the cases of one family of operators and exports them as `cases()`.
 """
 
-from . import convolution, dense, elementwise, graphs, movement, reduction, resize, unary
+from . import convolution, dense, elementwise, graphs, movement, reduction, resize, unary, wide
 
-FAMILIES = (convolution, dense, elementwise, unary, reduction, resize, movement, graphs)
+FAMILIES = (convolution, dense, elementwise, unary, reduction, resize, movement, graphs, wide)
 
 
 def all_cases():

@@ -16,6 +16,7 @@ TENSOR_TYPES = {
     "int8": schema.TensorType.INT8,
     "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
     "uint8": schema.TensorType.UINT8,
 }
 

@@ -64,6 +64,7 @@ def activation_cases():
         ("leaky_relu_i8", "slope 0.1", other, 0.1),
         ("leaky_relu_above_1_i8", "slope 1.7", pair(0.031, 5, 0.052, 12), 1.7),
         ("leaky_relu_negative_i8", "slope -0.3", same, -0.3),
+        ("leaky_relu_negative_ties_i8", "slope -0.5: ties, which products with the slope's magnitude decide", pair(0.25, 3, 0.25, 3), -0.5),
         ("leaky_relu_quotient_i8", "the multiplier in float: quotient exactly 3/4", QUOTIENT, 0.25),
     ):
         yield unary(name, about, "LEAKY_RELU", quants=quants, opts=options("LeakyReluOptions", alpha=alpha))

@@ -6,8 +6,8 @@ use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::binary::{CommonScale, product_multiplier};
 use mcunet_ir::nn::quantize::requantize_multiplier;
-use mcunet_ir::nn::requantize::integer_limits;
-use mcunet_ir::nn::unary::int8_table;
+use mcunet_ir::nn::requantize::{integer_limits, reach};
+use mcunet_ir::nn::unary::{int8_table, rescale_multiplier};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Tensor, TensorType};
@@ -25,21 +25,23 @@ pub(super) fn unary(kind: &NnOp, operands: &[Operand<'_>], result: &TensorType) 
         };
         return channels.iter().map(hull).collect();
     }
+    let grows = |multiplier: QuantizedMultiplier| {
+        let (from, to) = (operand.ty.affine()?, result.affine()?);
+        let centered = operand.hull()?.minus(from.zero_point);
+        is_monotone(centered, multiplier, to.zero_point).then_some(())
+    };
     match kind {
         // Between other integers than int8; the ends are where the extremes are.
         NnOp::Quantize(_) => {
-            let (from, to) = (operand.ty.affine()?, result.affine()?);
-            let multiplier = requantize_multiplier(from, to)?;
-            if !is_monotone(operand.hull()?.minus(from.zero_point), multiplier, to.zero_point) {
-                return None;
-            }
-            let ends = |end: fn(&Interval) -> i64| -> Option<Vec<i64>> {
-                let ends: Vec<i64> = channels.iter().map(end).collect();
-                evaluate(kind, &[(operand.ty, ends)], result)
-            };
-            let (low, high) = (ends(|x| x.min)?, ends(|x| x.max)?);
-            Some(low.into_iter().zip(high).map(|(low, high)| Interval::between(low, high)).collect())
+            grows(requantize_multiplier(operand.ty.affine()?, result.affine()?)?)?;
+            between_ends(kind, channels, operand.ty, result)
         }
+        NnOp::Relu(_) => {
+            grows(rescale_multiplier(operand.ty.affine()?, result.affine()?)?)?;
+            between_ends(kind, channels, operand.ty, result)
+        }
+        // Lines of a growing table.
+        NnOp::Tanh(_) | NnOp::Logistic(_) => between_ends(kind, channels, operand.ty, result),
         NnOp::Cast(_) => {
             let all = Interval::of_storage(result.storage())?;
             // What does not fit keeps its low bits, which can be any.
@@ -48,6 +50,21 @@ pub(super) fn unary(kind: &NnOp, operands: &[Operand<'_>], result: &TensorType) 
         }
         _ => None,
     }
+}
+
+/// Intervals of a function that grows with its operand.
+fn between_ends(
+    kind: &NnOp,
+    channels: &[Interval],
+    operand: &TensorType,
+    result: &TensorType,
+) -> Option<Vec<Interval>> {
+    let ends = |end: fn(&Interval) -> i64| -> Option<Vec<i64>> {
+        let ends: Vec<i64> = channels.iter().map(end).collect();
+        evaluate(kind, &[(operand, ends)], result)
+    };
+    let (low, high) = (ends(|x| x.min)?, ends(|x| x.max)?);
+    Some(low.into_iter().zip(high).map(|(low, high)| Interval::between(low, high)).collect())
 }
 
 pub(super) fn binary(kind: &NnOp, operands: &[Operand<'_>], result: &TensorType) -> Option<Vec<Interval>> {
@@ -61,11 +78,17 @@ pub(super) fn binary(kind: &NnOp, operands: &[Operand<'_>], result: &TensorType)
     }
     let [lhs, rhs] = [lhs.ty, rhs.ty];
     let at_corners = match kind {
-        NnOp::Add(_) => sum_is_monotone(CommonScale::of_add([lhs, rhs, result])?, result)?,
-        NnOp::Sub(_) => sum_is_monotone(CommonScale::of_sub([lhs, rhs, result])?, result)?,
+        NnOp::Add(_) => {
+            let scale = CommonScale::of_add([lhs, rhs, result])?;
+            sum_is_monotone(scale, operand_reach([lhs, rhs])?, result)?
+        }
+        NnOp::Sub(_) => {
+            let scale = CommonScale::of_sub([lhs, rhs, result])?;
+            sum_is_monotone(scale, operand_reach([lhs, rhs])?, result)?
+        }
         NnOp::Mul(_) => {
-            let reach = span(result) * span(result);
-            let products = Interval { min: -reach, max: reach };
+            let most = operand_reach([lhs, rhs])?;
+            let products = Interval { min: -most * most, max: most * most };
             is_monotone(products, product_multiplier([lhs, rhs, result])?, result.affine()?.zero_point)
         }
         NnOp::Maximum(_) | NnOp::Minimum(_) => true,
@@ -119,16 +142,17 @@ fn clamp(kind: &NnOp) -> Clamp {
     }
 }
 
-/// By how much quantized numbers of a type differ from a zero point at most; operands have the result's storage.
-fn span(ty: &TensorType) -> i64 {
-    if ty.storage() == Scalar::I16 { 1 << 16 } else { 1 << 8 }
+/// How far the operands are from their zero points at most.
+fn operand_reach(operands: [&TensorType; 2]) -> Option<i64> {
+    let [lhs, rhs] = operands.map(reach);
+    i64::try_from(lhs?.max(rhs?)).ok()
 }
 
-/// Whether a sum or difference of quantized numbers never wraps.
-fn sum_is_monotone(scale: CommonScale, result: &TensorType) -> Option<bool> {
+/// Whether a sum or difference of quantized numbers of at most `most` never wraps.
+fn sum_is_monotone(scale: CommonScale, most: i64, result: &TensorType) -> Option<bool> {
     let shrinks = |m: QuantizedMultiplier| m.multiplier >= 0 && m.shift <= 0;
-    let reach = 2 * (span(result) << scale.left_shift);
-    let sums = Interval { min: -reach, max: reach };
+    let most = 2 * (most << scale.left_shift);
+    let sums = Interval { min: -most, max: most };
     let zero_point = result.affine()?.zero_point;
     Some(shrinks(scale.lhs) && shrinks(scale.rhs) && is_monotone(sums, scale.output, zero_point))
 }

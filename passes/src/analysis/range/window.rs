@@ -2,6 +2,7 @@
 
 use super::movement::regrouped;
 use super::{Interval, Operand, channel_count, requantized};
+use mcunet_ir::attr::Clamp;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, FullyConnected, MaxPool2d, TransposeConv2d};
 use mcunet_ir::nn::reduce::reduction_multiplier;
@@ -317,7 +318,7 @@ pub(super) fn max_pool(
     let operand = operands.first()?;
     let taps = pool_taps(operand, op.kernel, op.stride, op.pad)?;
     let limits = integer_limits(op.clamp, result.storage());
-    let least = Interval::point(i8::MIN.into());
+    let least = Interval::point(Interval::of_storage(result.storage())?.min);
     let greatest = |&x: &Interval| if taps.can_be_empty() { x.union(least) } else { x };
     Some(operand.channels?.iter().map(|x| greatest(x).limited(limits)).collect())
 }
@@ -352,8 +353,8 @@ pub(super) fn sum(
     }
     let width = if over_channels { channel_count(&operand.ty.shape) } else { 1 };
     let multiplier = reduction_multiplier(operand.ty, result, mean.then_some(count * width))?;
-    let zero_point = result.affine()?.zero_point;
-    let total = |x: &Interval| requantized(x.times(count as i64), multiplier, zero_point, (-128, 127));
+    let (zero_point, limits) = (result.affine()?.zero_point, integer_limits(Clamp::None, result.storage()));
+    let total = |x: &Interval| requantized(x.times(count as i64), multiplier, zero_point, limits);
     spread(channels.iter().map(total).collect(), over_channels, result)
 }
 

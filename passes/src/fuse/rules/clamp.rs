@@ -9,12 +9,12 @@ use egg::Id;
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::define::Trait;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
-use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::binary::{CommonScale, product_multiplier};
 use mcunet_ir::nn::ops as n;
 use mcunet_ir::nn::requantize::{
     clamp_real, convolution_multipliers, fully_connected_multipliers, integer_limits,
 };
+use mcunet_ir::nn::{NnOp, clamp_mut};
 use mcunet_ir::quant::F32;
 use mcunet_ir::types::{Element, Scalar};
 
@@ -55,24 +55,6 @@ pub const RULES: &[Rule] = &[
 fn clamp_of(kind: &NnOp) -> Option<Clamp> {
     let mut kind = kind.clone();
     clamp_mut(&mut kind).copied()
-}
-
-/// The clamp of an op, if it can have one, to change it.
-pub(crate) fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
-    Some(match kind {
-        NnOp::Conv2d(n::Conv2d { clamp, .. })
-        | NnOp::DepthwiseConv2d(n::DepthwiseConv2d { clamp, .. })
-        | NnOp::TransposeConv2d(n::TransposeConv2d { clamp, .. })
-        | NnOp::FullyConnected(n::FullyConnected { clamp, .. })
-        | NnOp::AvgPool2d(n::AvgPool2d { clamp, .. })
-        | NnOp::MaxPool2d(n::MaxPool2d { clamp, .. })
-        | NnOp::Add(n::Add { clamp })
-        | NnOp::Sub(n::Sub { clamp })
-        | NnOp::Mul(n::Mul { clamp })
-        | NnOp::Div(n::Div { clamp })
-        | NnOp::Relu(n::Relu { clamp }) => clamp,
-        _ => return None,
-    })
 }
 
 /// A clamp of int8 results; none if it allows all.
