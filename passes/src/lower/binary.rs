@@ -112,7 +112,7 @@ fn lower_plain(
 }
 
 /// How far quantized operands are from their zero points at most.
-fn operand_reach(kernel: &Kernel<'_>) -> u64 {
+fn operand_reach(operands: [&TensorType; 2]) -> u64 {
     let distance = |ty: &TensorType| match (ty.storage().integer_range(), ty.affine()) {
         (Some((low, high)), Some(affine)) => {
             let zero_point = i64::from(affine.zero_point);
@@ -121,7 +121,7 @@ fn operand_reach(kernel: &Kernel<'_>) -> u64 {
         // No bound.
         _ => u64::from(u32::MAX),
     };
-    distance(kernel.operand_type(0)).max(distance(kernel.operand_type(1)))
+    distance(operands[0]).max(distance(operands[1]))
 }
 
 /// How two numbers of a common scale become one.
@@ -137,27 +137,43 @@ const SUB: Combination = Combination { combine: sub, reach: |operand| 2 * operan
 const SQUARED_DIFFERENCE: Combination =
     Combination { combine: squared_difference, reach: |operand| (2 * operand).saturating_mul(2 * operand) };
 
-fn lower_common_scale(
-    kernel: &mut Kernel<'_>,
+/// An op that brings quantized operands to a common scale, and what it makes of them to the result's.
+pub(super) struct Rescaled {
     scale: CommonScale,
-    clamp: Clamp,
-    Combination { combine, reach }: Combination,
-) {
-    let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-    let limits = integer_limits(clamp, kernel.result_type(0).storage());
-    let most = operand_reach(kernel) << scale.left_shift;
-    let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
-        let x = b.add_const(x, -zero);
-        let distance = b.i32(scale.left_shift as i32);
-        let x = b.value(l::Shl {}, &[x, distance], Type::I32);
-        rescale_small(b, x, multiplier, most)
-    };
-    lower_elements(kernel, &mut |b, x, y| {
-        let x = bring(b, x, left_zero, scale.lhs);
-        let y = bring(b, y, right_zero, scale.rhs);
+    zero_points: [i32; 3],
+    limits: (i32, i32),
+    /// What operands don't exceed in magnitude, shifted.
+    most: u64,
+    combination: Combination,
+}
+
+impl Rescaled {
+    fn new(types: [&TensorType; 3], scale: CommonScale, clamp: Clamp, combination: Combination) -> Self {
+        let limits = integer_limits(clamp, types[2].storage());
+        let most = operand_reach([types[0], types[1]]) << scale.left_shift;
+        Self { scale, zero_points: zero_points(types), limits, most, combination }
+    }
+
+    /// A sum; the types are those of its operands and result. `None` if their scales have no multipliers.
+    pub(super) fn sum(types: [&TensorType; 3], clamp: Clamp) -> Option<Self> {
+        Some(Self::new(types, CommonScale::of_add(types)?, clamp, ADD))
+    }
+
+    /// The stored integer that the op makes of two.
+    pub(super) fn apply(&self, b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+        let Combination { combine, reach } = self.combination;
+        let [left_zero, right_zero, output_zero] = self.zero_points;
+        let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
+            let x = b.add_const(x, -zero);
+            let distance = b.i32(self.scale.left_shift as i32);
+            let x = b.value(l::Shl {}, &[x, distance], Type::I32);
+            rescale_small(b, x, multiplier, self.most)
+        };
+        let x = bring(b, x, left_zero, self.scale.lhs);
+        let y = bring(b, y, right_zero, self.scale.rhs);
         let z = combine(b, x, y);
-        requantize(b, z, scale.output, reach(most), output_zero, limits)
-    });
+        requantize(b, z, self.scale.output, reach(self.most), output_zero, self.limits)
+    }
 }
 
 /// What the three ops on a common scale share.
@@ -178,7 +194,8 @@ fn lower_sum(
     }
     let scale =
         scale.ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
-    lower_common_scale(kernel, scale, clamp, combination);
+    let rescaled = Rescaled::new(types(kernel), scale, clamp, combination);
+    lower_elements(kernel, &mut |b, x, y| rescaled.apply(b, x, y));
     Ok(())
 }
 
@@ -240,7 +257,7 @@ impl LowerOp for Mul {
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
         let limits = integer_limits(self.clamp, kernel.result_type(0).storage());
-        let most = operand_reach(kernel);
+        let most = operand_reach([kernel.operand_type(0), kernel.operand_type(1)]);
         lower_elements(kernel, &mut |b, x, y| {
             let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
             let product = b.mul(x, y);
