@@ -159,7 +159,7 @@ impl<'f> Building<'f> {
             OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) => {
                 let stage = Stage::of(self.function, op)?;
                 let index = self.graph.nodes.len();
-                let reads: Vec<Read> = data
+                let mut reads: Vec<Read> = data
                     .operands
                     .iter()
                     .zip(&stage.needs)
@@ -168,6 +168,10 @@ impl<'f> Building<'f> {
                         Some(Read { buffer, need: need.clone(), reshaped })
                     })
                     .collect();
+                // Rows are pulled in this order. The addend's come first: what it is made of may be all there, waiting.
+                if matches!(data.kind, OpKind::Nn(NnOp::Conv2dAdd(_))) {
+                    reads.reverse();
+                }
                 for read in &reads {
                     self.graph.buffers[read.buffer].last = index;
                 }
