@@ -149,8 +149,8 @@ fn convolutions_that_add() {
         let between = operands.result.clone();
         let types = [&operands.input.ty, &operands.filter.ty, &operands.bias.ty];
         let shape = conv.infer_shapes(&types).expect("a window that fits").remove(0);
-        let scale = random.scale(0.01, 1.0);
-        let addend = random.int8(&shape.0, scale, random.zero_point());
+        let (scale, zero_point) = (random.scale(0.01, 1.0), random.zero_point());
+        let addend = random.int8(&shape.0, scale, zero_point);
         let result = int8_type(random.scale(0.01, 1.0), random.zero_point());
         let between = mcunet_ir::TensorType { shape, element: between };
         let op = nn::Conv2dAdd::of(&conv, &between, &nn::Add { clamp: int_clamp(random) }).expect("int8");

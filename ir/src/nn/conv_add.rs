@@ -68,7 +68,8 @@ impl NnSemantics for Conv2dAdd {
     fn evaluate(&self, operands: &[&Tensor], results: &[&TensorType]) -> Result<Vec<Tensor>, EvalError> {
         let between = self.between(results[0]);
         let convolved = self.conv().evaluate(&operands[..3], &[&between])?;
-        let first = convolved.first().ok_or_else(|| EvalError::Unsupported("expected a result".to_owned()))?;
+        let first =
+            convolved.first().ok_or_else(|| EvalError::Unsupported("expected a result".to_owned()))?;
         self.add().evaluate(&[first, operands[3]], results)
     }
 

@@ -10,6 +10,7 @@ use super::requantize::{requantize, rescale_small};
 use super::rows::{Axis, RowMap, collapse, nest, to_i32};
 use super::unary::lower_table;
 use mcunet_ir::attr::Clamp;
+use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::binary::{CommonScale, prelu_multipliers, product_multiplier};
@@ -18,7 +19,7 @@ use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifferen
 use mcunet_ir::nn::requantize::integer_limits;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
+use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Value};
 
 /// Loops over all elements of the result; `f` maps the operands' elements.
 fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, Value, Value) -> Value) {
@@ -137,6 +138,14 @@ const SUB: Combination = Combination { combine: sub, reach: |operand| 2 * operan
 const SQUARED_DIFFERENCE: Combination =
     Combination { combine: squared_difference, reach: |operand| (2 * operand).saturating_mul(2 * operand) };
 
+/// By how much to shift left instead, if multiplying a number that was shifted left only takes back some of that: by half,
+/// then, of the operand with the larger scale.
+fn plain_shift(left_shift: u32, multiplier: QuantizedMultiplier) -> Option<i32> {
+    let distance = left_shift as i32 - 1 + multiplier.shift;
+    let halves = multiplier.multiplier == 1 << 30 && multiplier.shift <= 0;
+    (halves && distance >= 0).then_some(distance)
+}
+
 /// An op that brings quantized operands to a common scale, and what it makes of them to the result's.
 pub(super) struct Rescaled {
     scale: CommonScale,
@@ -165,8 +174,10 @@ impl Rescaled {
         let [left_zero, right_zero, output_zero] = self.zero_points;
         let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
             let x = b.add_const(x, -zero);
-            let distance = b.i32(self.scale.left_shift as i32);
-            let x = b.value(l::Shl {}, &[x, distance], Type::I32);
+            if let Some(distance) = plain_shift(self.scale.left_shift, multiplier) {
+                return b.shl_const(x, distance);
+            }
+            let x = b.shl_const(x, self.scale.left_shift as i32);
             rescale_small(b, x, multiplier, self.most)
         };
         let x = bring(b, x, left_zero, self.scale.lhs);

@@ -65,46 +65,46 @@ fn lower_conv(
     made: &TensorType,
     residual: Option<Residual>,
 ) -> Result<(), Diagnostic> {
-        let conv = geometry(op, kernel)?;
-        let int8 = kernel.result_type(0).storage() == Scalar::I8;
-        let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
-        let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
-        let data = filter_data.is_some() && bias_data.is_some();
-        let weights = kernel.expect_constant(1, "filter")?;
-        let packing = Packing::of(kernel, &weights);
-        let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
-        let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
-            Form::of_dsp(conv.depth, conv.has_runs(), data)
-        } else {
-            Form::Scalar
-        };
-        let source = FilterSource {
-            filter: weights,
-            bias: kernel.expect_constant(2, "bias")?,
-            rows,
-            columns,
-            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
-            foldable: int8 && conv.is_unpadded(),
-            data: filter_data.as_ref().zip(bias_data.as_ref()),
-            packing,
-        };
-        let bound = source.bound();
-        // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
-        let four_channels = packing.is_some_and(|packing| packing.bits == 2);
-        let block = match form {
-            // A group's channels must not cross groups of the convolution.
-            Form::Scalar if conv.group < rows => largest_block(conv.group),
-            Form::Scalar => 4,
-            Form::Paired | Form::Split { .. } if four_channels => 4,
-            Form::Paired | Form::Split { .. } => 2,
-        };
-        let filter = Filter::new(kernel, form, block, source);
-        let epilogue = Epilogue::towards(kernel, made, op.clamp, rows, filter.biases(), bound)?;
-        let (input, output) = (kernel.source(0), kernel.target(0));
-        let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
-        let emitter = Emitter { conv, filter, epilogue, residual, input, output, pixels };
-        kernel.for_image_rows(|b, place| emitter.emit(b, place));
-        Ok(())
+    let conv = geometry(op, kernel)?;
+    let int8 = kernel.result_type(0).storage() == Scalar::I8;
+    let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
+    let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
+    let data = filter_data.is_some() && bias_data.is_some();
+    let weights = kernel.expect_constant(1, "filter")?;
+    let packing = Packing::of(kernel, &weights);
+    let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
+    let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
+        Form::of_dsp(conv.depth, conv.has_runs(), data)
+    } else {
+        Form::Scalar
+    };
+    let source = FilterSource {
+        filter: weights,
+        bias: kernel.expect_constant(2, "bias")?,
+        rows,
+        columns,
+        input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+        foldable: int8 && conv.is_unpadded(),
+        data: filter_data.as_ref().zip(bias_data.as_ref()),
+        packing,
+    };
+    let bound = source.bound();
+    // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
+    let four_channels = packing.is_some_and(|packing| packing.bits == 2);
+    let block = match form {
+        // A group's channels must not cross groups of the convolution.
+        Form::Scalar if conv.group < rows => largest_block(conv.group),
+        Form::Scalar => 4,
+        Form::Paired | Form::Split { .. } if four_channels => 4,
+        Form::Paired | Form::Split { .. } => 2,
+    };
+    let filter = Filter::new(kernel, form, block, source);
+    let epilogue = Epilogue::towards(kernel, made, op.clamp, rows, filter.biases(), bound)?;
+    let (input, output) = (kernel.source(0), kernel.target(0));
+    let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
+    let emitter = Emitter { conv, filter, epilogue, residual, input, output, pixels };
+    kernel.for_image_rows(|b, place| emitter.emit(b, place));
+    Ok(())
 }
 
 /// The largest number of channels up to 4 that divides a group.

@@ -5,8 +5,8 @@ use super::graph::Id;
 use super::{Exporter, Refusal, Site, int};
 use crate::tflite::ops::windows::image_pads;
 use crate::tflite::reader::{
-    Addition, BuiltinOperator as B, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, OperatorOptions, Padding,
-    Pool2d, Resize, TransposeConv, WeightsFormat,
+    Addition, BuiltinOperator as B, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, OperatorOptions,
+    Padding, Pool2d, Resize, TransposeConv, WeightsFormat,
 };
 use mcunet_ir::attr::Number;
 use mcunet_ir::nn::ops as n;
@@ -181,24 +181,17 @@ impl<'m> Exporter<'m> {
         let [stride_height, stride_width] = pair(op.stride, "a stride")?;
         let [dilation_height, dilation_width] = pair(op.dilation, "a dilation")?;
         let bias = self.bias(site)?;
-        self.push_clamped(
-            result,
-            op.clamp,
-            &CLAMPS,
-            B::CONV_2D,
-            vec![x, filter, bias],
-            |activation| {
-                OperatorOptions::Conv2d(Conv2d {
-                    padding,
-                    stride_height,
-                    stride_width,
-                    dilation_height,
-                    dilation_width,
-                    activation,
-                    quantized_bias_type: ElementType::Float32,
-                })
-            },
-        )
+        self.push_clamped(result, op.clamp, &CLAMPS, B::CONV_2D, vec![x, filter, bias], |activation| {
+            OperatorOptions::Conv2d(Conv2d {
+                padding,
+                stride_height,
+                stride_width,
+                dilation_height,
+                dilation_width,
+                activation,
+                quantized_bias_type: ElementType::Float32,
+            })
+        })
     }
 
     pub(super) fn depthwise_conv_2d(
