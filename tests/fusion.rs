@@ -90,7 +90,7 @@ fn real_models_keep_their_golden_outputs() {
     assert_none_fail(&folders, |folder| {
         let Ok(module) = import_model(folder) else { return Ok(()) };
         let check = || {
-            let module = after("canonicalize,fuse", &module, Core::CortexM4)?;
+            let module = after("canonicalize,fuse,fuse{late=true}", &module, Core::CortexM4)?;
             reproduces(&module, &golden(&folder.join("io"), &module, usize::MAX)?)
         };
         check().map_err(|error: String| format!("{}: {error}", name(folder)))
@@ -101,15 +101,18 @@ fn real_models_keep_their_golden_outputs() {
 #[test]
 fn patterns_of_exporters_vanish_from_real_models() {
     let Some(root) = models() else { return };
-    let fused = |model: &str| {
+    let fused = |model: &str, pipeline: &str| {
         let module = import_model(&root.join(model)).expect("a model");
-        operations(&after("canonicalize,fuse", &module, Core::CortexM4).expect("a fused model"))
+        operations(&after(pipeline, &module, Core::CortexM4).expect("a fused model"))
     };
-    let blocks = fused("te-mcunetv2-large");
+    let blocks = fused("te-mcunetv2-large", "canonicalize,fuse");
     let count = |wanted: &str| blocks.iter().filter(|&&op| op == wanted).count();
     assert_eq!((count("nn.mean"), count("nn.pad"), count("nn.transpose")), (0, 0, 0));
     assert_eq!((count("nn.lookup"), count("nn.mul"), count("nn.mean_of_means")), (13, 13, 14));
     // The rest are residuals.
     assert_eq!(count("nn.add"), 10);
-    assert!(!fused("te-vww").contains(&"nn.mean"));
+    assert!(!fused("te-vww", "canonicalize,fuse").contains(&"nn.mean"));
+    let late = fused("te-mcunetv2-large", "canonicalize,fuse,fuse{late=true}");
+    let count = |wanted: &str| late.iter().filter(|&&op| op == wanted).count();
+    assert_eq!((count("nn.add"), count("nn.conv2d_add")), (0, 10));
 }

@@ -6,6 +6,8 @@
 //!   are.
 //! - `eliminate-dead-channels` next: every later decision depends on how many channels tensors have. After `fuse`, whose
 //!   operations know tighter intervals, and which folds constants into the parameters that are looked at here.
+//! - `fuse{late=true}` when channels are settled: a convolution and the sum that follows become one operation, which makes
+//!   no difference to what is left out but would hide it. Not for flash: the sum is then part of all copies of the loops.
 //! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
@@ -41,8 +43,8 @@ impl Level {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
             Level::O2 => {
-                "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower,\
-                 pack-weights,plan-memory"
+                "canonicalize,fuse,eliminate-dead-channels,fuse{late=true},schedule,patch-split{layers=search},\
+                 cascade,lower,pack-weights,plan-memory"
             }
             Level::Os => {
                 "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower{unroll=false},\

@@ -6,6 +6,7 @@ mod lowering;
 use lowering::check;
 use mcunet_ir::Tensor;
 use mcunet_ir::attr::Clamp;
+use mcunet_ir::nn::NnSemantics;
 use mcunet_ir::nn::ops as nn;
 use mcunet_ir::quant::{Affine, F32, Granularity, QuantType};
 use mcunet_ir::types::{Element, Scalar};
@@ -131,6 +132,40 @@ fn convolutions() {
         let operands = operands(random, seed % 5 == 0, &input, &filter, 0);
         let op = nn::Conv2d { stride: w.stride, pad: w.pad, dilation: w.dilation, clamp: operands.clamp };
         operands.check(&format!("seed {seed}"), op);
+    }
+}
+
+#[test]
+fn convolutions_that_add() {
+    for seed in 0..250 {
+        let random = &mut Random::seeded(seed);
+        let w = window(random, 3, true);
+        let groups = if random.range(0, 3) == 0 { 2 } else { 1 };
+        let (depth, per_group) = (random.size(1, 9), random.size(1, 9));
+        let input = [random.size(1, 2), w.input[0], w.input[1], depth * groups];
+        let filter = [per_group * groups, w.kernel[0], w.kernel[1], depth];
+        let operands = operands(random, false, &input, &filter, 0);
+        let conv = nn::Conv2d { stride: w.stride, pad: w.pad, dilation: w.dilation, clamp: operands.clamp };
+        let between = operands.result.clone();
+        let types = [&operands.input.ty, &operands.filter.ty, &operands.bias.ty];
+        let shape = conv.infer_shapes(&types).expect("a window that fits").remove(0);
+        let (scale, zero_point) = (random.scale(0.01, 1.0), random.zero_point());
+        let addend = random.int8(&shape.0, scale, zero_point);
+        let result = int8_type(random.scale(0.01, 1.0), random.zero_point());
+        let between = mcunet_ir::TensorType { shape, element: between };
+        let op = nn::Conv2dAdd::of(&conv, &between, &nn::Add { clamp: int_clamp(random) }).expect("int8");
+        let Operands { input, filter, bias, .. } = &operands;
+        let wide = Random::seeded(seed).narrowed(filter.clone());
+        for filter in [filter, &wide] {
+            let mut all = vec![(input, false), (filter, true), (bias, true), (&addend, false)];
+            check(&format!("seed {seed}"), op.clone(), &all, &result);
+            // The kernel must not write over what it still convolves.
+            if addend.ty.shape == input.ty.shape {
+                let twice = Tensor { ty: addend.ty.clone(), data: input.data.clone() };
+                all[3].0 = &twice;
+                check(&format!("seed {seed}, with its input's numbers"), op.clone(), &all, &result);
+            }
+        }
     }
 }
 

@@ -100,7 +100,7 @@ pub fn streaming_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<[bo
         computes(&planned, inputs, &expected).map_err(at)?;
         let input = handing.input.print();
         let cascade = format!(
-            "canonicalize,fuse,eliminate-dead-channels,cascade{{stream-input={input},stream-output={}}}",
+            "canonicalize,fuse,eliminate-dead-channels,fuse{{late=true}},cascade{{stream-input={input},stream-output={}}}",
             handing.output
         );
         for pipeline in [&cascade, &format!("{cascade},lower")] {
@@ -175,9 +175,11 @@ pub fn ranges_hold(module: &Module, samples: &[Vec<Tensor>]) -> Result<(), Strin
 /// The output or node that differs.
 pub fn fuse_keeps_results(module: &Module, inputs: &[Tensor]) -> Result<(), String> {
     let expected = reference(module, inputs)?;
-    let fused = after("fuse", module, Core::CortexM4)?;
-    round_trips(&fused)?;
-    computes(&fused, inputs, &expected)?;
+    for pipeline in ["fuse", "fuse{late=true}"] {
+        let fused = after(pipeline, module, Core::CortexM4)?;
+        round_trips(&fused)?;
+        computes(&fused, inputs, &expected)?;
+    }
     fuse_agrees(&Fuse::default(), module, inputs, None).map(|_| ())
 }
 

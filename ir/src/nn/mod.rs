@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod broadcast;
 mod conv;
+mod conv_add;
 mod linear;
 pub mod ops;
 mod pool;
@@ -45,7 +46,10 @@ pub fn clamp_mut(kind: &mut NnOp) -> Option<&mut Clamp> {
 
 /// Whether an operand may have a sub-byte type: filters, which ops read as if they were int8.
 pub fn reads_sub_byte(kind: &NnOp, operand: usize) -> bool {
-    let has_filter = matches!(kind, NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) | NnOp::FullyConnected(_));
+    let has_filter = matches!(
+        kind,
+        NnOp::Conv2d(_) | NnOp::Conv2dAdd(_) | NnOp::DepthwiseConv2d(_) | NnOp::FullyConnected(_)
+    );
     has_filter && operand == 1
 }
 

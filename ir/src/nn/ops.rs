@@ -42,6 +42,28 @@ define_ops! {
         traits [Pure]
     }
 
+    /// The sum of a convolution's result and a tensor: what `nn.conv2d` and the `nn.add` that reads it compute, to the bit,
+    /// with nothing stored in between. `clamp` is the convolution's, whose result is int8 with `scale` and `zero_point`;
+    /// `sum_clamp` is the sum's.
+    ///
+    /// - C1: input, addend and result are int8, quantized per tensor.
+    /// - C2: the addend has the shape of the result.
+    /// - C3: the convolution is valid with a result of `scale` and `zero_point`, and so is the sum.
+    Conv2dAdd = "nn.conv2d_add" {
+        operands { input: Tensor4D, filter: Tensor4D, bias: Tensor1D, addend: Tensor4D }
+        attrs {
+            stride: [u32; 2] = [1, 1],
+            pad: [u32; 4] = [0, 0, 0, 0],
+            dilation: [u32; 2] = [1, 1],
+            clamp: Clamp = Clamp::None,
+            scale: F32,
+            zero_point: i32 = 0,
+            sum_clamp: Clamp = Clamp::None,
+        }
+        results { output: Tensor4D }
+        traits [Pure]
+    }
+
     /// Convolution of every channel by itself.
     ///
     /// `filter` is 1HWC with `C = input channels * multiplier`; output channel `c` reads input channel

@@ -26,6 +26,11 @@ pub fn row_needs(op: &NnOp, operands: &[&TensorType], results: &[&TensorType]) -
     };
     match op {
         NnOp::Conv2d(op) => first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad)),
+        NnOp::Conv2dAdd(op) => {
+            let mut needs = first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))?;
+            *needs.last_mut()? = same_row(operands.last()?, rows);
+            Some(needs)
+        }
         NnOp::DepthwiseConv2d(op) => {
             first(window(operands, taps_of(operands)?, op.stride, op.dilation, op.pad))
         }

@@ -7,7 +7,7 @@ use super::ops::Cascade;
 use super::{Stage, TileOp, body_of};
 use crate::define::Trait;
 use crate::module::{Function, Op, OpKind, Value};
-use crate::nn::ops::{AvgPool2d, Conv2d, DepthwiseConv2d, Insert, MaxPool2d};
+use crate::nn::ops::{AvgPool2d, Conv2d, Conv2dAdd, DepthwiseConv2d, Insert, MaxPool2d};
 use crate::nn::{EvalError, NnOp};
 use crate::rows::RowNeed;
 use crate::tensor::{Data, Tensor};
@@ -156,6 +156,7 @@ fn at_row(op: &NnOp, operands: &[&Tensor], needs: &[RowNeed], row: usize) -> Opt
     };
     Some(match op {
         NnOp::Conv2d(op) => Conv2d { pad: pad(op.pad)?, ..op.clone() }.into(),
+        NnOp::Conv2dAdd(op) => Conv2dAdd { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::DepthwiseConv2d(op) => DepthwiseConv2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::AvgPool2d(op) => AvgPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),
         NnOp::MaxPool2d(op) => MaxPool2d { pad: pad(op.pad)?, ..op.clone() }.into(),

@@ -20,6 +20,7 @@ pub mod window;
 use mcunet_ir::fixed_point::{QuantizedMultiplier, requantize};
 use mcunet_ir::module::{Function, Module, Op, OpKind, Value};
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::nn::ops::Conv2dAdd;
 use mcunet_ir::types::{Scalar, Shape};
 use mcunet_ir::{Tensor, TensorType};
 use std::collections::HashMap;
@@ -234,6 +235,15 @@ fn of_constant(tensor: &Tensor) -> Option<Vec<Interval>> {
     channels.into_iter().collect()
 }
 
+/// Intervals of the sum of what a convolution makes and another operand.
+fn conv_add(op: &Conv2dAdd, operands: &[Operand<'_>], result: &TensorType) -> Option<Vec<Interval>> {
+    let between = op.between(result);
+    let convolved = window::conv(&op.conv(), operands.get(..3)?, &between)?;
+    let convolved = Operand { ty: &between, channels: Some(&convolved), data: None };
+    let Operand { ty, channels, data } = *operands.get(3)?;
+    elementwise::binary(&op.add().into(), &[convolved, Operand { ty, channels, data }], result)
+}
+
 /// Intervals of an operation's results; `None` where there is no rule.
 fn of_kind(
     kind: &NnOp,
@@ -243,6 +253,7 @@ fn of_kind(
     let one = |channels: Option<Vec<Interval>>| Some(vec![channels]);
     match kind {
         NnOp::Conv2d(op) => one(window::conv(op, operands, results[0])),
+        NnOp::Conv2dAdd(op) => one(conv_add(op, operands, results[0])),
         NnOp::DepthwiseConv2d(op) => one(window::depthwise(op, operands, results[0])),
         NnOp::TransposeConv2d(op) => one(window::transposed(op, operands, results[0])),
         NnOp::FullyConnected(op) => one(window::fully_connected(op, operands, results[0])),

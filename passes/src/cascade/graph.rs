@@ -195,7 +195,7 @@ impl<'f> Building<'f> {
             OpKind::Nn(_) | OpKind::Tile(TileOp::Receive(_) | TileOp::Send(_)) => {
                 let stage = Stage::of(self.function, op)?;
                 let index = self.graph.nodes.len();
-                let reads: Vec<Read> = data
+                let mut reads: Vec<Read> = data
                     .operands
                     .iter()
                     .zip(&stage.needs)
@@ -204,6 +204,10 @@ impl<'f> Building<'f> {
                         Some(self.read(stage.rows, buffer, need.clone(), reshaped))
                     })
                     .collect();
+                // Rows are pulled in this order. The addend's come first: what it is made of may be all there, waiting.
+                if matches!(data.kind, OpKind::Nn(NnOp::Conv2dAdd(_))) {
+                    reads.reverse();
+                }
                 for read in &reads {
                     self.graph.buffers[read.buffer].last = index;
                 }
@@ -265,9 +269,10 @@ impl<'f> Building<'f> {
     fn overwritten(&self, op: Op, stage: &Stage) -> Option<usize> {
         let data = &self.function.ops[op];
         let candidates = match &data.kind {
-            kind if kind.has(Trait::Elementwise) => data.operands.len(),
-            kind if kind.has(Trait::Updates) => 1,
-            _ => 0,
+            kind if kind.has(Trait::Elementwise) => 0..data.operands.len(),
+            kind if kind.has(Trait::Updates) => 0..1,
+            OpKind::Nn(NnOp::Conv2dAdd(_)) => 3..4,
+            _ => 0..0,
         };
         let result = self.ty(data.results[0])?;
         let fits = |(&operand, need): (&Value, &RowNeed)| {
@@ -279,7 +284,7 @@ impl<'f> Building<'f> {
             let rows = need.rows() == stage.rows || stage.rows == 1;
             (same_size && own && rows && self.uses.get(&operand) == Some(&1)).then_some(buffer)
         };
-        data.operands.iter().zip(&stage.needs).take(candidates).find_map(fits)
+        candidates.filter_map(|at| Some((data.operands.get(at)?, stage.needs.get(at)?))).find_map(fits)
     }
 
     /// Outputs are needed to the end, and so is what a reshape reads whose result nobody uses.

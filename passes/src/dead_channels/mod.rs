@@ -102,6 +102,7 @@ fn filter_elements(function: &Function) -> u64 {
             &data.kind,
             OpKind::Nn(
                 NnOp::Conv2d(_)
+                    | NnOp::Conv2dAdd(_)
                     | NnOp::DepthwiseConv2d(_)
                     | NnOp::TransposeConv2d(_)
                     | NnOp::FullyConnected(_)

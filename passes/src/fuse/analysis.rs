@@ -99,6 +99,7 @@ fn range_of(egraph: &EGraph<Node, Facts>, op: &OpNode) -> Option<Range> {
         | NnOp::Sub(n::Sub { clamp })
         | NnOp::Mul(n::Mul { clamp })
         | NnOp::Div(n::Div { clamp }) => within(FULL, *clamp),
+        NnOp::Conv2dAdd(n::Conv2dAdd { sum_clamp, .. }) => within(FULL, *sum_clamp),
         NnOp::AvgPool2d(n::AvgPool2d { clamp, .. }) | NnOp::MaxPool2d(n::MaxPool2d { clamp, .. }) => {
             // An empty window gives 0 or the least number.
             within(if reads_only_padding(op, egraph) { FULL } else { moved()? }, *clamp)

@@ -7,6 +7,7 @@ use egg::{EGraph, Id};
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::types::Element;
 use mcunet_ir::{Shape, Tensor, TensorType};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A view of the e-graph for rules.
@@ -45,6 +46,22 @@ impl<'e> Graph<'e> {
     /// Whether two values are known to be equal.
     pub fn same(&self, a: Id, b: Id) -> bool {
         self.egraph.find(a) == self.egraph.find(b)
+    }
+
+    /// Whether a value is made from another one, in any number of steps: also in none.
+    pub fn depends(&self, value: Id, on: Id) -> bool {
+        let on = self.egraph.find(on);
+        let (mut met, mut left) = (HashSet::new(), vec![self.egraph.find(value)]);
+        while let Some(id) = left.pop() {
+            if id == on {
+                return true;
+            }
+            if met.insert(id) {
+                let operands = self.ops(id).into_iter().flat_map(|op| op.operands);
+                left.extend(operands.map(|operand| self.egraph.find(operand)));
+            }
+        }
+        false
     }
 
     /// All operations that make a value.

@@ -58,6 +58,8 @@ crate::declare_pass! {
         approximate: Approximations = Approximations::default(),
         /// Rules to apply instead of all exact ones, joined by +; for tests.
         rules: RuleNames = RuleNames::default(),
+        /// Apply, of the exact rules, those that make operations of which other passes know less than of their parts.
+        late: bool = false,
         /// Nodes of the e-graph from which on no more are added.
         max_nodes: usize = 20_000,
         /// Times that all rules are tried at most.
@@ -84,7 +86,7 @@ impl Fuse {
     /// Rules that apply.
     pub fn rules(&self) -> Vec<&'static Rule> {
         let named = |rule: &&Rule| match self.rules.0.is_empty() {
-            true => rule.is_exact(),
+            true => rule.is_exact() && rules::is_late(rule) == self.late,
             false => self.rules.0.iter().any(|name| name == rule.name),
         };
         let approximate = |rule: &&Rule| self.approximate.0.iter().any(|name| name == rule.name);

@@ -130,7 +130,9 @@ fn held_bytes(op: &Judged<'_>) -> u64 {
     let Some(&input) = op.operands.first() else { return results as u64 };
     let rows = match op.kind {
         NnOp::FullyConnected(_) => return (input.size_bytes() + results) as u64,
-        NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_) => op.operands.get(1).map_or(0, |filter| filter.shape[1]),
+        NnOp::Conv2d(_) | NnOp::Conv2dAdd(_) | NnOp::DepthwiseConv2d(_) => {
+            op.operands.get(1).map_or(0, |filter| filter.shape[1])
+        }
         NnOp::AvgPool2d(n::AvgPool2d { kernel, .. }) | NnOp::MaxPool2d(n::MaxPool2d { kernel, .. }) => {
             kernel[0] as usize
         }

@@ -10,6 +10,7 @@ use super::requantize::{requantize, rescale_small};
 use super::rows::{Axis, RowMap, collapse, nest, to_i32};
 use super::unary::lower_table;
 use mcunet_ir::attr::Clamp;
+use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::binary::{CommonScale, prelu_multipliers, product_multiplier};
@@ -18,7 +19,7 @@ use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifferen
 use mcunet_ir::nn::requantize::{integer_limits, reach};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
+use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Value};
 
 /// Loops over all elements of the result; `f` maps the operands' elements.
 fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, Value, Value) -> Value) {
@@ -112,9 +113,9 @@ fn lower_plain(
 }
 
 /// How far quantized operands are from their zero points at most.
-fn operand_reach(kernel: &Kernel<'_>) -> u64 {
-    let of = |operand| reach(kernel.operand_type(operand)).unwrap_or(u32::MAX.into());
-    of(0).max(of(1))
+fn operand_reach(operands: [&TensorType; 2]) -> u64 {
+    let of = |ty: &TensorType| reach(ty).unwrap_or(u32::MAX.into());
+    of(operands[0]).max(of(operands[1]))
 }
 
 /// How two numbers of a common scale become one.
@@ -130,27 +131,53 @@ const SUB: Combination = Combination { combine: sub, reach: |operand| 2 * operan
 const SQUARED_DIFFERENCE: Combination =
     Combination { combine: squared_difference, reach: |operand| (2 * operand).saturating_mul(2 * operand) };
 
-fn lower_common_scale(
-    kernel: &mut Kernel<'_>,
+/// By how much to shift left instead, if multiplying a number that was shifted left only takes back some of that: by half,
+/// then, of the operand with the larger scale.
+fn plain_shift(left_shift: u32, multiplier: QuantizedMultiplier) -> Option<i32> {
+    let distance = left_shift as i32 - 1 + multiplier.shift;
+    let halves = multiplier.multiplier == 1 << 30 && multiplier.shift <= 0;
+    (halves && distance >= 0).then_some(distance)
+}
+
+/// An op that brings quantized operands to a common scale, and what it makes of them to the result's.
+pub(super) struct Rescaled {
     scale: CommonScale,
-    clamp: Clamp,
-    Combination { combine, reach }: Combination,
-) {
-    let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
-    let limits = integer_limits(clamp, kernel.result_type(0).storage());
-    let most = operand_reach(kernel) << scale.left_shift;
-    let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
-        let x = b.add_const(x, -zero);
-        let distance = b.i32(scale.left_shift as i32);
-        let x = b.value(l::Shl { bounded: false }, &[x, distance], Type::I32);
-        rescale_small(b, x, multiplier, most)
-    };
-    lower_elements(kernel, &mut |b, x, y| {
-        let x = bring(b, x, left_zero, scale.lhs);
-        let y = bring(b, y, right_zero, scale.rhs);
+    zero_points: [i32; 3],
+    limits: (i32, i32),
+    /// What operands don't exceed in magnitude, shifted.
+    most: u64,
+    combination: Combination,
+}
+
+impl Rescaled {
+    fn new(types: [&TensorType; 3], scale: CommonScale, clamp: Clamp, combination: Combination) -> Self {
+        let limits = integer_limits(clamp, types[2].storage());
+        let most = operand_reach([types[0], types[1]]) << scale.left_shift;
+        Self { scale, zero_points: zero_points(types), limits, most, combination }
+    }
+
+    /// A sum; the types are those of its operands and result. `None` if their scales have no multipliers.
+    pub(super) fn sum(types: [&TensorType; 3], clamp: Clamp) -> Option<Self> {
+        Some(Self::new(types, CommonScale::of_add(types)?, clamp, ADD))
+    }
+
+    /// The stored integer that the op makes of two.
+    pub(super) fn apply(&self, b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+        let Combination { combine, reach } = self.combination;
+        let [left_zero, right_zero, output_zero] = self.zero_points;
+        let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
+            let x = b.add_const(x, -zero);
+            if let Some(distance) = plain_shift(self.scale.left_shift, multiplier) {
+                return b.shl_const(x, distance);
+            }
+            let x = b.shl_const(x, self.scale.left_shift as i32);
+            rescale_small(b, x, multiplier, self.most)
+        };
+        let x = bring(b, x, left_zero, self.scale.lhs);
+        let y = bring(b, y, right_zero, self.scale.rhs);
         let z = combine(b, x, y);
-        requantize(b, z, scale.output, reach(most), output_zero, limits)
-    });
+        requantize(b, z, self.scale.output, reach(self.most), output_zero, self.limits)
+    }
 }
 
 /// What the three ops on a common scale share.
@@ -171,7 +198,8 @@ fn lower_sum(
     }
     let scale =
         scale.ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
-    lower_common_scale(kernel, scale, clamp, combination);
+    let rescaled = Rescaled::new(types(kernel), scale, clamp, combination);
+    lower_elements(kernel, &mut |b, x, y| rescaled.apply(b, x, y));
     Ok(())
 }
 
@@ -233,7 +261,7 @@ impl LowerOp for Mul {
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
         let limits = integer_limits(self.clamp, kernel.result_type(0).storage());
-        let most = operand_reach(kernel);
+        let most = operand_reach([kernel.operand_type(0), kernel.operand_type(1)]);
         lower_elements(kernel, &mut |b, x, y| {
             let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
             let product = b.mul(x, y);

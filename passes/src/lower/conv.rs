@@ -9,16 +9,17 @@ use super::accumulate::{Filter, FilterSource, Form};
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::{Requantizer, WideRequantizer};
+use super::residual::Residual;
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::sub_byte::Packing;
 use super::window::{Interior, Taps, for_segments};
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
-use mcunet_ir::nn::ops::{Conv2d, TransposeConv2d};
+use mcunet_ir::nn::ops::{Conv2d, Conv2dAdd, TransposeConv2d};
 use mcunet_ir::nn::requantize::{convolution_multipliers, integer_limits};
 use mcunet_ir::nn::window::{Windows, four};
 use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Value};
+use mcunet_ir::{Builder, Diagnostic, TensorType, Value};
 
 /// Geometry of a convolution.
 struct Conv {
@@ -45,47 +46,65 @@ impl Conv {
 
 impl LowerOp for Conv2d {
     fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
-        let conv = geometry(self, kernel)?;
-        let int8 = kernel.result_type(0).storage() == Scalar::I8;
-        let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
-        let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
-        let data = filter_data.is_some() && bias_data.is_some();
-        let weights = kernel.expect_constant(1, "filter")?;
-        let packing = Packing::of(kernel, &weights);
-        let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
-        let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
-            Form::of_dsp(conv.depth, conv.has_runs(), data)
-        } else {
-            Form::Scalar
-        };
-        let source = FilterSource {
-            filter: weights,
-            bias: kernel.expect_constant(2, "bias")?,
-            rows,
-            columns,
-            input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
-            foldable: int8 && conv.is_unpadded(),
-            data: filter_data.as_ref().zip(bias_data.as_ref()),
-            packing,
-        };
-        let bound = source.bound();
-        // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
-        let four_channels = packing.is_some_and(|packing| packing.bits == 2);
-        let block = match form {
-            // A group's channels must not cross groups of the convolution.
-            Form::Scalar if conv.group < rows => largest_block(conv.group),
-            Form::Scalar => 4,
-            Form::Paired | Form::Split { .. } if four_channels => 4,
-            Form::Paired | Form::Split { .. } => 2,
-        };
-        let filter = Filter::new(kernel, form, block, source);
-        let epilogue = Epilogue::new(kernel, self.clamp, rows, filter.biases(), bound)?;
-        let (input, output) = (kernel.source(0), kernel.target(0));
-        let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
-        let emitter = Emitter { conv, filter, epilogue, input, output, pixels };
-        kernel.for_image_rows(|b, place| emitter.emit(b, place));
-        Ok(())
+        lower_conv(self, kernel, kernel.result_type(0), None)
     }
+}
+
+impl LowerOp for Conv2dAdd {
+    fn lower(&self, kernel: &mut Kernel<'_>) -> Result<(), Diagnostic> {
+        let between = self.between(kernel.result_type(0));
+        let residual = Residual::new(kernel, &between, &self.add())?;
+        lower_conv(&self.conv(), kernel, &between, Some(residual))
+    }
+}
+
+/// The kernel of a convolution whose results have type `made`, to which `residual` is added before they are stored.
+fn lower_conv(
+    op: &Conv2d,
+    kernel: &mut Kernel<'_>,
+    made: &TensorType,
+    residual: Option<Residual>,
+) -> Result<(), Diagnostic> {
+    let conv = geometry(op, kernel)?;
+    let int8 = kernel.result_type(0).storage() == Scalar::I8;
+    let (rows, columns) = (conv.output[3], conv.windows.y.taps * conv.windows.x.taps * conv.depth);
+    let (filter_data, bias_data) = (kernel.constant_data(1), kernel.constant_data(2));
+    let data = filter_data.is_some() && bias_data.is_some();
+    let weights = kernel.expect_constant(1, "filter")?;
+    let packing = Packing::of(kernel, &weights);
+    let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
+    let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
+        Form::of_dsp(conv.depth, conv.has_runs(), data)
+    } else {
+        Form::Scalar
+    };
+    let source = FilterSource {
+        filter: weights,
+        bias: kernel.expect_constant(2, "bias")?,
+        rows,
+        columns,
+        input_zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
+        foldable: int8 && conv.is_unpadded(),
+        data: filter_data.as_ref().zip(bias_data.as_ref()),
+        packing,
+    };
+    let bound = source.bound();
+    // Words of weights of 2 bits are those of four channels, whose accumulators leave no registers for a second pixel.
+    let four_channels = packing.is_some_and(|packing| packing.bits == 2);
+    let block = match form {
+        // A group's channels must not cross groups of the convolution.
+        Form::Scalar if conv.group < rows => largest_block(conv.group),
+        Form::Scalar => 4,
+        Form::Paired | Form::Split { .. } if four_channels => 4,
+        Form::Paired | Form::Split { .. } => 2,
+    };
+    let filter = Filter::new(kernel, form, block, source);
+    let epilogue = Epilogue::towards(kernel, made, op.clamp, rows, filter.biases(), bound)?;
+    let (input, output) = (kernel.source(0), kernel.target(0));
+    let pixels = if form == Form::Scalar || four_channels { 1 } else { 2 };
+    let emitter = Emitter { conv, filter, epilogue, residual, input, output, pixels };
+    kernel.for_image_rows(|b, place| emitter.emit(b, place));
+    Ok(())
 }
 
 /// The largest number of channels up to 4 that divides a group.
@@ -121,20 +140,33 @@ impl Epilogue {
         bias: Value,
         bound: Option<u64>,
     ) -> Result<Self, Diagnostic> {
-        let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
-        let multipliers = convolution_multipliers(input, filter, output, channels);
-        Self::of_multipliers(kernel, clamp, multipliers, bias, bound)
+        Self::towards(kernel, kernel.result_type(0), clamp, channels, bias, bound)
     }
 
-    /// The epilogue of a layer whose accumulators are multiplied by these factors, which floats have none of; see [`Self::new`].
+    /// As [`Self::new`], for a convolution whose results have another type than what the kernel stores.
+    fn towards(
+        kernel: &mut Kernel<'_>,
+        output: &TensorType,
+        clamp: mcunet_ir::attr::Clamp,
+        channels: usize,
+        bias: Value,
+        bound: Option<u64>,
+    ) -> Result<Self, Diagnostic> {
+        let (input, filter) = (kernel.operand_type(0), kernel.operand_type(1));
+        let multipliers = convolution_multipliers(input, filter, output, channels);
+        Self::of_multipliers(kernel, output, clamp, multipliers, bias, bound)
+    }
+
+    /// The epilogue of a layer whose accumulators are multiplied by these factors, which floats have none of, to make numbers
+    /// of type `output`; see [`Self::new`].
     pub(super) fn of_multipliers(
         kernel: &mut Kernel<'_>,
+        output: &TensorType,
         clamp: mcunet_ir::attr::Clamp,
         multipliers: Option<Vec<QuantizedMultiplier>>,
         bias: Value,
         bound: Option<u64>,
     ) -> Result<Self, Diagnostic> {
-        let output = kernel.result_type(0);
         if output.storage() == Scalar::F32 {
             return Ok(Epilogue::Float(clamp));
         }
@@ -166,10 +198,19 @@ impl Epilogue {
     }
 }
 
+/// Where a row begins in the memory of the results, and in that of what is added to them.
+#[derive(Clone, Copy)]
+struct RowStarts {
+    stored: Value,
+    added: Option<Value>,
+}
+
 struct Emitter {
     conv: Conv,
     filter: Filter,
     epilogue: Epilogue,
+    /// What is added to results.
+    residual: Option<Residual>,
     input: RowMap,
     output: RowMap,
     /// Interior pixels that are computed together.
@@ -182,10 +223,11 @@ impl Emitter {
         let y = Taps::clipped(b, window, place.row);
         let row_start = self.output.start(b, place.row);
         let row_start = b.add(place.output_base, row_start);
-        self.emit_row(b, y, place.input_base, row_start);
+        let added = self.residual.as_ref().map(|residual| residual.row(b, place));
+        self.emit_row(b, y, place.input_base, RowStarts { stored: row_start, added });
     }
 
-    fn emit_row(&self, b: &mut Builder<'_>, y: Taps, input_base: Value, row_start: Value) {
+    fn emit_row(&self, b: &mut Builder<'_>, y: Taps, input_base: Value, row_start: RowStarts) {
         let interior = Interior::of(&self.conv.windows.x);
         let whole = interior.end - interior.first;
         let together = self.pixels.min(whole.max(1));
@@ -220,13 +262,14 @@ impl Emitter {
         clipped: bool,
         count: usize,
         input_base: Value,
-        row_start: Value,
+        row_start: RowStarts,
     ) {
         let steps = self.output.steps;
         let window = &self.conv.windows.x;
         let taps = if clipped { Taps::inside(b, window, x) } else { Taps::all(b, window, x) };
         let pixel = b.mul_const(x, to_i32(steps.pixel));
-        let pixel = b.add(row_start, pixel);
+        let pixel = b.add(row_start.stored, pixel);
+        let residual = self.residual.as_ref().zip(row_start.added);
         self.filter.for_groups(b, &mut |b, channel, offset, channels| {
             let start = self.filter.start(b, channel, channels, count);
             let sums = self.sum_window(b, y, taps, channel, offset, channels, count, input_base, &start);
@@ -235,6 +278,10 @@ impl Emitter {
                     let at = b.add_const(channel, to_i32(c));
                     let sum = self.filter.total(b, sums[p * channels + c], at);
                     let stored = self.epilogue.apply(b, sum, at, self.filter.biases());
+                    let stored = match residual {
+                        Some((residual, row)) => residual.add(b, stored, row, x, p, at),
+                        None => stored,
+                    };
                     let across = b.mul_const(at, to_i32(steps.channel));
                     let offset = b.add(pixel, across);
                     let offset = b.add_const(offset, to_i32(p * steps.pixel));

@@ -94,5 +94,5 @@ fn epilogue(
 ) -> Result<Epilogue, Diagnostic> {
     let (input, filter, output) = (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
     let multipliers = fully_connected_multipliers(input, filter, output, outputs);
-    Epilogue::of_multipliers(kernel, op.clamp, multipliers, bias, bound)
+    Epilogue::of_multipliers(kernel, kernel.result_type(0), op.clamp, multipliers, bias, bound)
 }

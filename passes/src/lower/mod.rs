@@ -22,6 +22,7 @@ mod quantize;
 mod receive;
 mod reduce;
 mod requantize;
+mod residual;
 mod resize;
 mod rows;
 mod send;
@@ -279,6 +280,7 @@ impl<'a> FunctionLowering<'a> {
 fn dispatch(op: &NnOp) -> &dyn LowerOp {
     match op {
         NnOp::Conv2d(op) => op,
+        NnOp::Conv2dAdd(op) => op,
         NnOp::DepthwiseConv2d(op) => op,
         NnOp::TransposeConv2d(op) => op,
         NnOp::FullyConnected(op) => op,

@@ -36,6 +36,7 @@ pub(super) fn planar_values(function: &Function, features: CoreFeatures) -> Hash
 
 fn is_convolution(function: &Function, op: Op) -> bool {
     let data = &function.ops[op];
-    let convolves = matches!(&data.kind, OpKind::Nn(NnOp::Conv2d(_) | NnOp::DepthwiseConv2d(_)));
+    let convolves =
+        matches!(&data.kind, OpKind::Nn(NnOp::Conv2d(_) | NnOp::Conv2dAdd(_) | NnOp::DepthwiseConv2d(_)));
     convolves && function.ty(data.results[0]).as_tensor().is_some_and(|ty| ty.storage() == Scalar::I8)
 }

@@ -61,6 +61,15 @@ pub fn tile_of(
             let (tiles, pad) = windowed([height, width], op.stride, op.dilation, op.pad)?;
             first(tiles, n::Conv2d { pad, ..op.clone() }.into())
         }
+        NnOp::Conv2dAdd(op) => {
+            let [_, height, width, _] = four(operands[1])?;
+            let (tiles, pad) = windowed([height, width], op.stride, op.dilation, op.pad)?;
+            let mut tile = first(tiles, n::Conv2dAdd { pad, ..op.clone() }.into());
+            if let Some(addend) = tile.operands.last_mut() {
+                *addend = Some(tile.made.clone());
+            }
+            tile
+        }
         NnOp::DepthwiseConv2d(op) => {
             let [_, height, width, _] = four(operands[1])?;
             let (tiles, pad) = windowed([height, width], op.stride, op.dilation, op.pad)?;

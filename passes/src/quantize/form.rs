@@ -87,6 +87,7 @@ pub fn form(op: &NnOp, activations: Activations) -> Form {
         | NnOp::Cast(_)
         | NnOp::ShapeOf(_)
         | NnOp::Lookup(_)
+        | NnOp::Conv2dAdd(_)
         | NnOp::MeanOfMeans(_) => Form::Real,
         NnOp::Const(_) => Form::Constant,
     }

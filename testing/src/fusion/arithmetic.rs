@@ -87,6 +87,23 @@ impl Sketch<'_, '_> {
         Some(vec![after])
     }
 
+    /// Convolutions of one input or two, and their sums with an input or with one another.
+    pub(super) fn residual(&mut self) -> Option<Vec<Value>> {
+        let (element, other, between, result) = (self.int8(), self.int8(), self.int8(), self.int8());
+        let shape = self.image();
+        let x = self.input(&shape, &element);
+        let (clamp, outputs) = (self.clamp(&between), self.random.size(1, 5));
+        let taps = [self.random.size(1, 2), self.random.size(1, 2)];
+        let convolved = self.convolution(x, taps, outputs, &between, clamp)?;
+        let same = self.ty(convolved).shape;
+        let y = if same == self.ty(x).shape && self.random.flag() { x } else { self.input(&same.0, &other) };
+        let operands = if self.random.flag() { [convolved, y] } else { [y, convolved] };
+        let clamp = self.clamp(&result);
+        let sum = self.op(n::Add { clamp }, &operands, &result)?;
+        // Something else may read the convolution's result, too.
+        Some(if self.random.one_in(4) { vec![sum, convolved] } else { vec![sum] })
+    }
+
     pub(super) fn requantized_producer(&mut self) -> Option<Vec<Value>> {
         let (element, shape) = (self.int8(), self.image());
         let x = self.input(&shape, &element);

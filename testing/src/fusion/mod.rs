@@ -51,6 +51,7 @@ pub fn left_side(rule: &str, random: &mut Random<'_>) -> Option<Module> {
         "scale-into-weights" => sketch.linear_and_constant(true),
         "shift-into-bias" => sketch.linear_and_constant(false),
         "multiply-linear" => sketch.two_linear(),
+        "add-into-convolution" => sketch.residual(),
         "table-of-floats" => sketch.floats_between(),
         "dequantize-after-movement" => sketch.moved_floats(),
         "integer-arithmetic" => sketch.float_arithmetic(),

@@ -115,19 +115,25 @@ impl Graph<'_, '_> {
             dilation: [y.dilation, x.dilation],
             clamp,
         };
-        let result = self.value(op, &[input, filter, bias], &element)?;
-        self.residual(input, result, &element);
+        let result = self.value(op.clone(), &[input, filter, bias], &element)?;
+        if let Some(add) = self.residual(input, result, &element) {
+            let sum = n::Conv2dAdd::of(&op, &self.ty(result), &add)?;
+            let _ = self.value(sum, &[input, filter, bias, input], &element);
+        }
         Some(result)
     }
 
-    /// Adds the input of a convolution to its result where the shapes allow it.
-    fn residual(&mut self, input: Value, result: Value, element: &Element) {
+    /// Adds the input of a convolution to its result where the shapes allow it; the sum is returned if it is one of int8.
+    fn residual(&mut self, input: Value, result: Value, element: &Element) -> Option<n::Add> {
         let same = self.ty(input).shape == self.ty(result).shape && *element != FLOAT;
-        if same && self.random.flag() {
-            let element = self.like(element);
-            let clamp = self.clamp(&element);
-            let _ = self.value(n::Add { clamp }, &[result, input], &element);
+        if !same || !self.random.flag() {
+            return None;
         }
+        let element = self.like(element);
+        let clamp = self.clamp(&element);
+        let add = n::Add { clamp };
+        let _ = self.value(add.clone(), &[result, input], &element);
+        (element.storage() == Scalar::I8).then_some(add)
     }
 
     fn depthwise(&mut self) -> Option<Value> {

@@ -11,6 +11,7 @@ pub(super) fn row<'m>(exporter: &mut Exporter<'m>, site: &Site<'m>, op: &N) -> R
         // Constants are written when they are read.
         N::Const(_) => Ok(()),
         N::Conv2d(op) => exporter.conv_2d(site, op),
+        N::Conv2dAdd(op) => exporter.conv_2d_add(site, op),
         N::DepthwiseConv2d(op) => exporter.depthwise_conv_2d(site, op),
         N::TransposeConv2d(op) => exporter.transpose_conv_2d(site, op),
         N::FullyConnected(op) => exporter.fully_connected(site, op),

@@ -5,8 +5,8 @@ use super::graph::Id;
 use super::{Exporter, Refusal, Site, int};
 use crate::tflite::ops::windows::image_pads;
 use crate::tflite::reader::{
-    BuiltinOperator as B, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, OperatorOptions, Padding,
-    Pool2d, Resize, TransposeConv, WeightsFormat,
+    Addition, BuiltinOperator as B, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, OperatorOptions,
+    Padding, Pool2d, Resize, TransposeConv, WeightsFormat,
 };
 use mcunet_ir::attr::Number;
 use mcunet_ir::nn::ops as n;
@@ -157,6 +157,21 @@ impl<'m> Exporter<'m> {
     }
 
     pub(super) fn conv_2d(&mut self, site: &Site<'m>, op: &n::Conv2d) -> Result<(), Refusal> {
+        self.conv_2d_into(site, op, site.results[0])
+    }
+
+    /// CONV_2D and ADD.
+    pub(super) fn conv_2d_add(&mut self, site: &Site<'m>, op: &n::Conv2dAdd) -> Result<(), Refusal> {
+        let result = site.results[0];
+        let convolved = self.between(result, op.between(site.outputs[0]))?;
+        self.conv_2d_into(site, &op.conv(), convolved)?;
+        let addend = self.operand(site.operands[3])?;
+        self.push_clamped(result, op.sum_clamp, &CLAMPS, B::ADD, vec![convolved, addend], |activation| {
+            OperatorOptions::Add(Addition { activation, pot_scale_int16: false })
+        })
+    }
+
+    fn conv_2d_into(&mut self, site: &Site<'m>, op: &n::Conv2d, result: Id) -> Result<(), Refusal> {
         let filter = self.window_filter(site.operands[1])?;
         let taps = image(site.inputs[1])?;
         let windows = Windows { taps, stride: op.stride, dilation: op.dilation, pad: op.pad };
@@ -166,24 +181,17 @@ impl<'m> Exporter<'m> {
         let [stride_height, stride_width] = pair(op.stride, "a stride")?;
         let [dilation_height, dilation_width] = pair(op.dilation, "a dilation")?;
         let bias = self.bias(site)?;
-        self.push_clamped(
-            site.results[0],
-            op.clamp,
-            &CLAMPS,
-            B::CONV_2D,
-            vec![x, filter, bias],
-            |activation| {
-                OperatorOptions::Conv2d(Conv2d {
-                    padding,
-                    stride_height,
-                    stride_width,
-                    dilation_height,
-                    dilation_width,
-                    activation,
-                    quantized_bias_type: ElementType::Float32,
-                })
-            },
-        )
+        self.push_clamped(result, op.clamp, &CLAMPS, B::CONV_2D, vec![x, filter, bias], |activation| {
+            OperatorOptions::Conv2d(Conv2d {
+                padding,
+                stride_height,
+                stride_width,
+                dilation_height,
+                dilation_width,
+                activation,
+                quantized_bias_type: ElementType::Float32,
+            })
+        })
     }
 
     pub(super) fn depthwise_conv_2d(

@@ -105,7 +105,7 @@ fn plain(bias: &Tensor) -> Tensor {
 }
 
 /// Convolutions that make a value.
-fn convolutions(graph: &Graph<'_>, id: Id) -> Vec<(n::Conv2d, OpNode)> {
+pub(super) fn convolutions(graph: &Graph<'_>, id: Id) -> Vec<(n::Conv2d, OpNode)> {
     graph.makers(id, |kind| match kind {
         NnOp::Conv2d(conv) => Some(conv),
         _ => None,

@@ -11,6 +11,7 @@
 pub(crate) mod clamp;
 mod depthwise;
 mod dequantize;
+mod epilogue;
 mod linear;
 mod movement;
 mod reduce;
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Rule {
 
 /// All rules, family by family.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 8] = [
+    let families: [&'static [Rule]; 9] = [
         table::RULES,
         clamp::RULES,
         reduce::RULES,
@@ -72,8 +73,14 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         linear::RULES,
         depthwise::RULES,
         dequantize::RULES,
+        epilogue::RULES,
     ];
     families.into_iter().flatten()
+}
+
+/// Whether a rule makes operations of which other passes know less than of what they stand for.
+pub fn is_late(rule: &Rule) -> bool {
+    epilogue::RULES.iter().any(|late| late.name == rule.name)
 }
 
 /// The rule of a name.
