@@ -7,7 +7,7 @@ use mcunet_frontends::{ImportOptions, import};
 use mcunet_ir::Module;
 use mcunet_ir::text::parse;
 use mcunet_ir::verify::verify;
-use mcunet_passes::lower::{CoreFeatures, lower_module};
+use mcunet_passes::lower::{CoreFeatures, Scratch, lower_module};
 
 /// Larger modules are not lowered: the time goes into more inputs instead.
 const MAX_VALUES: usize = 200;
@@ -89,7 +89,11 @@ fn lowers(mut module: Module) {
         exports(&module);
     }
     if small
-        && lower_module(&mut module, CoreFeatures { dsp: true, unroll: true, narrow_weights: true }).is_ok()
+        && lower_module(
+            &mut module,
+            CoreFeatures { dsp: true, unroll: true, narrow_weights: true, scratch: Scratch::Always },
+        )
+        .is_ok()
     {
         let verified = verify(&module).map(|_| ());
         assert!(verified.is_ok(), "lowering made an invalid module: {:?}", verified.err());

@@ -6,13 +6,15 @@
 
 use super::arenas::Arenas;
 use super::expression::{Expression, Precedence};
+use super::matmul::Form;
 use super::names::Names;
 use super::rows::RowTables;
 use super::weights::{element_type, float_literal, int32_literal, int64_literal};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::eval::{field_mask, field_shift};
+use mcunet_ir::loops::matmul::{GROUP, packed_words};
 use mcunet_ir::loops::memory::Place;
-use mcunet_ir::loops::ops::{Buffer, Predicate, Rounding};
+use mcunet_ir::loops::ops::{Buffer, Matmul, Predicate, Rounding, Widen};
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{MemRefType, Scalar, Type};
@@ -25,6 +27,8 @@ pub struct Printed {
     pub body: String,
     /// Helpers that it calls.
     pub used: BTreeSet<&'static str>,
+    /// Functions for matrices that it calls.
+    pub forms: BTreeSet<Form>,
 }
 
 /// The state of printing one kernel.
@@ -41,6 +45,7 @@ pub struct KernelPrinter<'p> {
     out: String,
     indent: usize,
     used: BTreeSet<&'static str>,
+    forms: BTreeSet<Form>,
     errors: Diagnostics,
 }
 
@@ -66,6 +71,7 @@ impl<'p> KernelPrinter<'p> {
             out: String::new(),
             indent: 1,
             used: BTreeSet::new(),
+            forms: BTreeSet::new(),
             errors: Diagnostics::default(),
         }
     }
@@ -96,7 +102,7 @@ impl<'p> KernelPrinter<'p> {
             self.block(body);
         }
         self.errors.into_result()?;
-        Ok(Printed { body: self.out, used: self.used })
+        Ok(Printed { body: self.out, used: self.used, forms: self.forms })
     }
 
     /// Notes who uses what, last ops first, so that what only a dead op uses counts as unused: C compilers warn of a
@@ -301,6 +307,8 @@ impl<'p> KernelPrinter<'p> {
                 self.line(&line);
             }
             LoopOp::Fill(head) => self.fill(op, head.count),
+            LoopOp::Widen(head) => self.widen(op, head),
+            LoopOp::Matmul(head) => self.matmul(op, head),
             LoopOp::Receive(head) => {
                 let [row, memory, offset] = data.operands[..] else { return };
                 let (row, offset, memory) = (self.value(row), self.value(offset), self.memory(memory));
@@ -365,6 +373,58 @@ impl<'p> KernelPrinter<'p> {
         self.line(&format!("{memory}[{}] = {stored};", at.text));
         self.indent -= 1;
         self.line("}");
+    }
+
+    fn widen(&mut self, op: Op, head: &Widen) {
+        let data = &self.function.ops[op];
+        let [source, from, first, end, target, to] = data.operands[..] else { return };
+        let Widen { count, step, zero_point } = *head;
+        let [from, first, end, to] = [from, first, end, to].map(|value| self.value(value));
+        let (source, target) = (self.memory(source), self.memory(target));
+        let is_whole = first.text == "0" && end.text == count.to_string();
+        let helper = match (is_whole, step) {
+            (false, _) => "widen_part",
+            (true, 1) => "widen_next",
+            (true, 2) => "widen_alternating",
+            (true, _) => "widen_rest",
+        };
+        self.used.insert(helper);
+        let step =
+            if matches!(helper, "widen_part" | "widen_rest") { format!("{step}, ") } else { String::new() };
+        let source = match is_whole {
+            true => format!("&{source}[{}], ", from.text),
+            false => format!("{source}, {}, {}, {}, ", from.text, first.text, end.text),
+        };
+        self.line(&format!("{helper}({source}&{target}[{}], {count}, {step}{zero_point});", to.text));
+    }
+
+    /// A call for the groups of four rows, and one for the rest.
+    fn matmul(&mut self, op: Op, head: &Matmul) {
+        let data = &self.function.ops[op];
+        let [weights, inputs, from, output, offset] = data.operands[..] else { return };
+        let narrow = self.memref(inputs).element == Scalar::I8;
+        let [from, offset] = [from, offset].map(|offset| self.value(offset));
+        let [weights, inputs, output] = [weights, inputs, output].map(|memory| self.memory(memory));
+        let Matmul { rows, pairs, row_step, pixel_step, zero_point, limits: [low, high], .. } = *head;
+        let distance = if row_step == 1 { pixel_step } else { row_step };
+        let mut done = 0;
+        for form in Form::of(head, narrow) {
+            let rows = if form.rows() == GROUP { rows / GROUP * GROUP } else { form.rows() };
+            let [first, bytes] = [done, rows].map(|rows| packed_words(rows, pairs));
+            let shape = self.fresh("shape");
+            let odd = 2 * zero_point + 1;
+            let numbers = format!("{}, {pairs}, {distance}, {odd}, {low}, {high}", bytes * 4);
+            self.line(&format!("static const int32_t {shape}[6] = {{ {numbers} }};"));
+            let (weights, to) =
+                (offset_by(&weights, first), offset_by(&offset.at(Precedence::Sum), done * row_step));
+            self.line(&format!(
+                "{}({weights}, &{inputs}[{}], &{output}[{to}], {shape});",
+                form.name(),
+                from.text
+            ));
+            self.forms.insert(form);
+            done += rows;
+        }
     }
 
     /// Declares variables for loop-carried values, runs `body`, and lets the results be the variables.
@@ -604,6 +664,8 @@ impl<'p> KernelPrinter<'p> {
             | LoopOp::Copy(_)
             | LoopOp::Receive(_)
             | LoopOp::Send(_)
+            | LoopOp::Widen(_)
+            | LoopOp::Matmul(_)
             | LoopOp::Fill(_) => {
                 let message = format!("'{}' op is no expression ({operand_type:?})", data.kind.name());
                 self.errors.push(Diagnostic::error(message).at(data.origin.clone()));
@@ -696,7 +758,20 @@ fn reads_memory(kind: &LoopOp) -> bool {
 }
 
 fn writes_memory(kind: &LoopOp) -> bool {
-    matches!(kind, LoopOp::Store(_) | LoopOp::Copy(_) | LoopOp::Fill(_) | LoopOp::Receive(_))
+    matches!(
+        kind,
+        LoopOp::Store(_)
+            | LoopOp::Copy(_)
+            | LoopOp::Fill(_)
+            | LoopOp::Receive(_)
+            | LoopOp::Widen(_)
+            | LoopOp::Matmul(_)
+    )
+}
+
+/// A sum with a number, of which 0 goes without saying.
+fn offset_by(text: &str, by: usize) -> String {
+    if by == 0 { text.to_owned() } else { format!("{text} + {by}") }
 }
 
 /// `name = text`, as a compound assignment where the text begins with the name.

@@ -8,6 +8,7 @@ mod arenas;
 mod expression;
 mod header;
 mod kernel;
+mod matmul;
 mod names;
 mod prelude;
 mod project;

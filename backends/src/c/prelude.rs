@@ -2,6 +2,7 @@
 //!
 //! Each is the operation of the `loop` dialect of nearly the same name; `ir/src/loops/eval.rs` is the specification.
 
+use super::matmul::Form;
 use std::collections::BTreeSet;
 
 /// A helper: its name, helpers it needs, and its text.
@@ -620,11 +621,196 @@ static inline int32_t mac_high_high(uint32_t a, uint32_t b, int32_t sum)
 }
 ",
     },
+    Helper {
+        name: "store_i16x2",
+        needs: &[],
+        text: "static inline void store_i16x2(int16_t *to, uint32_t lanes)
+{
+    memcpy(to, &lanes, sizeof lanes);
+}
+",
+    },
+    Helper {
+        name: "widen_rest",
+        needs: &["splat_lanes", "load_i8x4", "store_i16x2", "extend_add_even", "extend_add_odd"],
+        text: "/* Inputs less their zero point, in words of two: 0 and 2, 1 and 3, and so on; each `step` words further. */
+static inline void widen_rest(const int8_t *from, int16_t *to, int32_t count, int32_t step, int32_t zero_point)
+{
+    const uint32_t base = splat_lanes(-zero_point);
+    for (; count >= 4; count -= 4) {
+        const uint32_t word = load_i8x4(from);
+        store_i16x2(to, extend_add_even(base, word));
+        store_i16x2(to + 2 * step, extend_add_odd(base, word));
+        from += 4;
+        to += 4 * step;
+    }
+    if (count > 0) {
+        const int32_t last = count == 1 ? 0 : from[count - 1] - zero_point;
+        to[0] = (int16_t)(from[0] - zero_point);
+        to[1] = (int16_t)last;
+    }
+    if (count == 3) {
+        to[2 * step] = (int16_t)(from[1] - zero_point);
+        to[2 * step + 1] = 0;
+    }
+}
+",
+    },
+    Helper {
+        name: "widen_next",
+        needs: &["widen_rest"],
+        text: "/* As widen_rest, each word after the one before. */
+static inline void widen_next(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)
+{
+#if HAS_DSP
+    const int8_t *const end = from + (count & ~7);
+    const uint32_t base = splat_lanes(-zero_point);
+    while (from != end) {
+        uint32_t a, b, c, d;
+        __asm__(\"ldr.w %2, [%0], #8\\n\\tldr.w %3, [%0, #-4]\\n\\t\"
+                \"sxtab16 %4, %6, %2, ror #8\\n\\tsxtab16 %2, %6, %2\\n\\tsxtab16 %5, %6, %3, ror #8\\n\\tsxtab16 %3, %6, %3\\n\\t\"
+                \"str.w %2, [%1], #16\\n\\tstr.w %4, [%1, #-12]\\n\\tstr.w %3, [%1, #-8]\\n\\tstr.w %5, [%1, #-4]\"
+                : \"+r\"(from), \"+r\"(to), \"=&r\"(a), \"=&r\"(b), \"=&r\"(c), \"=&r\"(d)
+                : \"r\"(base)
+                : \"memory\");
+    }
+    count &= 7;
+#endif
+    widen_rest(from, to, count, 1, zero_point);
+}
+",
+    },
+    Helper {
+        name: "widen_alternating",
+        needs: &["widen_rest"],
+        text: "/* As widen_rest, every other word. */
+static inline void widen_alternating(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)
+{
+#if HAS_DSP
+    const int8_t *const end = from + (count & ~7);
+    const uint32_t base = splat_lanes(-zero_point);
+    while (from != end) {
+        uint32_t a, b, c, d;
+        __asm__(\"ldr.w %2, [%0], #8\\n\\tldr.w %3, [%0, #-4]\\n\\t\"
+                \"sxtab16 %4, %6, %2, ror #8\\n\\tsxtab16 %2, %6, %2\\n\\tsxtab16 %5, %6, %3, ror #8\\n\\tsxtab16 %3, %6, %3\\n\\t\"
+                \"str.w %2, [%1], #32\\n\\tstr.w %4, [%1, #-24]\\n\\tstr.w %3, [%1, #-16]\\n\\tstr.w %5, [%1, #-8]\"
+                : \"+r\"(from), \"+r\"(to), \"=&r\"(a), \"=&r\"(b), \"=&r\"(c), \"=&r\"(d)
+                : \"r\"(base)
+                : \"memory\");
+    }
+    count &= 7;
+#endif
+    widen_rest(from, to, count, 2, zero_point);
+}
+",
+    },
+    Helper {
+        name: "widen_part",
+        needs: &["splat_lanes", "load_i8x4", "store_i16x2", "extend_add_even", "extend_add_odd"],
+        text: "/* As widen_rest, with zeros for elements before number `first` or from number `end` on. */
+static inline void widen_part(const int8_t *memory, int32_t from, int32_t first, int32_t end, int16_t *to, int32_t count,
+                              int32_t step, int32_t zero_point)
+{
+    const uint32_t base = splat_lanes(-zero_point);
+    for (int32_t i = 0; i < count; i += 4) {
+        uint32_t even = 0;
+        uint32_t odd = 0;
+        if (first <= i && i + 4 <= end) {
+            const uint32_t word = load_i8x4(&memory[from + i]);
+            even = extend_add_even(base, word);
+            odd = extend_add_odd(base, word);
+        } else {
+            for (int32_t j = i > first ? i : first; j < i + 4 && j < end; j++) {
+                const uint32_t x = (uint32_t)(memory[from + j] - zero_point) & 0xffffu;
+                const bool second = j - i >= 2 || (j - i == 1 && count - i == 2);
+                const uint32_t lane = second ? x << 16 : x;
+                if (j - i == 3 || (j - i == 1 && count - i != 2)) {
+                    odd |= lane;
+                } else {
+                    even |= lane;
+                }
+            }
+        }
+        store_i16x2(&to[i * step], even);
+        if (count - i > 2) {
+            store_i16x2(&to[(i + 2) * step], odd);
+        }
+    }
+}
+",
+    },
+    Helper {
+        name: "matmul_rows",
+        needs: &["dsp", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
+        text: "/* Functions in assembly: compilers that could take a function for what its C says are told not to look at it. */
+#if HAS_DSP && defined(__clang__)
+#define HAS_NAKED 1
+#define NAKED __attribute__((naked, noinline))
+#elif HAS_DSP && __GNUC__ >= 8
+#define HAS_NAKED 1
+#define NAKED __attribute__((naked, noipa))
+#else
+#define HAS_NAKED 0
+#endif
+
+/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
+ * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
+ * twice and one, and their limits. */
+#if HAS_NAKED
+#define UNUSED __attribute__((unused))
+#else
+static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
+                        const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin)
+{
+    const int32_t pairs = shape[1];
+    const int32_t words = (rows + 1) / 2;
+    const int32_t row_step = rows_adjoin ? 1 : shape[2];
+    const int32_t pixel_step = rows_adjoin ? shape[2] : 1;
+    const int32_t *const end = weights + shape[0] / 4;
+    while (weights != end) {
+        const int32_t *const constants = weights + rows + pairs * words;
+        for (int32_t pixel = 0; pixel < pixels; pixel++) {
+            int32_t sums[4];
+            for (int32_t row = 0; row < rows; row++) {
+                sums[row] = weights[row];
+            }
+            for (int32_t pair = 0; pair < pairs; pair++) {
+                const uint32_t input = inputs == NULL ? load_i16x2(&widened[2 * (pair * pixels + pixel)])
+                                                      : sign_extend_lanes(load_i8x4(&inputs[pair / 2 * 4]) >> (pair % 2 * 8));
+                for (int32_t row = 0; row < rows; row += 2) {
+                    const uint32_t both = (uint32_t)weights[rows + pair * words + row / 2];
+                    const bool two = row + 1 < rows;
+                    if (two) {
+                        sums[row + 1] = dual_mac(both, input, sums[row + 1]);
+                    }
+                    sums[row] = dual_mac(two ? sign_extend_lanes(both) : both, input, sums[row]);
+                }
+            }
+            for (int32_t row = 0; row < rows; row++) {
+                const bool high = row % 2 == 1;
+                const int32_t value = high ? sub_wrap(sums[row], sums[row - 1]) >> 7 : sums[row];
+                const int32_t sign = is_signed ? value >> 31 : 0;
+                const int32_t shift = (constants[rows] >> (8 * row)) & 31;
+                const int32_t offset = (int32_t)((uint32_t)shape[3] << shift);
+                const int32_t addend = add_wrap(offset, add_wrap(high ? 0 : value, sign));
+                const int32_t scaled = mul_add_high(value, constants[row], addend) >> shift >> 1;
+                const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[4]), shape[5]);
+                output[row * row_step + pixel * pixel_step] = (int8_t)result;
+            }
+        }
+        weights = constants + rows + 1;
+        output += rows * row_step;
+    }
+}
+#endif
+",
+    },
 ];
 
 /// The helpers that are used, with those they need, in a fixed order.
-pub fn text(used: &BTreeSet<&'static str>) -> String {
+pub fn text(used: &BTreeSet<&'static str>, forms: &BTreeSet<Form>) -> String {
     let mut wanted: BTreeSet<&str> = used.clone();
+    wanted.extend((!forms.is_empty()).then_some("matmul_rows"));
     // Helpers are listed after those they need, so one pass from the end finds all.
     for helper in HELPERS.iter().rev() {
         if wanted.contains(helper.name) {
@@ -639,5 +825,6 @@ pub fn text(used: &BTreeSet<&'static str>) -> String {
         out.push_str(helper.text);
         out.push('\n');
     }
+    out.extend(forms.iter().map(Form::text));
     out
 }

@@ -176,8 +176,7 @@ pub fn evaluate(op: &LoopOp, args: &[Word], result: &Type) -> Result<Word, Trap>
             I32(fixed_point::saturating_rounding_doubling_high_mul(a, b))
         }
         (LoopOp::MulAddHigh(_), &[I32(value), I32(factor), I32(addend)]) => {
-            let product = i64::from(value) * i64::from(factor);
-            I32(addend.wrapping_add(((product + (1 << 31)) >> 32) as i32))
+            I32(mul_add_high(value, factor, addend))
         }
         (LoopOp::RoundShift(_), &[I32(a), I32(by)]) => {
             I32(fixed_point::rounding_divide_by_pot(a, by as u32 & 31))
@@ -220,7 +219,13 @@ fn round(rounding: Rounding, value: f32) -> f32 {
 }
 
 /// Source: Arm Architecture Reference Manual, SXTB16.
-fn extend_lanes(lanes: u32, odd: bool) -> u32 {
+/// `addend + value * factor / 2^32`, the quotient rounded, modulo 2^32.
+pub(super) fn mul_add_high(value: i32, factor: i32, addend: i32) -> i32 {
+    let product = i64::from(value) * i64::from(factor);
+    addend.wrapping_add(((product + (1 << 31)) >> 32) as i32)
+}
+
+pub(super) fn extend_lanes(lanes: u32, odd: bool) -> u32 {
     let lanes = if odd { lanes.rotate_right(8) } else { lanes };
     let extend = |byte: u32| u32::from(i16::from(byte as u8 as i8) as u16);
     extend(lanes) | (extend(lanes >> 16) << 16)
@@ -244,7 +249,7 @@ fn add_lanes(a: u32, b: u32) -> u32 {
 }
 
 /// Source: Arm Architecture Reference Manual, SMLAD.
-fn dual_mac(a: u32, b: u32, accumulator: i32) -> i32 {
+pub(super) fn dual_mac(a: u32, b: u32, accumulator: i32) -> i32 {
     let product = |shift: u32| i32::from((a >> shift) as i16) * i32::from((b >> shift) as i16);
     accumulator.wrapping_add(product(0)).wrapping_add(product(16))
 }

@@ -9,7 +9,8 @@
 
 use super::LoopOp;
 use super::eval::{Trap, Word, evaluate};
-use super::ops::{Buffer, Kernel, Role};
+use super::matmul;
+use super::ops::{Buffer, Kernel, Matmul, Role, Widen};
 use super::program::{Program, Step};
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, OpKind, Value};
@@ -563,6 +564,23 @@ impl<'m> Machine<'m> {
                     self.store(word, target, element_offset(to, i))?;
                 }
             }
+            LoopOp::Widen(head) => {
+                let [Word::Memory(source), Word::I32(offset), Word::I32(first), Word::I32(end)] =
+                    [0, 1, 2, 3].map(arg)
+                else {
+                    return Err(illegal);
+                };
+                let (Word::Memory(target), Word::I32(to)) = (arg(4), arg(5)) else { return Err(illegal) };
+                self.widen(head, (source, offset), first..end, (target, to))?;
+            }
+            LoopOp::Matmul(head) => {
+                let [Word::Memory(weights), Word::Memory(inputs), Word::I32(from)] = [0, 1, 2].map(arg)
+                else {
+                    return Err(illegal);
+                };
+                let (Word::Memory(output), Word::I32(to)) = (arg(3), arg(4)) else { return Err(illegal) };
+                self.matmul(head, weights, (inputs, from), (output, to))?;
+            }
             _ => {
                 let mut args = [Word::I1(false); 3];
                 let count = data.operands.len().min(3);
@@ -697,6 +715,76 @@ impl<'m> Machine<'m> {
             return Err(Trap::Order { output, row, next });
         }
         sent.extend(bytes);
+        Ok(())
+    }
+
+    /// Widens the elements `inside` of a run, and writes zeros for the others.
+    fn widen(
+        &mut self,
+        head: &Widen,
+        (source, offset): (u32, i32),
+        inside: Range<i32>,
+        (target, to): (u32, i32),
+    ) -> Result<(), Trap> {
+        let mut widened = vec![0; matmul::pairs_of_run(head.count) * 2];
+        for column in 0..head.count {
+            let at = element_offset(0, column);
+            if inside.contains(&at) {
+                let Word::I32(x) = self.load(source, offset.saturating_add(at))? else {
+                    return Err(Trap::Operands("loop.widen"));
+                };
+                let (pair, second) = matmul::place_in_run(column, head.count);
+                widened[pair * 2 + usize::from(second)] = x.wrapping_sub(head.zero_point);
+            }
+        }
+        for (i, value) in widened.into_iter().enumerate() {
+            let at = (i / 2).saturating_mul(head.step).saturating_mul(2) + i % 2;
+            self.store(Word::I32(value), target, element_offset(to, at))?;
+        }
+        Ok(())
+    }
+
+    fn matmul(
+        &mut self,
+        head: &Matmul,
+        weights: u32,
+        (inputs, from): (u32, i32),
+        (output, offset): (u32, i32),
+    ) -> Result<(), Trap> {
+        let word = |machine: &Self, memory, at| match machine.load(memory, at)? {
+            Word::I32(word) => Ok(word),
+            _ => Err(Trap::Operands("loop.matmul")),
+        };
+        let packed = (0..matmul::packed_words(head.rows, head.pairs))
+            .map(|at| word(self, weights, element_offset(0, at)))
+            .collect::<Result<Vec<_>, _>>()?;
+        for pixel in 0..head.pixels {
+            let narrow = self.memories[inputs as usize].element == Scalar::I8;
+            let half = |pair: usize, half: usize| {
+                let at = match narrow {
+                    true => pair / 2 * 4 + half * 2 + pair % 2,
+                    false => (pair * head.pixels + pixel) * 2 + half,
+                };
+                word(self, inputs, element_offset(from, at))
+                    .map(|value| u32::from(value as u16) << (16 * half))
+            };
+            let pairs = (0..head.pairs)
+                .map(|pair| Ok(half(pair, 0)? | half(pair, 1)?))
+                .collect::<Result<Vec<u32>, Trap>>()?;
+            let (mut row, mut rest) = (0, &packed[..]);
+            while row < head.rows {
+                let rows = matmul::GROUP.min(head.rows - row);
+                let (group, after) = rest.split_at(matmul::packed_words(rows, head.pairs));
+                let finish =
+                    matmul::Finish { signed: head.signed, limits: head.limits, zero_point: head.zero_point };
+                for result in matmul::group_results(rows, group, &pairs, finish) {
+                    let at = row.saturating_mul(head.row_step).saturating_add(pixel * head.pixel_step);
+                    self.store(Word::I32(result), output, element_offset(offset, at))?;
+                    row += 1;
+                }
+                rest = after;
+            }
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Where buffers lie, and how constant data is laid out for the kernels that read it.
 
+use super::matmul;
 use super::packed::{interleaved_bytes, pack_interleaved, pack_paired, pack_rows, packed_bytes, row_bytes};
 use crate::attr::{Attr, AttrError, AttrValue, ResourceRef};
 use crate::tensor::Data;
@@ -116,6 +117,16 @@ pub enum PackLayout {
         /// Channels, innermost in the source.
         channels: usize,
     },
+    /// What `loop.matmul` reads, as [`super::matmul::pack`] says. Sources are a filter of `columns` columns a row in runs of
+    /// `run`, a bias, and multiplier and shift of each row: `#loop.matmul<columns, run, zero_point>`.
+    Matmul {
+        /// Elements per output channel.
+        columns: usize,
+        /// Elements that are widened together.
+        run: usize,
+        /// The zero point of inputs that are not widened; else 0.
+        zero_point: i64,
+    },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
     Transposed {
         /// Rows of the source.
@@ -166,6 +177,11 @@ impl PackLayout {
             let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             let row = columns.checked_next_multiple_of(4).unwrap_or(usize::MAX);
             return (element, rows.saturating_mul(row).saturating_mul(channels));
+        }
+        if let PackLayout::Matmul { columns, run, .. } = *self {
+            let pairs = (columns / run.max(1)).saturating_mul(matmul::pairs_of_run(run));
+            let rows = sources.get(1).map_or(0, |bias| bias.count);
+            return (Scalar::I32, matmul::packed_words(rows, pairs));
         }
         sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
@@ -224,6 +240,9 @@ impl PackLayout {
                 expect_elements(&sources[0], rows.saturating_mul(columns), channels)?;
                 fill_rows_of_taps(&sources[0], rows, columns, channels)
             }
+            PackLayout::Matmul { columns, run, zero_point } => {
+                matmul::pack(sources, columns, run, zero_point)
+            }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows, columns)?;
@@ -267,6 +286,9 @@ impl PackLayout {
             }
             PackLayout::DepthwiseWords { rows, columns, channels } => {
                 ("loop.depthwise_words", vec![int(rows), int(columns), int(channels)])
+            }
+            PackLayout::Matmul { columns, run, zero_point } => {
+                ("loop.matmul", vec![int(columns), int(run), zero_point])
             }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
@@ -364,7 +386,7 @@ impl AttrValue for PackLayout {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
          #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, #loop.depthwise_words<rows, columns, channels>, \
          #loop.packed_interleave<bits, rows, columns, block>, #loop.packed_paired<bits, rows, columns, block>, \
-         #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.matmul<columns, run, zero_point>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
@@ -401,6 +423,10 @@ impl AttrValue for PackLayout {
             }
             "loop.depthwise_words" => {
                 (PackLayout::DepthwiseWords { rows: size(0)?, columns: size(1)?, channels: size(2)? }, 3)
+            }
+            "loop.matmul" => {
+                let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
+                (PackLayout::Matmul { columns: size(0)?, run: size(1)?, zero_point }, 3)
             }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {

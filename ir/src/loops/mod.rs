@@ -8,6 +8,7 @@
 
 pub mod eval;
 pub mod interp;
+pub mod matmul;
 pub mod memory;
 pub mod ops;
 pub mod packed;

@@ -298,6 +298,40 @@ define_ops! {
         operands { value: Number, memory: MemRef, offset: I32 } attrs { count: usize } traits [Writes]
     }
 
+    /// Widens a run of `count` i8 elements of `source` to i16 less `zero_point`, in the order in which `loop.matmul` reads
+    /// them (see [`super::matmul`]): its pairs go to every `step`th pair of `target` from `target_offset` on. Elements before
+    /// number `first` or from number `end` on are not read, but taken for the zero point.
+    ///
+    /// - C1: `count` and `step` are at least 1.
+    Widen = "loop.widen" {
+        operands { source: MemRef, offset: I32, first: I32, end: I32, target: MemRef, target_offset: I32 }
+        attrs { count: usize, step: usize = 1, zero_point: i32 = 0 }
+        traits [Reads, Writes, Dsp]
+    }
+
+    /// Multiplies a matrix of `rows` rows of `pairs` pairs of columns, packed as [`super::matmul::pack`] does, with the
+    /// inputs of one or two pixels from `inputs_offset` on: i16 elements that `loop.widen` wrote, the pairs of two pixels
+    /// alternating, or i8 elements of one pixel as they are. Sums are requantized, the sign of the accumulator taken into account
+    /// if `signed`, `zero_point` added, limited, and stored: row `r` of pixel `p` at `offset + r * row_step + p * pixel_step`.
+    ///
+    /// - C1: `pixels` is 1 or 2; there is a row and a pair; limits and zero point lie within int8; neighbouring rows or neighbouring pixels are
+    ///   neighbours in the output.
+    /// - C2: weights and inputs have the elements that this takes. Of i8 inputs there is one pixel and an even number of pairs.
+    Matmul = "loop.matmul" {
+        operands { weights: MemRef, inputs: MemRef, inputs_offset: I32, output: MemRef, offset: I32 }
+        attrs {
+            rows: usize,
+            pairs: usize,
+            pixels: usize = 1,
+            row_step: usize = 1,
+            pixel_step: usize = 1,
+            signed: bool = true,
+            zero_point: i32 = 0,
+            limits: [i32; 2] = [-128, 127],
+        }
+        traits [Reads, Writes, Dsp]
+    }
+
     /// Lanes 0 and 2 (or, if `odd`, 1 and 3), extended with their sign. Arm: SXTB16 with ROR #0 or #8.
     ExtendLanes = "loop.extend_lanes" {
         operands { value: I8x4 } attrs { odd: bool = false } results { output: I16x2 } traits [Pure, Dsp]

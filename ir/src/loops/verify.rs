@@ -1,7 +1,7 @@
 //! What `loop` ops check beyond the constraints of their rows: that types agree with each other and with attributes.
 
 use super::ops::*;
-use super::{LoopSemantics, register_type};
+use super::{LoopSemantics, matmul, register_type};
 use crate::attr::{Number, ResourceRef};
 use crate::text::type_name;
 use crate::types::{Scalar, Type};
@@ -101,6 +101,51 @@ semantics! {
     }
     LoadI16x2 |_op, operands, _results, report| {
         of_elements(operands[0], Scalar::I16, report);
+    }
+    Widen |op, operands, _results, report| {
+        of_elements(operands[0], Scalar::I8, report);
+        of_elements(operands[4], Scalar::I16, report);
+        // widen C1
+        if op.count == 0 || op.step == 0 {
+            report.push(format!("expected elements and a step, got {} and {}", op.count, op.step));
+        }
+    }
+    Matmul |op, operands, _results, report| {
+        let words = matmul::packed_words(op.rows, op.pairs);
+        let inputs = op.pairs.saturating_mul(op.pixels).saturating_mul(2);
+        let narrow = operands[1].as_memref().is_some_and(|memory| memory.element == Scalar::I8);
+        of_elements(operands[0], Scalar::I32, report);
+        if !narrow {
+            of_elements(operands[1], Scalar::I16, report);
+        }
+        of_elements(operands[3], Scalar::I8, report);
+        // matmul C1
+        if op.rows == 0 || op.pairs == 0 || !matches!(op.pixels, 1 | 2) {
+            let (rows, pairs, pixels) = (op.rows, op.pairs, op.pixels);
+            report.push(format!("expected rows, pairs, and 1 or 2 pixels, got {rows}, {pairs} and {pixels}"));
+        }
+        let [low, high] = op.limits;
+        if !(-128 <= low && low <= high && high <= 127) {
+            report.push(format!("expected limits within int8, got [{low}, {high}]"));
+        }
+        if i8::try_from(op.zero_point).is_err() {
+            report.push(format!("expected a zero point within int8, got {}", op.zero_point));
+        }
+        if op.row_step != 1 && op.pixels == 2 && op.pixel_step != 1 {
+            let (rows, pixels) = (op.row_step, op.pixel_step);
+            report.push(format!("expected a step of 1 for rows or pixels, got {rows} and {pixels}"));
+        }
+        // matmul C2
+        if narrow && (op.pixels != 1 || !op.pairs.is_multiple_of(2)) {
+            let (pixels, pairs) = (op.pixels, op.pairs);
+            report.push(format!("expected i8 inputs of one pixel in fours, got {pixels} pixels of {pairs} pairs"));
+        }
+        for (what, memory, least) in [("weights", operands[0], words), ("inputs", operands[1], inputs)] {
+            let found = memory.as_memref().map_or(0, |memory| memory.shape.elements());
+            if found < least {
+                report.push(format!("expected {what} of at least {least} elements, got {found}"));
+            }
+        }
     }
     Copy |_op, operands, _results, report| {
         if let (Some(source), Some(target)) = (operands[0].as_memref(), operands[2].as_memref())

@@ -491,6 +491,8 @@ impl Touched {
             OpKind::Loop(LoopOp::Fill(_) | LoopOp::Receive(_)) => (None, Some(1)),
             OpKind::Loop(LoopOp::Send(_)) => (Some(1), None),
             OpKind::Loop(LoopOp::Copy(_)) => (Some(0), Some(2)),
+            OpKind::Loop(LoopOp::Widen(_)) => (Some(0), Some(4)),
+            OpKind::Loop(LoopOp::Matmul(_)) => (Some(1), Some(3)),
             _ => (Some(0), None),
         };
         let is_buffer = |value: Value| {

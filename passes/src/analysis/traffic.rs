@@ -11,6 +11,7 @@
 
 use super::index_range::Ranges;
 use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::matmul;
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use std::collections::BTreeMap;
@@ -131,6 +132,17 @@ impl Walk<'_> {
             LoopOp::Fill(fill) => self.count_words(operands[1], fill.count, |m, n| counts.store(m, n)),
             LoopOp::Receive(head) => self.count_words(operands[1], head.count, |m, n| counts.store(m, n)),
             LoopOp::Send(head) => self.count_words(operands[1], head.count, |m, n| counts.load(m, n)),
+            LoopOp::Widen(head) => {
+                let pairs = matmul::pairs_of_run(head.count);
+                self.count_words(operands[0], head.count, |memory, n| counts.load(memory, n));
+                self.count(operands[4], pairs, |memory, n| counts.store(memory, n));
+            }
+            LoopOp::Matmul(head) => {
+                let groups = head.rows.div_ceil(matmul::GROUP);
+                let inputs = groups * head.pairs * head.pixels * 2;
+                self.count_words(operands[1], inputs, |memory, n| counts.load(memory, n));
+                self.count(operands[3], head.rows * head.pixels, |memory, n| counts.store(memory, n));
+            }
             LoopOp::Copy(copy) => {
                 self.count_words(operands[0], copy.count, |memory, n| counts.load(memory, n));
                 self.count_words(operands[2], copy.count, |memory, n| counts.store(memory, n));

@@ -45,6 +45,14 @@ define_mix! {
     narrow_loads,
     /// Loads of two words from constants at once.
     flash_pairs,
+    /// Loads of one word from RAM or the stack that were placed by hand, one after the other.
+    scheduled_ram_loads,
+    /// The same from constants.
+    scheduled_flash_loads,
+    /// Such loads that something else follows.
+    load_runs,
+    /// Stores that were placed by hand, one after the other.
+    scheduled_stores,
     /// Stores to RAM.
     ram_stores,
     /// Stores to the stack.
@@ -85,6 +93,8 @@ impl Mix {
             + self.long_multiplies
             + self.divisions
             + self.loads()
+            + self.scheduled_loads()
+            + self.scheduled_stores
             + self.flash_pairs
             + self.stores()
             // Nine registers are saved by one instruction, and restored by another.
@@ -99,6 +109,11 @@ impl Mix {
     /// Loads of one word or less.
     pub fn loads(&self) -> f64 {
         self.ram_loads + self.flash_loads + self.stack_loads
+    }
+
+    /// Loads that were placed by hand.
+    pub fn scheduled_loads(&self) -> f64 {
+        self.scheduled_ram_loads + self.scheduled_flash_loads
     }
 
     /// Stores of one word or less.

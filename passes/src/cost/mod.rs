@@ -9,6 +9,7 @@
 mod accesses;
 mod count;
 mod linear;
+pub mod matmul;
 pub mod mix;
 mod pointers;
 mod registers;
@@ -81,6 +82,12 @@ pub struct Timing {
     pub narrow_load: f64,
     /// Of a load of two words.
     pub load_pair: f64,
+    /// Of a load that was placed by hand next to others.
+    pub scheduled_load: f64,
+    /// On top, of the last of them.
+    pub load_run: f64,
+    /// Of a store that was placed by hand next to others.
+    pub scheduled_store: f64,
     /// Of a store.
     pub store: f64,
     /// Of each word saved or restored around a function.
@@ -124,6 +131,9 @@ impl Timing {
             + self.load * mix.loads()
             + self.narrow_load * mix.narrow_loads
             + self.load_pair * mix.flash_pairs
+            + self.scheduled_load * mix.scheduled_loads()
+            + self.load_run * mix.load_runs
+            + self.scheduled_store * mix.scheduled_stores
             + self.store * mix.stores()
             + self.saved_word * mix.saved_words
             + self.untaken * mix.untaken
@@ -215,9 +225,11 @@ fn figures(KernelMix { executed, code }: &KernelMix, timing: &Timing) -> Figures
     Figures {
         cycles: whole(timing.cycles(executed)),
         instructions: whole(executed.instructions()),
-        ram_loads: whole(executed.ram_loads + executed.stack_loads),
-        flash_loads: whole(executed.flash_loads + 2.0 * executed.flash_pairs),
-        stores: whole(executed.stores()),
+        ram_loads: whole(executed.ram_loads + executed.stack_loads + executed.scheduled_ram_loads),
+        flash_loads: whole(
+            executed.flash_loads + 2.0 * executed.flash_pairs + executed.scheduled_flash_loads,
+        ),
+        stores: whole(executed.stores() + executed.scheduled_stores),
         code_bytes: whole(code.instructions() * timing.instruction_bytes),
     }
 }

@@ -13,6 +13,7 @@
 use super::Isa;
 use super::count::Counts;
 use super::linear::is_address_arithmetic;
+use super::matmul;
 use super::mix::Mix;
 use super::pointers::{Group, Key};
 use super::registers::{self, Needs};
@@ -22,7 +23,7 @@ use super::unroll::Unrolled;
 use super::values::Varies;
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
-use mcunet_ir::types::Type;
+use mcunet_ir::types::{Scalar, Type};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Instructions of a kernel over all its rows.
@@ -249,6 +250,18 @@ impl<'f> Walk<'f> {
                 LoopOp::Copy(_) if copies_onto_itself(function, op) => {}
                 LoopOp::Copy(head) => self.move_bytes(data.operands[0], true, head.count),
                 LoopOp::Fill(head) => self.move_bytes(data.operands[1], false, head.count),
+                LoopOp::Widen(head) => {
+                    let [first, end] = [2, 3].map(|i| literal(function, data.operands[i]));
+                    let is_whole = first == Some(0) && end == Some(head.count as i64);
+                    self.add_here(matmul::widen(head, is_whole));
+                }
+                // The function is shared by layers.
+                LoopOp::Matmul(head) => {
+                    let inputs = function.ty(data.operands[1]).as_memref();
+                    let narrow = inputs.is_some_and(|inputs| inputs.element == Scalar::I8);
+                    let executions = self.executions_here();
+                    self.add(executions, 0.0, matmul::matmul(head, narrow));
+                }
                 // The call; what the caller does is not counted.
                 LoopOp::Receive(_) => {
                     self.add_here(Mix { alu: 8.0, taken: 2.0, untaken: 1.0, ..Mix::default() });

@@ -6,6 +6,7 @@
 
 use super::LowerOp;
 use super::accumulate::{Filter, FilterSource, Form};
+use super::conv_matmul;
 use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::requantize::{Requantizer, WideRequantizer};
@@ -22,24 +23,24 @@ use mcunet_ir::types::Scalar;
 use mcunet_ir::{Builder, Diagnostic, TensorType, Value};
 
 /// Geometry of a convolution.
-struct Conv {
-    windows: Windows,
-    input: [usize; 4],
-    output: [usize; 4],
+pub(super) struct Conv {
+    pub windows: Windows,
+    pub input: [usize; 4],
+    pub output: [usize; 4],
     /// Input channels that one output channel reads.
-    depth: usize,
+    pub depth: usize,
     /// Output channels of a group.
-    group: usize,
+    pub group: usize,
 }
 
 impl Conv {
     /// Whether every product of every window is computed.
-    fn is_unpadded(&self) -> bool {
+    pub fn is_unpadded(&self) -> bool {
         Interior::of(&self.windows.x).is_all() && Interior::of(&self.windows.y).is_all()
     }
 
     /// Whether a window's row is one run of contiguous inputs.
-    fn has_runs(&self) -> bool {
+    pub fn has_runs(&self) -> bool {
         (self.windows.x.dilation == 1 || self.windows.x.taps == 1) && self.group == self.output[3]
     }
 }
@@ -72,6 +73,11 @@ fn lower_conv(
     let data = filter_data.is_some() && bias_data.is_some();
     let weights = kernel.expect_constant(1, "filter")?;
     let packing = Packing::of(kernel, &weights);
+    if let (None, Some(filter), Some(bias)) = (packing, &filter_data, &bias_data)
+        && conv_matmul::lower(op, &conv, kernel, made, residual.as_ref(), (filter, bias))?
+    {
+        return Ok(());
+    }
     let fits = packing.is_none_or(|packing| packing.lanes_fit(columns));
     let form = if kernel.features().dsp && int8 && conv.group == rows && fits {
         Form::of_dsp(conv.depth, conv.has_runs(), data)

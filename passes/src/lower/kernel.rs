@@ -2,7 +2,7 @@
 //! positioned in the kernel's body.
 
 use super::rows::{FoldedRow, ImageRow, RowMap, Steps, to_i32};
-use super::{FunctionLowering, Home};
+use super::{FunctionLowering, Home, Scratch};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
@@ -26,6 +26,8 @@ pub(crate) struct Kernel<'k> {
     /// Tensors whose rows lie channel by channel.
     planar: &'k std::collections::HashSet<Value>,
     features: super::CoreFeatures,
+    /// Bytes of working memory that the kernel may take.
+    free: usize,
     /// Emits into the kernel's body.
     pub b: Builder<'k>,
     body: Block,
@@ -53,6 +55,12 @@ impl<'k> Kernel<'k> {
             Some(rows) => Some(vec![RowNeed::same(rows)]),
             None => needs_of(lowering.source, op),
         };
+        let free = match lowering.features.scratch {
+            Scratch::Never => 0,
+            Scratch::Percent { .. } => lowering.free.get(lowering.count).copied().unwrap_or(0),
+            Scratch::Always => usize::MAX,
+        };
+        lowering.count += 1;
         let mut b = Builder::at_end(&mut lowering.target, body);
         b.set_origin(lowering.source.ops[op].origin.clone());
         Kernel {
@@ -64,6 +72,7 @@ impl<'k> Kernel<'k> {
             constants: &mut lowering.constants,
             planar: &lowering.planar,
             features: lowering.features,
+            free,
             b,
             body,
             kernels: lowering.kernels,
@@ -236,6 +245,27 @@ impl<'k> Kernel<'k> {
         }
         let kind = l::Buffer {
             role: l::Role::Activation,
+            index: 0,
+            rows: 1,
+            scattered: false,
+            live: None,
+            place: None,
+        };
+        let ty = MemRefType { shape: [count].into(), element };
+        let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
+        self.writes.push(buffer);
+        buffer
+    }
+
+    /// Whether the kernel may take so many bytes of working memory.
+    pub fn may_use_scratch(&self, bytes: usize) -> bool {
+        bytes <= self.free
+    }
+
+    /// Working memory of the kernel, whose contents last for one row.
+    pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
+        let kind = l::Buffer {
+            role: l::Role::Scratch,
             index: 0,
             rows: 1,
             scattered: false,

@@ -4,11 +4,12 @@ use super::LowerOp;
 use super::accumulate::{Filter, FilterSource, Form};
 use super::conv::Epilogue;
 use super::kernel::Kernel;
+use super::matmul::{self, Matmul};
 use super::rows::to_i32;
 use super::sub_byte::Packing;
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::nn::ops::FullyConnected;
-use mcunet_ir::nn::requantize::fully_connected_multipliers;
+use mcunet_ir::nn::requantize::{fully_connected_multipliers, integer_limits};
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Diagnostic, Value};
@@ -25,6 +26,12 @@ impl LowerOp for FullyConnected {
         let packing = Packing::of(kernel, &filter);
         let fits = packing.is_none_or(|packing| packing.lanes_fit(inputs));
         let bias_data = kernel.constant_data(2);
+        if let (None, Some(filter_data), Some(bias_data)) = (packing, &filter_data, &bias_data)
+            && let Some(matmul) = matrix(self, kernel, filter.clone(), (filter_data, bias_data))?
+        {
+            lower_matmul(kernel, &matmul, [rows, inputs, outputs]);
+            return Ok(());
+        }
         let data = filter_data.is_some() && bias_data.is_some();
         let form = if kernel.features().dsp && int8 && filter.element.unpacked() == Scalar::I8 && fits {
             Form::of_dsp(inputs, true, data)
@@ -63,6 +70,44 @@ impl LowerOp for FullyConnected {
         });
         Ok(())
     }
+}
+
+/// The layer as a matrix, unless it has to be lowered otherwise.
+fn matrix(
+    op: &FullyConnected,
+    kernel: &mut Kernel<'_>,
+    filter: ResourceRef,
+    data: (&Data, &Data),
+) -> Result<Option<Matmul>, Diagnostic> {
+    let (input, filter_type, output) =
+        (kernel.operand_type(0), kernel.operand_type(1), kernel.result_type(0));
+    let &[outputs, inputs] = &filter_type.shape[..] else { return Ok(None) };
+    let Some(multipliers) = fully_connected_multipliers(input, filter_type, output, outputs) else {
+        return Ok(None);
+    };
+    let source = matmul::Source {
+        filter,
+        bias: kernel.expect_constant(2, "bias")?,
+        columns: inputs,
+        run: inputs,
+        data,
+        multipliers: &multipliers,
+        made: output,
+        limits: integer_limits(op.clamp, output.storage()),
+        pixels: 1,
+        adjoin: true,
+    };
+    Ok(Matmul::of(kernel, &source))
+}
+
+fn lower_matmul(kernel: &mut Kernel<'_>, matmul: &Matmul, [rows, inputs, outputs]: [usize; 3]) {
+    let (input, output) = (kernel.input(0), kernel.output(0));
+    kernel.b.for_count(rows, |b, row| {
+        let (from, to) = (b.mul_const(row, to_i32(inputs)), b.mul_const(row, to_i32(outputs)));
+        let run = matmul::Run { number: b.i32(0), offset: from, inside: None };
+        matmul.widen(b, input, &run, 0, 1);
+        matmul.multiply(b, (input, from), (output, to), 1, [1, 1]);
+    });
 }
 
 /// The filter less its zero point, which counts if one scale serves all outputs, and its elements if they are int8 and at

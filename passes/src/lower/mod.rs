@@ -10,11 +10,13 @@
 mod accumulate;
 mod binary;
 mod conv;
+mod conv_matmul;
 mod depthwise;
 mod depthwise_planar;
 mod float;
 pub(crate) mod kernel;
 mod linear;
+mod matmul;
 mod movement;
 mod planar;
 mod pool;
@@ -33,6 +35,7 @@ mod wide;
 mod wide_softmax;
 mod window;
 
+use crate::analysis::liveness::Liveness;
 use kernel::Kernel;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::module::{OpKind, ValueData, ValueDef};
@@ -52,6 +55,25 @@ pub struct CoreFeatures {
     pub unroll: bool,
     /// Store int8 filters whose weights fit 4 or 2 bits so; smaller but slower.
     pub narrow_weights: bool,
+    /// Working memory that kernels may take to be faster.
+    pub scratch: Scratch,
+}
+
+/// How much working memory kernels may take to be faster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scratch {
+    /// None.
+    Never,
+    /// What other memory leaves free where it takes less than at its peak, and so many percent of the peak more, but no more
+    /// than `budget` bytes in all.
+    Percent {
+        /// Percent of the peak.
+        percent: usize,
+        /// Bytes that there are; more than enough if not given.
+        budget: Option<u64>,
+    },
+    /// Whatever they ask for.
+    Always,
 }
 
 /// Lowering of one kind of op.
@@ -70,11 +92,37 @@ pub(crate) trait LowerOp {
 pub fn lower_module(module: &mut Module, features: CoreFeatures) -> Result<(), Diagnostics> {
     let mut errors = Diagnostics::default();
     for function in std::mem::take(&mut module.functions) {
-        let lowered = FunctionLowering::new(module, &function, features).run(&mut errors);
+        let free = free_bytes(module, &function, features);
+        let lowered = FunctionLowering::new(module, &function, features, free).run(&mut errors);
         module.functions.push(lowered);
     }
     module.stage = Stage::Lowered;
     errors.into_result()
+}
+
+/// Bytes of working memory that each kernel may take: what other memory leaves free in its steps. That is known once all
+/// kernels are there, so that they are made without such memory first.
+fn free_bytes(module: &Module, function: &Function, features: CoreFeatures) -> Vec<usize> {
+    let Scratch::Percent { percent, budget } = features.scratch else { return Vec::new() };
+    if !features.dsp {
+        return Vec::new();
+    }
+    let (mut trial, mut errors) = (module.clone(), Diagnostics::default());
+    let features = CoreFeatures { scratch: Scratch::Never, ..features };
+    let lowered = FunctionLowering::new(&mut trial, function, features, Vec::new()).run(&mut errors);
+    if errors.has_errors() {
+        return Vec::new();
+    }
+    let lives = Liveness::of(&lowered);
+    let least = lives.least_bytes();
+    let peak = least.iter().copied().max().unwrap_or(0);
+    let budget = budget.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let limit = (peak + peak.saturating_mul(percent) / 100).min(budget);
+    let mut free = vec![limit; lives.program.kernels.len()];
+    for (step, taken) in lives.program.steps.iter().zip(least) {
+        free[step.kernel] = free[step.kernel].min(limit.saturating_sub(taken));
+    }
+    free
 }
 
 /// Where a tensor of the source function lives in the lowered one.
@@ -101,10 +149,14 @@ pub(crate) struct FunctionLowering<'a> {
     outputs: HashMap<Value, usize>,
     /// Where kernels go: the function's body, or that of a cascade.
     kernels: Block,
+    /// Bytes of working memory that each kernel may take, if that is limited.
+    free: Vec<usize>,
+    /// Kernels so far.
+    count: usize,
 }
 
 impl<'a> FunctionLowering<'a> {
-    fn new(module: &'a mut Module, source: &'a Function, features: CoreFeatures) -> Self {
+    fn new(module: &'a mut Module, source: &'a Function, features: CoreFeatures, free: Vec<usize>) -> Self {
         let mut target = Function::new(source.name.clone());
         target.inputs.clone_from(&source.inputs);
         target.outputs.clone_from(&source.outputs);
@@ -119,6 +171,8 @@ impl<'a> FunctionLowering<'a> {
             planar: planar::planar_values(source, features),
             outputs: HashMap::new(),
             kernels,
+            free,
+            count: 0,
         }
     }
 
@@ -352,6 +406,11 @@ crate::declare_pass! {
         unroll: bool = true,
         /// Store int8 filters in 4 or 2 bits a weight where all of their weights fit: less flash, and a little slower.
         narrow_weights: bool = false,
+        /// Percent of the peak by which working memory of kernels may raise it to make them faster. What other memory leaves
+        /// free away from the peak, they take anyway.
+        scratch: usize = 10,
+        /// Let kernels take working memory at all.
+        use_scratch: bool = true,
     } requires Imported ensures Lowered;
 }
 
@@ -365,6 +424,10 @@ impl crate::pass::Pass for Lower {
             dsp: self.dsp && cx.target.core.has_dsp(),
             unroll: self.unroll,
             narrow_weights: self.narrow_weights,
+            scratch: match self.use_scratch {
+                true => Scratch::Percent { percent: self.scratch, budget: cx.target.sram_bytes() },
+                false => Scratch::Never,
+            },
         };
         lower_module(module, features)?;
         Ok(crate::pass::Changed::Yes)

@@ -109,6 +109,35 @@ fn offset(distance: i32, zero_point: i32) -> i32 {
     ((2 * zero_point + 1) << distance) >> 1
 }
 
+/// Whether the short form takes all multipliers, and then whether negative accumulators are rounded differently.
+fn short_form(
+    multipliers: &[QuantizedMultiplier],
+    zero_point: i32,
+    limits: (i32, i32),
+    bound: Option<u64>,
+) -> Option<bool> {
+    let small = bound.is_some_and(|bound| bound < SMALL);
+    // Where nothing is shifted nothing is rounded, so that signs make no difference.
+    let shifted = multipliers.iter().any(|multiplier| multiplier.shift < 0);
+    let signed = shifted && limits.0 != zero_point;
+    let alike = !signed || multipliers.iter().all(|multiplier| multiplier.shift < 0);
+    let short = small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier, zero_point));
+    short.then_some(signed)
+}
+
+/// The short form for `loop.matmul`: multiplier and `e` of each channel, and whether negative accumulators are rounded
+/// differently. `None` where the form does not apply or nothing is shifted.
+pub fn short_table(
+    multipliers: &[QuantizedMultiplier],
+    zero_point: i32,
+    limits: (i32, i32),
+    bound: Option<u64>,
+) -> Option<(Vec<i32>, bool)> {
+    let signed = short_form(multipliers, zero_point, limits, bound)?;
+    let shifted = multipliers.iter().all(|multiplier| multiplier.shift < 0);
+    shifted.then(|| (multipliers.iter().flat_map(|m| [m.multiplier, -m.shift]).collect(), signed))
+}
+
 /// Factors and shifts by channel: tables where they differ, 5 bytes a channel.
 fn columns(kernel: &mut Kernel<'_>, names: [&str; 2], factors: Vec<i32>, shifts: &[i32]) -> [Column; 2] {
     let same = |list: &[i32]| list.iter().all(|value| Some(value) == list.first());
@@ -137,12 +166,7 @@ impl Requantizer {
     ) -> Self {
         let list =
             |of: &dyn Fn(QuantizedMultiplier) -> i32| multipliers.iter().map(|&m| of(m)).collect::<Vec<_>>();
-        let small = bound.is_some_and(|bound| bound < SMALL);
-        // Where nothing is shifted nothing is rounded, so that signs make no difference.
-        let shifted = multipliers.iter().any(|multiplier| multiplier.shift < 0);
-        let signed = shifted && limits.0 != zero_point;
-        let alike = !signed || multipliers.iter().all(|multiplier| multiplier.shift < 0);
-        if small && alike && multipliers.iter().all(|&multiplier| is_short(multiplier, zero_point)) {
+        if let Some(signed) = short_form(multipliers, zero_point, limits, bound) {
             let (factors, shifts) = (list(&doubled), list(&|m| -m.shift));
             let [factor, shift] = columns(kernel, ["factors", "shifts"], factors, &shifts);
             let short = Short { factor, shift, zero_point, signed };

@@ -180,10 +180,8 @@ impl PatchSplit {
         }
         let ways = ways(function, self.handing(), cx.watch);
         // What can't fit even if placed without gaps need not be placed; but the smallest are, if nothing fits.
-        let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) = ways
-            .iter()
-            .filter(|way| !way.is_plain())
-            .partition(|way| way.may_fit(budget));
+        let (may_fit, too_large): (Vec<&Way>, Vec<&Way>) =
+            ways.iter().filter(|way| !way.is_plain()).partition(|way| way.may_fit(budget));
         let smallest = too_large.iter().rev().take(MAX_SMALLEST.saturating_sub(may_fit.len()));
         let candidates: Vec<&Way> = may_fit.iter().chain(smallest).copied().collect();
         let (mut fitting, mut others): (Vec<(u64, &Way)>, Vec<Estimated<'_>>) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use mcunet_ir::nn::ops as nn;
 use mcunet_ir::types::Element;
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Builder, Function, Module, Tensor, TensorType, Type};
-use mcunet_passes::lower::{CoreFeatures, lower_module};
+use mcunet_passes::lower::{CoreFeatures, Scratch, lower_module};
 use mcunet_testing::compare::difference;
 
 /// A function of one op; operands marked so are constants.
@@ -56,11 +56,15 @@ pub fn check(what: &str, op: impl Into<NnOp>, operands: &[(&Tensor, bool)], elem
     verify(&module).map(|_| ()).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
     let inputs: Vec<Tensor> =
         operands.iter().filter(|(_, constant)| !constant).map(|(tensor, _)| (*tensor).clone()).collect();
-    for (dsp, unroll, narrow_weights) in
-        [(false, false, false), (false, true, false), (true, true, false), (true, true, true)]
-    {
+    for (dsp, unroll, narrow_weights, scratch) in [
+        (false, false, false, Scratch::Never),
+        (false, true, false, Scratch::Always),
+        (true, true, false, Scratch::Never),
+        (true, true, false, Scratch::Always),
+        (true, true, true, Scratch::Always),
+    ] {
         let mut lowered = module.clone();
-        let features = CoreFeatures { dsp, unroll, narrow_weights };
+        let features = CoreFeatures { dsp, unroll, narrow_weights, scratch };
         lower_module(&mut lowered, features).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         verify(&lowered).map(|_| ()).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         let found = run(&lowered, &lowered.functions[0], &inputs, Options { shadow: true })

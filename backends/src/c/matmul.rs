@@ -1,0 +1,500 @@
+//! The function behind `loop.matmul`: assembly where the DSP extension is, plain C elsewhere.
+//!
+//! Compilers spill when eight accumulators live in a loop, part loads that would follow each other, and mix encodings, which
+//! takes a third more cycles on a Cortex-M4. So the function is *naked*: it saves what it uses, and asks nothing of
+//! the compiler's registers, options or version. One function serves all layers of a form, whatever their size: it enters a
+//! loop of [`UNROLLED`] pairs in the middle.
+//!
+//! Registers: r0 inputs, r1 weights, r2, r3, r12 and lr what was loaded, r4 to r11 sums, two pixels of a row side by side. r0 and
+//! r1 point to the last pair of the loop's body, so that offsets are small and the last loads move them on.
+//!
+//! Where the parts of a group's data lie is said in `mcunet_ir::loops::matmul`. Loads follow each other (on the M4 each but the
+//! first then takes one cycle), those that the M7 takes at once being neighbours; all instructions are 32 bits wide and aligned.
+
+use mcunet_ir::loops::matmul::words_of_group;
+use mcunet_ir::loops::ops::Matmul;
+use mcunet_passes::cost::matmul::{Function, UNROLLED};
+use std::fmt::Write;
+
+/// What one function does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Form(Function);
+
+impl Form {
+    /// The forms of the functions that an operation calls: for groups of four rows, and for what is left.
+    pub fn of(op: &Matmul, narrow: bool) -> impl Iterator<Item = Form> {
+        Function::of(op, narrow).map(|(function, _)| Form(function))
+    }
+
+    /// Rows of a group.
+    pub fn rows(&self) -> usize {
+        self.0.rows
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> String {
+        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow } = self.0;
+        let mut name = format!("matmul_{rows}x{pixels}");
+        let parts = [
+            (narrow, "_narrow"),
+            (together == 2 && !narrow, "_even"),
+            (signed, "_signed"),
+            (limited, "_limited"),
+            (!rows_adjoin, "_planar"),
+        ];
+        parts.iter().filter(|part| part.0).for_each(|part| name.push_str(part.1));
+        name
+    }
+
+    /// The function.
+    pub fn text(&self) -> String {
+        let Function { rows, pixels, rows_adjoin, signed, narrow, .. } = self.0;
+        let layout = if rows_adjoin { "channels" } else { "pixels" };
+        let element = if narrow { "int8_t" } else { "int16_t" };
+        let (name, asm) = (self.name(), Assembly::of(self).text());
+        let [inputs, widened] = match narrow {
+            true => ["inputs", "NULL"],
+            false => ["NULL", "inputs"],
+        };
+        format!(
+            "/* {rows} channels at a time, {pixels} pixels; neighbouring {layout} are neighbours in memory. */\n\
+             #if HAS_NAKED\n\
+             NAKED static void {name}(const int32_t *weights UNUSED, const {element} *inputs UNUSED, \
+             int8_t *output UNUSED, const int32_t *shape UNUSED)\n{{\n{asm}}}\n\
+             #else\n\
+             static void {name}(const int32_t *weights, const {element} *inputs, int8_t *output, const int32_t *shape)\n{{\n    \
+             matmul_rows(weights, {inputs}, {widened}, output, shape, {rows}, {pixels}, {signed}, {rows_adjoin});\n}}\n\
+             #endif\n\n"
+        )
+    }
+}
+
+/// Instructions of a function, in the parts that a string literal may be long.
+struct Assembly {
+    form: Function,
+    lines: Vec<String>,
+}
+
+/// What lies on the stack, in bytes from its pointer.
+mod frame {
+    pub const INPUTS: usize = 0;
+    pub const NEXT: usize = 4;
+    pub const ENTRY: usize = 8;
+    pub const INPUTS_END: usize = 12;
+    pub const OUTPUT: usize = 16;
+    /// The second pixel's place, or the distance of two rows.
+    pub const OTHER: usize = 20;
+    pub const WEIGHTS_END: usize = 24;
+    /// Twice the zero point and one.
+    pub const ZERO_POINT: usize = 28;
+    pub const LOW: usize = 32;
+    pub const HIGH: usize = 36;
+    pub const BYTES: usize = 40;
+}
+
+impl Assembly {
+    fn of(form: &Form) -> Self {
+        let mut assembly = Self { form: form.0, lines: Vec::new() };
+        assembly.prologue();
+        assembly.start_of_group();
+        assembly.products();
+        assembly.end_of_group();
+        assembly
+    }
+
+    fn line(&mut self, text: impl Into<String>) {
+        self.lines.push(text.into());
+    }
+
+    /// Words of weights for each pair.
+    fn words(&self) -> usize {
+        words_of_group(self.form.rows)
+    }
+
+    /// From the first pair of the body to its last, in bytes of inputs and of weights.
+    fn spans(&self) -> [usize; 2] {
+        let last = UNROLLED - self.form.together;
+        [last * self.input_bytes(), last * 4 * self.words()]
+    }
+
+    /// Bytes of inputs for each pair of columns.
+    fn input_bytes(&self) -> usize {
+        if self.form.narrow { 2 } else { 4 * self.form.pixels }
+    }
+
+    /// The register of the sum of a row and a pixel.
+    fn sum(&self, row: usize, pixel: usize) -> String {
+        format!("r{}", 4 + row * self.form.pixels + pixel)
+    }
+
+    fn sums(&self, row: usize) -> Vec<String> {
+        (0..self.form.pixels).map(|pixel| self.sum(row, pixel)).collect()
+    }
+
+    /// Whether the last row has halfwords of its own.
+    fn is_alone(&self, row: usize) -> bool {
+        row + 1 == self.form.rows && row.is_multiple_of(2)
+    }
+
+    /// Computes what lies on the stack.
+    fn prologue(&mut self) {
+        let Function { rows, pixels, together, rows_adjoin, limited, .. } = self.form;
+        let [inputs, weights] = self.spans();
+        let (head, tail) = (4 * rows, self.constant_bytes());
+        self.line("push {r4-r11, lr}");
+        self.line(format!("sub sp, sp, #{}", frame::BYTES));
+        // Bytes of the groups, pairs of a row, the distance of pixels or rows, and what zero points become.
+        for (register, at) in [("r4", 0), ("r5", 4), ("r6", 8), ("r7", 12)] {
+            self.line(format!("ldr {register}, [r3, #{at}]"));
+        }
+        if limited {
+            self.line("ldr r8, [r3, #16]");
+            self.line("ldr r9, [r3, #20]");
+            self.line(format!("str r8, [sp, #{}]", frame::LOW));
+            self.line(format!("str r9, [sp, #{}]", frame::HIGH));
+        }
+        self.line(format!("str r7, [sp, #{}]", frame::ZERO_POINT));
+        self.line(format!("str r2, [sp, #{}]", frame::OUTPUT));
+        if pixels == 2 && rows_adjoin {
+            self.line("add r6, r2, r6");
+        }
+        self.line(format!("str r6, [sp, #{}]", frame::OTHER));
+        self.line("add r4, r0, r4");
+        self.line(format!("add r4, r4, #{weights}"));
+        self.line(format!("sub r4, r4, #{tail}"));
+        self.line(format!("str r4, [sp, #{}]", frame::WEIGHTS_END));
+        // Pairs of the body that the first round leaves out.
+        self.line("rsb r4, r5, #0");
+        self.line(format!("and r4, r4, #{}", UNROLLED - 1));
+        let scale = |bytes: usize| bytes.ilog2();
+        let per_pair = self.input_bytes();
+        self.line(format!("add r6, r1, r5, lsl #{}", scale(per_pair)));
+        self.line(format!("add r6, r6, #{inputs}"));
+        self.line(format!("str r6, [sp, #{}]", frame::INPUTS_END));
+        self.line(format!("sub r1, r1, r4, lsl #{}", scale(per_pair)));
+        self.line(format!("add r1, r1, #{inputs}"));
+        self.line(format!("str r1, [sp, #{}]", frame::INPUTS));
+        self.line(format!("lsl r6, r4, #{}", scale(4 * self.words())));
+        self.line(format!("rsb r6, r6, #{}", head + tail));
+        self.line(format!("str r6, [sp, #{}]", frame::NEXT));
+        if together == 2 {
+            self.line("lsr r4, r4, #1");
+        }
+        self.line(format!("movw r6, #{}", 4 * self.round().len()));
+        self.line("mul r4, r4, r6");
+        self.line("adr.w r6, 3f");
+        self.line("add r4, r4, r6");
+        self.line("orr r4, r4, #1");
+        self.line(format!("str r4, [sp, #{}]", frame::ENTRY));
+        // As if a group had ended before the first.
+        self.line(format!("add r1, r0, #{weights}"));
+        self.line(format!("sub r1, r1, #{tail}"));
+    }
+
+    /// Loads what sums begin with, and enters the loop.
+    fn start_of_group(&mut self) {
+        let Function { rows, pixels, .. } = self.form;
+        self.line(".balign 4");
+        self.line("2:");
+        let after = self.after_weights() + self.constant_bytes() as isize;
+        for row in 0..rows {
+            let at = after + 4 * row as isize;
+            self.line(format!("ldr.w {}, [r1, #{at}]", self.sum(row, 0)));
+        }
+        for (register, at) in [("r0", frame::INPUTS), ("r2", frame::NEXT), ("r3", frame::ENTRY)] {
+            self.line(format!("ldr.w {register}, [sp, #{at}]"));
+        }
+        for row in (0..rows).filter(|_| pixels == 2) {
+            self.line(format!("mov.w {}, {}", self.sum(row, 1), self.sum(row, 0)));
+        }
+        self.line("add.w r1, r1, r2");
+        self.line("bx r3");
+    }
+
+    /// Bytes of what follows a group's weights: a factor for each row, and shifts.
+    fn constant_bytes(&self) -> usize {
+        4 * self.form.rows + 4
+    }
+
+    /// From where r1 points after the loop to the end of the weights.
+    fn after_weights(&self) -> isize {
+        -(self.spans()[1] as isize)
+    }
+
+    /// Registers of the inputs and of the weights that are loaded together.
+    fn loaded(&self) -> [Vec<&'static str>; 2] {
+        let Function { pixels, together, narrow, .. } = self.form;
+        let inputs = ["r2", "r3"][..if narrow { 1 } else { pixels * together }].to_vec();
+        let weights = ["r12", "lr", "r8", "r9"][..self.words() * together].to_vec();
+        [inputs, weights]
+    }
+
+    /// Instructions of one round but the last, as macros of `\\k`, the distance from the last in pairs.
+    fn round(&self) -> Vec<String> {
+        let [inputs, weights] = self.loaded();
+        let load = |register: &str, base: &str, bytes: usize, at: usize| {
+            format!("ldr.w {register}, [{base}, #(\\\\k*{bytes}+{})]", 4 * at)
+        };
+        let [of_input, of_weight] = [self.input_bytes(), 4 * self.words()];
+        let of_inputs = inputs.iter().enumerate().map(|(at, register)| load(register, "r0", of_input, at));
+        let of_weights = weights.iter().enumerate().map(|(at, register)| load(register, "r1", of_weight, at));
+        let mut lines = alternating(of_inputs.collect(), of_weights.collect());
+        lines.extend(self.multiplications());
+        lines
+    }
+
+    /// Instructions of the last round: its loads move the pointers on.
+    fn last_round(&self) -> Vec<String> {
+        let [inputs, weights] = self.loaded();
+        let load = |registers: &[&str], base: &str, per_pair: usize| -> Vec<String> {
+            let bytes = UNROLLED * per_pair;
+            let moving = format!("ldr.w {}, [{base}], #{bytes}", registers[0]);
+            let others = registers.iter().enumerate().skip(1);
+            let others = others.map(|(at, register)| {
+                format!("ldr.w {register}, [{base}, #{}]", 4 * at as isize - bytes as isize)
+            });
+            std::iter::once(moving).chain(others).collect()
+        };
+        let mut lines =
+            alternating(load(&inputs, "r0", self.input_bytes()), load(&weights, "r1", 4 * self.words()));
+        lines.extend(self.multiplications());
+        lines
+    }
+
+    /// Products of what a round has loaded. Between an extension and what waits for it are other products.
+    fn multiplications(&self) -> Vec<String> {
+        let Function { rows, pixels, together, narrow, .. } = self.form;
+        let [_, weights] = self.loaded();
+        let (inputs, words) = (["r2", "r3"], self.words());
+        let mut lines = Vec::new();
+        if narrow {
+            lines.extend(["sxtb16.w r3, r2, ror #8".to_owned(), "sxtb16.w r2, r2".to_owned()]);
+        }
+        for pair in 0..together {
+            let mac = |row: usize, pixel: usize| {
+                let (sum, weight) = (self.sum(row, pixel), weights[pair * words + row / 2]);
+                format!("smlad {sum}, {weight}, {}, {sum}", inputs[pair * pixels + pixel])
+            };
+            let pixels = 0..pixels;
+            for word in 0..words {
+                let row = if self.is_alone(2 * word) { 2 * word } else { 2 * word + 1 };
+                lines.extend(pixels.clone().map(|pixel| mac(row, pixel)));
+                if row % 2 == 1 {
+                    let weight = weights[pair * words + word];
+                    lines.push(format!("sxtb16.w {weight}, {weight}"));
+                }
+            }
+            let low = (0..rows).filter(|&row| row % 2 == 0 && !self.is_alone(row));
+            lines.extend(
+                low.flat_map(|row| pixels.clone().map(move |pixel| (row, pixel))).map(|(r, p)| mac(r, p)),
+            );
+        }
+        lines
+    }
+
+    fn products(&mut self) {
+        self.line(".balign 4");
+        self.line("3:");
+        let together = self.form.together;
+        let rounds: Vec<String> =
+            (1..UNROLLED / together).rev().map(|round| format!("-{}", round * together)).collect();
+        self.line(format!(".irp k, {}", rounds.join(", ")));
+        let round = self.round();
+        self.lines.extend(round);
+        self.line(".endr");
+        let last = self.last_round();
+        self.lines.extend(last);
+        self.line(format!("ldr.w r2, [sp, #{}]", frame::INPUTS_END));
+        self.line("cmp.w r0, r2");
+        self.line("bne.w 3b");
+    }
+
+    /// A row's multiplier, and what its addend is made from.
+    fn load_constants(&mut self, row: usize) {
+        let at = self.after_weights() + 4 * row as isize;
+        self.line(format!("ldr.w r2, [r1, #{at}]"));
+        self.line(format!("ldr.w r3, [sp, #{}]", frame::ZERO_POINT));
+    }
+
+    /// Requantizes and stores: multiplier and addend are in r2 and r3, the shift less 1 in the low byte of r12.
+    fn end_of_group(&mut self) {
+        let Function { rows, pixels, rows_adjoin, .. } = self.form;
+        let has_other = pixels == 2 || !rows_adjoin;
+        self.line(format!("ldr.w r0, [sp, #{}]", frame::OUTPUT));
+        self.load_constants(0);
+        self.line(format!("ldr.w r12, [r1, #{}]", self.after_weights() + 4 * rows as isize));
+        for row in 0..rows {
+            self.scale(row);
+            // The first row's sums are free registers after it.
+            if row == 0 && has_other {
+                self.line(format!("ldr.w lr, [sp, #{}]", frame::OTHER));
+            }
+            match row + 1 < rows {
+                true => self.load_constants(row + 1),
+                false => self.line(format!("ldr.w r2, [sp, #{}]", frame::WEIGHTS_END)),
+            }
+            let sums = self.sums(row);
+            if rows_adjoin {
+                for (sum, place) in sums.iter().zip(["r0", "lr"]) {
+                    self.line(format!("strb.w {sum}, [{place}], #1"));
+                }
+            } else {
+                for (pixel, sum) in sums.iter().enumerate() {
+                    self.line(format!("strb.w {sum}, [r0, #{pixel}]"));
+                }
+                self.line("add.w r0, r0, lr");
+            }
+        }
+        self.line(format!("str.w r0, [sp, #{}]", frame::OUTPUT));
+        if pixels == 2 && rows_adjoin {
+            self.line(format!("str.w lr, [sp, #{}]", frame::OTHER));
+        }
+        self.line("cmp.w r1, r2");
+        self.line("bne.w 2b");
+        self.line(format!("add sp, sp, #{}", frame::BYTES));
+        self.line("pop {r4-r11, pc}");
+    }
+
+    /// From the sums of a row to its results.
+    fn scale(&mut self, row: usize) {
+        let signed = self.form.signed;
+        let sums = self.sums(row);
+        if row > 0 {
+            self.line("lsr.w r12, r12, #8");
+        }
+        self.line("lsl.w r3, r3, r12");
+        if row % 2 == 1 {
+            // 256 times the sum of the high row, as twice it.
+            for sum in &sums {
+                self.line(format!("asr.w {sum}, {sum}, #7"));
+            }
+        } else if row + 1 < self.form.rows {
+            for (high, low) in self.sums(row + 1).iter().zip(&sums) {
+                self.line(format!("sub.w {high}, {high}, {low}"));
+            }
+        }
+        let free =
+            if row == 0 { ["lr", "lr"] } else { ["r4", if self.form.pixels == 2 { "r5" } else { "r4" }] };
+        for (sum, free) in sums.iter().zip(free) {
+            match (row % 2 == 1, signed) {
+                (false, true) => {
+                    self.line(format!("add.w {free}, {sum}, {sum}, asr #31"));
+                    self.line(format!("add.w {free}, {free}, r3"));
+                }
+                (false, false) => self.line(format!("add.w {free}, {sum}, r3")),
+                (true, true) => self.line(format!("add.w {free}, r3, {sum}, asr #31")),
+                (true, false) => {}
+            }
+            let addend = if row % 2 == 1 && !signed { "r3" } else { free };
+            self.line(format!("smmlar {sum}, {sum}, r2, {addend}"));
+        }
+        for sum in &sums {
+            self.line(format!("asr.w {sum}, {sum}, r12"));
+        }
+        for sum in &sums {
+            self.line(format!("ssat {sum}, #8, {sum}, asr #1"));
+        }
+        if self.form.limited {
+            self.line(format!("ldr.w r2, [sp, #{}]", frame::LOW));
+            self.line(format!("ldr.w r3, [sp, #{}]", frame::HIGH));
+            for sum in &sums {
+                for (condition, limit) in [("lt", "r2"), ("gt", "r3")] {
+                    self.line(format!("cmp.w {sum}, {limit}"));
+                    self.line(format!("it {condition}"));
+                    self.line(format!("mov{condition}.w {sum}, {limit}"));
+                }
+            }
+        }
+    }
+
+    /// As statements of moderate length: C99 promises literals of 4095 characters.
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let mut open = 0;
+        let mut in_macro = false;
+        for line in &self.lines {
+            if open == 0 {
+                out.push_str("    __asm__ volatile(\n");
+            }
+            let _ = writeln!(out, "        \"{line}\\n\"");
+            open += line.len() + 2;
+            in_macro = (in_macro || line.starts_with(".irp")) && line != ".endr";
+            if open > 2000 && !in_macro {
+                out.push_str("    );\n");
+                open = 0;
+            }
+        }
+        if open > 0 {
+            out.push_str("    );\n");
+        }
+        out
+    }
+}
+
+/// One of each in turn, as long as both have one.
+fn alternating(first: Vec<String>, second: Vec<String>) -> Vec<String> {
+    let (mut lines, mut first, mut second) = (Vec::new(), first.into_iter(), second.into_iter());
+    loop {
+        match (first.next(), second.next()) {
+            (None, None) => return lines,
+            (a, b) => lines.extend(a.into_iter().chain(b)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Instructions among lines.
+    fn count(lines: &[String]) -> usize {
+        lines.iter().filter(|line| !line.starts_with('.') && !line.ends_with(':')).count()
+    }
+
+    fn forms() -> impl Iterator<Item = Function> {
+        (0..4 * 3 * 8).map(|number| {
+            let [rows_adjoin, signed, limited] = [1, 2, 4].map(|bit| number / 12 & bit != 0);
+            let (rows, kind) = (1 + number % 4, number / 4 % 3);
+            let (pixels, together) = [(1, 1), (1, 2), (2, 1)][kind];
+            Function { rows, pixels, together, rows_adjoin, signed, limited, narrow: false }
+        })
+    }
+
+    #[test]
+    fn the_cost_model_counts_what_is_printed() {
+        let narrow = forms().filter(|form| form.together == 2).map(|form| Function { narrow: true, ..form });
+        for form in forms().chain(narrow) {
+            let (parts, whole) = (form.parts(), Assembly::of(&Form(form)));
+            let mut assembly = Assembly { form, lines: Vec::new() };
+            let round = count(&assembly.round());
+            assembly.prologue();
+            // The last two restore what it saved.
+            let call = count(&assembly.lines) + 2;
+            assembly.lines.clear();
+            assembly.start_of_group();
+            assembly.end_of_group();
+            // Two branches, and what belongs to the call.
+            let group = count(&assembly.lines) - 2 - 2;
+            let found = [call, group, round, count(&whole.lines) - call - group - 2 - 2 * round];
+            // The comparison, the load before it, and the branch.
+            let expected = [parts.call, parts.group, parts.round, parts.body].map(|mix| mix.instructions());
+            assert_eq!(
+                found.map(|count| count as f64),
+                [expected[0], expected[1], expected[2], expected[3] + 1.0],
+                "{form:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn literals_are_as_long_as_compilers_have_to_take() {
+        for form in forms() {
+            let text = Form(form).text();
+            let literals = text.split("__asm__ volatile(").skip(1).map(|part| part.split(");").next());
+            for literal in literals.flatten() {
+                let length: usize = literal.lines().map(|line| line.trim().trim_matches('"').len()).sum();
+                assert!(length < 4096, "{form:?}: {length}");
+            }
+        }
+    }
+}

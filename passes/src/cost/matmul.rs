@@ -1,0 +1,159 @@
+//! What `loop.widen` and `loop.matmul` take: their code is written by hand, so that it is known exactly.
+//!
+//! The C back end's `matmul.rs` has the instructions; a test there counts them against [`Parts`].
+
+use super::mix::Mix;
+use mcunet_ir::loops::matmul::{GROUP, pairs_of_run, words_of_group};
+use mcunet_ir::loops::ops::{Matmul, Widen};
+
+/// One function behind `loop.matmul`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Function {
+    /// Rows of a group.
+    pub rows: usize,
+    /// Pixels, 1 or 2.
+    pub pixels: usize,
+    /// Pairs that are loaded together.
+    pub together: usize,
+    /// Whether neighbouring rows are neighbours in the output.
+    pub rows_adjoin: bool,
+    /// Whether negative sums are rounded differently.
+    pub signed: bool,
+    /// Whether results are limited to less than int8.
+    pub limited: bool,
+    /// Whether inputs are int8 and extended as they are read.
+    pub narrow: bool,
+}
+
+/// Instructions of a function by how often they are executed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Parts {
+    /// Once a call.
+    pub call: Mix,
+    /// Once a group.
+    pub group: Mix,
+    /// Once for the pairs that are loaded together.
+    pub round: Mix,
+    /// At the end of the loop's body, without the branch.
+    pub body: Mix,
+}
+
+/// Pairs of the body of the loop.
+pub const UNROLLED: usize = 16;
+
+impl Function {
+    /// The functions that an operation calls, and for how many groups: of four rows, and of what is left.
+    pub fn of(op: &Matmul, narrow: bool) -> impl Iterator<Item = (Self, usize)> {
+        let function = Self {
+            rows: GROUP,
+            pixels: op.pixels,
+            together: if op.pixels == 1 && op.pairs.is_multiple_of(2) { 2 } else { 1 },
+            rows_adjoin: op.row_step == 1,
+            signed: op.signed,
+            limited: op.limits != [-128, 127],
+            narrow,
+        };
+        let (groups, left) = (op.rows / GROUP, op.rows % GROUP);
+        let whole = (groups > 0).then_some((function, groups));
+        whole.into_iter().chain((left > 0).then_some((Self { rows: left, ..function }, 1)))
+    }
+
+    /// Its instructions.
+    pub fn parts(&self) -> Parts {
+        let [rows, pixels, together] = [self.rows, self.pixels, self.together].map(|size| size as f64);
+        let words = words_of_group(self.rows) as f64;
+        let [signed, limited] = [self.signed, self.limited].map(|is| f64::from(u8::from(is)));
+        let [two_pixels, adjoin] = [self.pixels == 2, self.rows_adjoin].map(|is| f64::from(u8::from(is)));
+        let shared = (self.rows / 2) as f64;
+        let call = Mix {
+            saved_words: 18.0,
+            alu: 20.0 + two_pixels * adjoin + (together - 1.0),
+            stack_loads: 0.0,
+            scheduled_flash_loads: 4.0 + 2.0 * limited,
+            load_runs: 1.0,
+            ram_stores: 0.0,
+            stack_stores: 8.0 + 2.0 * limited,
+            ..Mix::default()
+        };
+        // Rows by themselves and low ones add themselves, signs are added to all.
+        let low = rows - shared;
+        let sums = shared * 2.0 * pixels + signed * rows * pixels + low * pixels + 2.0 * rows * pixels;
+        let has_other = if self.pixels == 2 || !self.rows_adjoin { 1.0 } else { 0.0 };
+        let group = Mix {
+            alu: rows * (pixels - 1.0)
+                + 1.0
+                + sums
+                + 4.0 * limited * rows * pixels
+                + 1.0
+                + (1.0 - adjoin) * rows,
+            conditions: 2.0 * limited * rows * pixels,
+            multiplies: rows * pixels,
+            scheduled_flash_loads: 2.0 * rows + 1.0,
+            scheduled_ram_loads: 5.0 + rows + has_other + 2.0 * limited * rows,
+            load_runs: 2.0 + rows + limited * rows,
+            ram_stores: rows * pixels,
+            stack_stores: 1.0 + two_pixels * adjoin,
+            ..Mix::default()
+        };
+        let round = Mix {
+            multiplies: rows * pixels * together,
+            alu: shared * together + if self.narrow { 2.0 } else { 0.0 },
+            scheduled_ram_loads: if self.narrow { 1.0 } else { pixels * together },
+            scheduled_flash_loads: words * together,
+            load_runs: 1.0,
+            ..Mix::default()
+        };
+        let body = Mix { alu: 1.0, scheduled_ram_loads: 1.0, load_runs: 1.0, ..Mix::default() };
+        Parts { call, group, round, body }
+    }
+}
+
+/// One execution of `loop.matmul`, of int8 inputs if `narrow`.
+pub fn matmul(op: &Matmul, narrow: bool) -> Mix {
+    let mut all = Mix::default();
+    for (function, groups) in Function::of(op, narrow) {
+        let parts = function.parts();
+        let groups = groups as f64;
+        let rounds = (op.pairs / function.together) as f64;
+        let bodies = op.pairs.div_ceil(UNROLLED) as f64;
+        // The entry into the loop, its ends, and the end of the group.
+        let branches = Mix {
+            taken: 1.0 + (bodies - 1.0),
+            untaken: 1.0,
+            surprises: if bodies > 1.0 { 1.0 } else { 0.0 },
+            ..Mix::default()
+        };
+        let group = parts.group + parts.round * rounds + parts.body * bodies + branches;
+        let ends = Mix { taken: groups - 1.0, untaken: 1.0, surprises: 1.0, ..Mix::default() };
+        // The arguments, there and back.
+        let around = Mix { alu: 6.0, taken: 2.0, ..Mix::default() };
+        all += parts.call + around + group * groups + ends;
+    }
+    all
+}
+
+/// One execution of `loop.widen`; `is_whole` if all elements are known to lie inside.
+pub fn widen(op: &Widen, is_whole: bool) -> Mix {
+    let fours = (op.count / 4) as f64;
+    let rest = (op.count % 4) as f64;
+    if !is_whole {
+        // Each four are tested. About half of them lie outside.
+        let fours = pairs_of_run(op.count).div_ceil(2) as f64;
+        return Mix { alu: 8.0, ..Mix::default() }
+            + Mix { alu: 5.0, ram_loads: 0.7, ram_stores: 2.0, untaken: 2.0, taken: 1.3, ..Mix::default() }
+                * fours;
+    }
+    let eights = if op.step <= 2 { (op.count / 8) as f64 } else { 0.0 };
+    let loops = Mix { taken: eights, untaken: 1.0, alu: eights, ..Mix::default() };
+    let eight = Mix {
+        alu: 4.0,
+        scheduled_ram_loads: 2.0,
+        load_runs: 1.0,
+        ram_stores: 0.0,
+        scheduled_stores: 4.0,
+        ..Mix::default()
+    };
+    let four = Mix { alu: 3.0, ram_loads: 1.0, ram_stores: 2.0, untaken: 1.0, ..Mix::default() };
+    let single = Mix { alu: 1.0, ram_loads: 1.0, narrow_loads: 1.0, ram_stores: 1.0, ..Mix::default() };
+    Mix::alu(4.0) + loops + eight * eights + four * (fours - 2.0 * eights) + single * rest
+}
