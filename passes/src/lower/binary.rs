@@ -343,7 +343,7 @@ impl LowerOp for Prelu {
             .ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
         let [input_zero, alpha_zero, output_zero] = zero_points(types(kernel));
         let limits = integer_limits(Clamp::None, kernel.result_type(0).storage());
-        let most = operand_reach(kernel);
+        let most = operand_reach([kernel.operand_type(0), kernel.operand_type(1)]);
         lower_elements(kernel, &mut |b, x, alpha| {
             let (x, alpha) = (b.add_const(x, -input_zero), b.add_const(alpha, -alpha_zero));
             let product = b.mul(x, alpha);

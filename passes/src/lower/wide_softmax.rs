@@ -28,7 +28,7 @@ pub fn lower(kernel: &mut Kernel<'_>, constants: &WideSoftmax) {
         });
         let zeros = b.value(l::Clz {}, &[sum], Type::I32);
         let headroom = b.add_const(zeros, -1);
-        let shifted = b.value(l::Shl {}, &[sum, headroom], Type::I32);
+        let shifted = b.value(l::Shl { bounded: false }, &[sum, headroom], Type::I32);
         let fraction = round_shift_const(b, shifted, 14);
         let fraction = b.add_const(fraction, -(3 << 15));
         let most = b.i32(i16::MAX.into());
@@ -37,7 +37,7 @@ pub fn lower(kernel: &mut Kernel<'_>, constants: &WideSoftmax) {
         let (all, one) = (b.i32(30), b.i32(1));
         let shift = b.sub(all, headroom);
         let below = b.add_const(shift, -1);
-        let half = b.value(l::Shl {}, &[one, below], Type::I32);
+        let half = b.value(l::Shl { bounded: false }, &[one, below], Type::I32);
         vector.of_result().map(b, |b, e| {
             let product = b.mul(e, reciprocal);
             let rounded = b.add(product, half);

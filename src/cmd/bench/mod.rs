@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use firmware::Firmware;
 use mcunet_ir::Diagnostic;
 use mcunet_passes::cost;
+use mcunet_passes::pass::PassContext;
 use mcunet_passes::target::{Core, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -173,7 +174,7 @@ pub fn run(args: &BenchArgs, io: &mut Io<'_>) -> Result<(), Failure> {
         bench.model = imported.name.to_string();
         super::progress(io, &format!("{}: compiling for {} ...\n", bench.model, on.core().name()));
         let watcher = Watcher::new(args.pipeline.search_time, io.color);
-        let compiled = compile(imported, &pipeline, &target, &watcher)?;
+        let compiled = compile(imported, &pipeline, &PassContext::new(&target).watched_by(&watcher))?;
         drop(watcher);
         super::progress(io, &format!("{}: simulating {} ...\n", bench.model, on.core().name()));
         bench.cores.insert(on, measure(args, on, &target, compiled, &kit)?);
