@@ -775,11 +775,8 @@ impl<'m> Machine<'m> {
             while row < head.rows {
                 let rows = matmul::GROUP.min(head.rows - row);
                 let (group, after) = rest.split_at(matmul::packed_words(rows, head.pairs));
-                let finish = matmul::Finish {
-                    signed: head.signed,
-                    limits: head.limits,
-                    zero_point: head.zero_point,
-                };
+                let finish =
+                    matmul::Finish { signed: head.signed, limits: head.limits, zero_point: head.zero_point };
                 for result in matmul::group_results(rows, group, &pairs, finish) {
                     let at = row.saturating_mul(head.row_step).saturating_add(pixel * head.pixel_step);
                     self.store(Word::I32(result), output, element_offset(offset, at))?;

@@ -42,7 +42,10 @@ pub fn words_of_group(rows: usize) -> usize {
 /// Words of a packed matrix of `rows` rows of `pairs` pairs.
 pub fn packed_words(rows: usize, pairs: usize) -> usize {
     let weights = (rows / GROUP * words_of_group(GROUP)).saturating_add(words_of_group(rows % GROUP));
-    weights.saturating_mul(pairs).saturating_add(rows.saturating_mul(CONSTANTS)).saturating_add(rows.div_ceil(GROUP))
+    weights
+        .saturating_mul(pairs)
+        .saturating_add(rows.saturating_mul(CONSTANTS))
+        .saturating_add(rows.div_ceil(GROUP))
 }
 
 /// Packs a filter whose rows are runs of `run` columns, its bias, and for each row multiplier and shift to the right, at least 1. A zero point of

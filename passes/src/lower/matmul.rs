@@ -89,7 +89,16 @@ impl Matmul {
         let scratch = widened.map(|pixels| kernel.scratch(Scalar::I16, pairs * pixels * 2));
         let limits = [limits.0.max(-128), limits.1.min(127)];
         let pixels = widened.unwrap_or(1);
-        let op = l::Matmul { rows, pairs, pixels, row_step: 1, pixel_step: 1, signed, zero_point: result_zero_point, limits };
+        let op = l::Matmul {
+            rows,
+            pairs,
+            pixels,
+            row_step: 1,
+            pixel_step: 1,
+            signed,
+            zero_point: result_zero_point,
+            limits,
+        };
         Some(Self { weights, scratch, op, run, zero_point })
     }
 
