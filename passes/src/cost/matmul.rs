@@ -125,11 +125,19 @@ pub fn matmul(op: &Matmul, narrow: bool) -> Mix {
         };
         let group = parts.group + parts.round * rounds + parts.body * bodies + branches;
         let ends = Mix { taken: groups - 1.0, untaken: 1.0, surprises: 1.0, ..Mix::default() };
-        // The arguments, there and back.
-        let around = Mix { alu: 6.0, taken: 2.0, ..Mix::default() };
-        all += parts.call + around + group * groups + ends;
+        all += parts.call + call() + group * groups + ends;
     }
     all
+}
+
+/// The arguments of a function, there and back.
+pub fn call() -> Mix {
+    Mix { alu: 6.0, taken: 2.0, ..Mix::default() }
+}
+
+/// Code of `loop.widen`: loops for eight elements and for four, and what is left; or the tests of each four.
+pub fn widening_code(is_whole: bool) -> Mix {
+    Mix::alu(if is_whole { 35.0 } else { 60.0 })
 }
 
 /// One execution of `loop.widen`; `is_whole` if all elements are known to lie inside.

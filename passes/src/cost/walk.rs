@@ -253,14 +253,17 @@ impl<'f> Walk<'f> {
                 LoopOp::Widen(head) => {
                     let [first, end] = [2, 3].map(|i| literal(function, data.operands[i]));
                     let is_whole = first == Some(0) && end == Some(head.count as i64);
-                    self.add_here(matmul::widen(head, is_whole));
+                    let (executions, copies) = (self.executions_here(), self.frame().copies);
+                    self.add(executions, 0.0, matmul::widen(head, is_whole));
+                    self.add(0.0, copies, matmul::widening_code(is_whole));
                 }
-                // The function is shared by layers.
+                // The function is shared by layers; its call is not.
                 LoopOp::Matmul(head) => {
                     let inputs = function.ty(data.operands[1]).as_memref();
                     let narrow = inputs.is_some_and(|inputs| inputs.element == Scalar::I8);
-                    let executions = self.executions_here();
+                    let (executions, copies) = (self.executions_here(), self.frame().copies);
                     self.add(executions, 0.0, matmul::matmul(head, narrow));
+                    self.add(0.0, copies, matmul::call());
                 }
                 // The call; what the caller does is not counted.
                 LoopOp::Receive(_) => {
