@@ -55,10 +55,6 @@ pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
     for (index, way) in ways.iter().enumerate() {
-        // What a faster program has beaten already is not on the front.
-        if points.last().is_some_and(|last| !way.is_plain() && !way.may_fit(last.found.arena_bytes)) {
-            continue;
-        }
         setup.watcher.stage(format!("way {} of {} ", index + 1, ways.len()));
         let rest = session::pipeline_from_splitting(&args.pipeline, way)?;
         let found = alternatives::measure_module(String::new(), setup, module.clone(), &rest, imported_macs);

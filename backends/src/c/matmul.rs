@@ -453,7 +453,7 @@ mod tests {
 
     fn forms() -> impl Iterator<Item = Function> {
         (0..4 * 3 * 8).map(|number| {
-            let [rows_adjoin, signed, limited] = [1, 2, 4].map(|bit| number / 12 & bit != 0);
+            let [rows_adjoin, signed, limited] = [1, 2, 4].map(|bit| (number / 12) & bit != 0);
             let (rows, kind) = (1 + number % 4, number / 4 % 3);
             let (pixels, together) = [(1, 1), (1, 2), (2, 1)][kind];
             Function { rows, pixels, together, rows_adjoin, signed, limited, narrow: false }

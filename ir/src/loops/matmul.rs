@@ -178,7 +178,7 @@ mod tests {
         let sum = |row: usize| bias[row] + (0..5).map(|i| i32::from(filter[row * 5 + i]) * x[i]).sum::<i32>();
         let finish = Finish { signed: false, limits: [-40, 100], zero_point: 3 };
         let expected: Vec<i32> =
-            (0..3).map(|row| ((((sum(row) + 1) >> 1) + 1 >> 1) + 3).clamp(-40, 100)).collect();
+            (0..3).map(|row| (((((sum(row) + 1) >> 1) + 1) >> 1) + 3).clamp(-40, 100)).collect();
         assert_eq!(group_results(3, &packed, &inputs, finish), expected);
         let too_wide = [Data::I8(vec![-1, -128]), Data::I32(vec![0; 2]), Data::I32(vec![1; 4])];
         assert!(pack(&too_wide, 1, 1, 0).is_err());

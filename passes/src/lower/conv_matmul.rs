@@ -46,6 +46,7 @@ pub(super) fn lower(
         made,
         limits: integer_limits(op.clamp, made.storage()),
         pixels: width.min(2),
+        beside: if residual.is_some() { channels } else { 0 },
         adjoin: run == window_y.taps * window_x.taps * conv.depth && conv.is_unpadded(),
     };
     let Some(matmul) = Matmul::of(kernel, &source) else { return Ok(false) };

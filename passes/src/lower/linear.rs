@@ -95,6 +95,7 @@ fn matrix(
         made: output,
         limits: integer_limits(op.clamp, output.storage()),
         pixels: 1,
+        beside: 0,
         adjoin: true,
     };
     Ok(Matmul::of(kernel, &source))

@@ -43,6 +43,8 @@ pub struct Source<'s> {
     pub limits: (i32, i32),
     /// Pixels that are multiplied at once at most, 1 or 2.
     pub pixels: usize,
+    /// Bytes of other working memory that the kernel takes for each of them.
+    pub beside: usize,
     /// Whether all inputs of a pixel lie side by side, so that they can be read as they are.
     pub adjoin: bool,
 }
@@ -80,7 +82,8 @@ impl Matmul {
         let adjoin = source.adjoin && columns.is_multiple_of(4) && input_type == Scalar::I8;
         // One pixel's inputs are as fast to read as they are. Two pixels share weights, which is worth widening them.
         let widest = (1..=pixels).rev().filter(|&pixels| pixels == 2 || !adjoin);
-        let widened = widest.into_iter().find(|&pixels| kernel.may_use_scratch(pairs * pixels * 4));
+        let widened =
+            widest.into_iter().find(|&pixels| kernel.may_use_scratch(pixels * (4 * pairs + source.beside)));
         if widened.is_none() && !adjoin {
             return None;
         }

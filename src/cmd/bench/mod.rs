@@ -158,7 +158,7 @@ struct Region {
 struct Function {
     name: String,
     inclusive_cycles: u64,
-    instructions: u64,
+    inclusive_instructions: u64,
 }
 
 /// Measures a model on every core asked for.
@@ -263,7 +263,7 @@ fn measured(compiled: &Compiled, target: &Target, firmware: &Firmware, region: &
             origin: layer.map(|layer| layer.origin.clone()).unwrap_or_default(),
             figures: Figures {
                 macs: layer.map_or(0, |layer| layer.macs),
-                instructions: function.map_or(0, |function| function.instructions),
+                instructions: function.map_or(0, |function| function.inclusive_instructions),
                 cycles: function.map_or(0, |function| function.inclusive_cycles),
                 predicted_instructions: expected.instructions,
                 predicted_cycles: expected.cycles,

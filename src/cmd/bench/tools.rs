@@ -40,7 +40,8 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// The simulator's folder: as given, as the environment says, or in the source tree that the compiler was built from.
 pub fn kit(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let from_environment = || std::env::var_os(KIT_VARIABLE).map(PathBuf::from);
+    let from_environment =
+        || std::env::var_os(KIT_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let in_sources = || Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/cortexm");
     let kit = given.map(Path::to_owned).or_else(from_environment).unwrap_or_else(in_sources);
     let help = |diagnostic: Diagnostic| {
