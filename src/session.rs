@@ -227,25 +227,27 @@ pub fn approximations(args: &PipelineArgs) -> Result<Approximations, Failure> {
 /// If the level runs layer by layer.
 pub fn pipeline_with(args: &PipelineArgs, way: Option<&Way>) -> Result<String, Failure> {
     let level: Level = args.level.into();
-    level.pipeline_with(&choices(args, way)?).ok_or_else(|| layer_by_layer(args))
+    level.pipeline_with(&choices(args, way, true)?).ok_or_else(|| layer_by_layer(args))
 }
 
-/// The end of that pipeline, after what runs before anything is split.
+/// The end of that pipeline, after what runs before anything is split; `scratch` lets kernels take working memory to be faster.
 ///
 /// # Errors
 /// If the level runs layer by layer.
-pub fn pipeline_from_splitting(args: &PipelineArgs, way: &Way) -> Result<Pipeline, Failure> {
+pub fn pipeline_from_splitting(args: &PipelineArgs, way: &Way, scratch: bool) -> Result<Pipeline, Failure> {
     let level: Level = args.level.into();
-    let text = level.from_splitting(&choices(args, Some(way))?).ok_or_else(|| layer_by_layer(args))?;
+    let text =
+        level.from_splitting(&choices(args, Some(way), scratch)?).ok_or_else(|| layer_by_layer(args))?;
     Ok(Pipeline::parse(&text, &Registry::builtin())?)
 }
 
-fn choices(args: &PipelineArgs, way: Option<&Way>) -> Result<Choices, Failure> {
+fn choices(args: &PipelineArgs, way: Option<&Way>, scratch: bool) -> Result<Choices, Failure> {
     Ok(Choices {
         handing: args.handing(),
         goal: args.goal.into(),
         way: way.cloned(),
         approximate: approximations(args)?,
+        scratch,
     })
 }
 

@@ -6,8 +6,6 @@
 //!   are.
 //! - `eliminate-dead-channels` next: every later decision depends on how many channels tensors have. After `fuse`, whose
 //!   operations know tighter intervals, and which folds constants into the parameters that are looked at here.
-//! - `fuse{late=true}` when channels are settled: a convolution and the sum that follows become one operation, which makes
-//!   no difference to what is left out but would hide it. Not for flash: the sum is then part of all copies of the loops.
 //! - `schedule` orders the ops that are left; everything after it keeps their order.
 //! - `patch-split` computes parts of images one after the other where the memory is too small for whole ones.
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
@@ -43,7 +41,7 @@ impl Level {
                 "canonicalize{fold-padding=false},lower{dsp=false},pack-weights,plan-memory{in-place=false}"
             }
             Level::O2 => {
-                "canonicalize,fuse,eliminate-dead-channels,fuse{late=true},schedule,patch-split{layers=search},\
+                "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},\
                  cascade,lower,pack-weights,plan-memory"
             }
             Level::Os => {
@@ -88,6 +86,13 @@ impl Level {
             false => format!("stream-input={}", input.print()),
         };
         items[cascade] = format!("cascade{{{handing}}}");
+        if !choices.scratch || choices.goal == Goal::Sram {
+            let lower = items.iter().position(|item| item.starts_with("lower"))?;
+            items[lower] = match items[lower].strip_suffix('}') {
+                Some(options) => format!("{options},use-scratch=false}}"),
+                None => "lower{use-scratch=false}".to_owned(),
+            };
+        }
         let goal = choices.goal.print();
         match &choices.way {
             None => items[split] = format!("patch-split{{layers=search,goal={goal},{handing}}}"),
@@ -122,6 +127,8 @@ pub struct Choices {
     pub way: Option<Way>,
     /// Approximate rules of `fuse`.
     pub approximate: Approximations,
+    /// Whether kernels may take working memory to be faster; never where bytes are the goal.
+    pub scratch: bool,
 }
 
 impl Default for Choices {
@@ -131,6 +138,7 @@ impl Default for Choices {
             goal: Goal::Fit,
             way: None,
             approximate: Approximations::default(),
+            scratch: true,
         }
     }
 }

@@ -54,14 +54,19 @@ pub fn front(setup: &Setup<'_>, args: &CompileArgs) -> Result<Front, Failure> {
     let split = found.into_iter().filter(|way| !way.is_plain());
     let ways: Vec<Way> = std::iter::once(Way::default()).chain(split).collect();
     let mut points: Vec<Point> = Vec::new();
-    for (index, way) in ways.iter().enumerate() {
-        setup.watcher.stage(format!("way {} of {} ", index + 1, ways.len()));
-        let rest = session::pipeline_from_splitting(&args.pipeline, way)?;
+    // Kernels with working memory are faster, and make an arena larger.
+    let tried: Vec<(&Way, bool)> = ways.iter().flat_map(|way| [(way, true), (way, false)]).collect();
+    for (index, &(way, scratch)) in tried.iter().enumerate() {
+        setup.watcher.stage(format!("way {} of {} ", index + 1, tried.len()));
+        let rest = session::pipeline_from_splitting(&args.pipeline, way, scratch)?;
         let found = alternatives::measure_module(String::new(), setup, module.clone(), &rest, imported_macs);
         let Some(mut found) = found else { continue };
         found.options = format!("--sram={}", found.arena_bytes);
         if points.last().is_none_or(|last| found.arena_bytes < last.found.arena_bytes) {
-            let passes = if way.is_plain() { "none".to_owned() } else { way.to_string() };
+            let split = (!way.is_plain()).then(|| way.to_string());
+            let slower = (!scratch).then(|| "lower{use-scratch=false}".to_owned());
+            let passes: Vec<String> = split.into_iter().chain(slower).collect();
+            let passes = if passes.is_empty() { "none".to_owned() } else { passes.join(",") };
             points.push(Point { found, passes });
         }
         if watch.is_over() {

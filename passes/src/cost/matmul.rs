@@ -79,9 +79,12 @@ impl Function {
         let low = rows - shared;
         let sums = shared * 2.0 * pixels + signed * rows * pixels + low * pixels + 2.0 * rows * pixels;
         let has_other = if self.pixels == 2 || !self.rows_adjoin { 1.0 } else { 0.0 };
+        // Of the word of shifts the next, and the zero point that is shifted by it.
+        let shifts = 2.0 * rows - 1.0;
         let group = Mix {
             alu: rows * (pixels - 1.0)
                 + 1.0
+                + shifts
                 + sums
                 + 4.0 * limited * rows * pixels
                 + 1.0

@@ -59,6 +59,9 @@ pub struct CoreFeatures {
     pub scratch: Scratch,
 }
 
+/// A budget is tight if it leaves less than this part of the peak.
+const TIGHT: usize = 10;
+
 /// How much working memory kernels may take to be faster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scratch {
@@ -117,6 +120,10 @@ fn free_bytes(module: &Module, function: &Function, features: CoreFeatures) -> V
     let least = lives.least_bytes();
     let peak = least.iter().copied().max().unwrap_or(0);
     let budget = budget.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    // Buffers can rarely be placed without gaps, and more of them make more: where little is left, none is taken.
+    if budget < peak + peak / TIGHT {
+        return Vec::new();
+    }
     let limit = (peak + peak.saturating_mul(percent) / 100).min(budget);
     let mut free = vec![limit; lives.program.kernels.len()];
     for (step, taken) in lives.program.steps.iter().zip(least) {
