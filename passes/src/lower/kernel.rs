@@ -243,18 +243,7 @@ impl<'k> Kernel<'k> {
         if element == stored {
             return self.output(0);
         }
-        let kind = l::Buffer {
-            role: l::Role::Activation,
-            index: 0,
-            rows: 1,
-            scattered: false,
-            live: None,
-            place: None,
-        };
-        let ty = MemRefType { shape: [count].into(), element };
-        let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
-        self.writes.push(buffer);
-        buffer
+        self.written(l::Role::Activation, element, count)
     }
 
     /// Whether the kernel may take so many bytes of working memory.
@@ -264,14 +253,12 @@ impl<'k> Kernel<'k> {
 
     /// Working memory of the kernel, whose contents last for one row.
     pub fn scratch(&mut self, element: Scalar, count: usize) -> Value {
-        let kind = l::Buffer {
-            role: l::Role::Scratch,
-            index: 0,
-            rows: 1,
-            scattered: false,
-            live: None,
-            place: None,
-        };
+        self.written(l::Role::Scratch, element, count)
+    }
+
+    /// A buffer in one piece that the kernel writes.
+    fn written(&mut self, role: l::Role, element: Scalar, count: usize) -> Value {
+        let kind = l::Buffer { role, index: 0, rows: 1, scattered: false, live: None, place: None };
         let ty = MemRefType { shape: [count].into(), element };
         let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
         self.writes.push(buffer);
