@@ -52,8 +52,7 @@ fn generated_graphs_verify() {
 
 #[test]
 fn generated_graphs_have_every_op() {
-    // The rarest is a sum in a convolution, which needs an image that the convolution leaves as large as it was.
-    const LEAST: usize = 6;
+    const LEAST: usize = 20;
     let mut counts: BTreeMap<&str, usize> = NnOp::SPECS.iter().map(|spec| (spec.name, 0)).collect();
     let (mut branches, mut outputs) = (0, 0);
     for seed in 0..3000 {

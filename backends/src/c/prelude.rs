@@ -12,6 +12,53 @@ struct Helper {
     text: &'static str,
 }
 
+/// A helper that widens eights of elements by one block of assembly, and the rest as `widen_rest` does: its name, where words
+/// go, by how many words they are apart, by how many bytes eights are, and where the second to fourth word of one goes, in bytes
+/// before the next.
+macro_rules! widen_eights {
+    ($name:literal, $where:literal, $step:literal, $eight:literal, $second:literal, $third:literal, $fourth:literal) => {
+        Helper {
+            name: $name,
+            needs: &["widen_rest"],
+            text: concat!(
+                "/* As widen_rest, ",
+                $where,
+                ". */\nstatic inline void ",
+                $name,
+                "(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)
+{
+#if HAS_DSP
+    const int8_t *const end = from + (count & ~7);
+    const uint32_t base = splat_lanes(-zero_point);
+    while (from != end) {
+        uint32_t a, b, c, d;
+        __asm__(\"ldr.w %2, [%0], #8\\n\\tldr.w %3, [%0, #-4]\\n\\t\"
+                \"sxtab16 %4, %6, %2, ror #8\\n\\tsxtab16 %2, %6, %2\\n\\tsxtab16 %5, %6, %3, ror #8\\n\\tsxtab16 %3, %6, %3\\n\\t\"
+                \"str.w %2, [%1], #",
+                $eight,
+                "\\n\\tstr.w %4, [%1, #-",
+                $second,
+                "]\\n\\tstr.w %3, [%1, #-",
+                $third,
+                "]\\n\\tstr.w %5, [%1, #-",
+                $fourth,
+                "]\"
+                : \"+r\"(from), \"+r\"(to), \"=&r\"(a), \"=&r\"(b), \"=&r\"(c), \"=&r\"(d)
+                : \"r\"(base)
+                : \"memory\");
+    }
+    count &= 7;
+#endif
+    widen_rest(from, to, count, ",
+                $step,
+                ", zero_point);
+}
+"
+            ),
+        }
+    };
+}
+
 /// Whether the DSP extension is at hand.
 const DSP: &str = "/* The DSP extension of Armv7E-M and Armv8-M. */
 #if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb__)
@@ -656,54 +703,8 @@ static inline void widen_rest(const int8_t *from, int16_t *to, int32_t count, in
 }
 ",
     },
-    Helper {
-        name: "widen_next",
-        needs: &["widen_rest"],
-        text: "/* As widen_rest, each word after the one before. */
-static inline void widen_next(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)
-{
-#if HAS_DSP
-    const int8_t *const end = from + (count & ~7);
-    const uint32_t base = splat_lanes(-zero_point);
-    while (from != end) {
-        uint32_t a, b, c, d;
-        __asm__(\"ldr.w %2, [%0], #8\\n\\tldr.w %3, [%0, #-4]\\n\\t\"
-                \"sxtab16 %4, %6, %2, ror #8\\n\\tsxtab16 %2, %6, %2\\n\\tsxtab16 %5, %6, %3, ror #8\\n\\tsxtab16 %3, %6, %3\\n\\t\"
-                \"str.w %2, [%1], #16\\n\\tstr.w %4, [%1, #-12]\\n\\tstr.w %3, [%1, #-8]\\n\\tstr.w %5, [%1, #-4]\"
-                : \"+r\"(from), \"+r\"(to), \"=&r\"(a), \"=&r\"(b), \"=&r\"(c), \"=&r\"(d)
-                : \"r\"(base)
-                : \"memory\");
-    }
-    count &= 7;
-#endif
-    widen_rest(from, to, count, 1, zero_point);
-}
-",
-    },
-    Helper {
-        name: "widen_alternating",
-        needs: &["widen_rest"],
-        text: "/* As widen_rest, every other word. */
-static inline void widen_alternating(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)
-{
-#if HAS_DSP
-    const int8_t *const end = from + (count & ~7);
-    const uint32_t base = splat_lanes(-zero_point);
-    while (from != end) {
-        uint32_t a, b, c, d;
-        __asm__(\"ldr.w %2, [%0], #8\\n\\tldr.w %3, [%0, #-4]\\n\\t\"
-                \"sxtab16 %4, %6, %2, ror #8\\n\\tsxtab16 %2, %6, %2\\n\\tsxtab16 %5, %6, %3, ror #8\\n\\tsxtab16 %3, %6, %3\\n\\t\"
-                \"str.w %2, [%1], #32\\n\\tstr.w %4, [%1, #-24]\\n\\tstr.w %3, [%1, #-16]\\n\\tstr.w %5, [%1, #-8]\"
-                : \"+r\"(from), \"+r\"(to), \"=&r\"(a), \"=&r\"(b), \"=&r\"(c), \"=&r\"(d)
-                : \"r\"(base)
-                : \"memory\");
-    }
-    count &= 7;
-#endif
-    widen_rest(from, to, count, 2, zero_point);
-}
-",
-    },
+    widen_eights!("widen_next", "each word after the one before", 1, "16", "12", "8", "4"),
+    widen_eights!("widen_alternating", "every other word", 2, "32", "24", "16", "8"),
     Helper {
         name: "widen_part",
         needs: &["splat_lanes", "load_i8x4", "store_i16x2", "extend_add_even", "extend_add_odd"],

@@ -116,24 +116,25 @@ impl Graph<'_, '_> {
             clamp,
         };
         let result = self.value(op.clone(), &[input, filter, bias], &element)?;
-        if let Some(add) = self.residual(input, result, &element) {
-            let sum = n::Conv2dAdd::of(&op, &self.ty(result), &add)?;
-            let _ = self.value(sum, &[input, filter, bias, input], &element);
+        self.residual(input, result, &element);
+        if element.storage() == Scalar::I8 && self.random.one_in(4) {
+            // What is added has the shape of the result, as the result itself has.
+            let alike = self.ty(input).shape == self.ty(result).shape;
+            let addend = if alike { input } else { result };
+            let sum = n::Conv2dAdd::of(&op, &self.ty(result), &n::Add { clamp: self.clamp(&element) })?;
+            let _ = self.value(sum, &[input, filter, bias, addend], &element);
         }
         Some(result)
     }
 
-    /// Adds the input of a convolution to its result where the shapes allow it; the sum is returned if it is one of int8.
-    fn residual(&mut self, input: Value, result: Value, element: &Element) -> Option<n::Add> {
+    /// Adds the input of a convolution to its result where the shapes allow it.
+    fn residual(&mut self, input: Value, result: Value, element: &Element) {
         let same = self.ty(input).shape == self.ty(result).shape && *element != FLOAT;
-        if !same || !self.random.flag() {
-            return None;
+        if same && self.random.flag() {
+            let element = self.like(element);
+            let clamp = self.clamp(&element);
+            let _ = self.value(n::Add { clamp }, &[result, input], &element);
         }
-        let element = self.like(element);
-        let clamp = self.clamp(&element);
-        let add = n::Add { clamp };
-        let _ = self.value(add.clone(), &[result, input], &element);
-        (element.storage() == Scalar::I8).then_some(add)
     }
 
     fn depthwise(&mut self) -> Option<Value> {
