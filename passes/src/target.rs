@@ -52,6 +52,11 @@ impl Core {
         Core::ALL.into_iter().find(|core| core.name() == name)
     }
 
+    /// Whether the core may issue two instructions at a time, in order, so that it matters which are neighbours.
+    pub fn issues_two(self) -> bool {
+        self == Core::CortexM7
+    }
+
     /// Whether the core has the DSP extension. It is an option of the M33, present in every device known to us.
     pub fn has_dsp(self) -> bool {
         matches!(self, Core::CortexM4 | Core::CortexM7 | Core::CortexM33 | Core::CortexM55)

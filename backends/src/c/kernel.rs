@@ -5,16 +5,17 @@
 //! the end of the loop's body; where one assignment would spoil another, the new values are computed first.
 
 use super::arenas::Arenas;
+use super::assembly::Routine;
 use super::expression::{Expression, Precedence};
-use super::matmul::Form;
 use super::names::Names;
 use super::rows::RowTables;
 use super::weights::{element_type, float_literal, int32_literal, int64_literal};
+use super::{depthwise, matmul};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::eval::{field_mask, field_shift};
 use mcunet_ir::loops::matmul::{GROUP, packed_words};
 use mcunet_ir::loops::memory::Place;
-use mcunet_ir::loops::ops::{Buffer, Matmul, Predicate, Rounding, Widen};
+use mcunet_ir::loops::ops::{Buffer, Depthwise, Matmul, Predicate, Rounding, Widen};
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{MemRefType, Scalar, Type};
@@ -27,8 +28,8 @@ pub struct Printed {
     pub body: String,
     /// Helpers that it calls.
     pub used: BTreeSet<&'static str>,
-    /// Functions for matrices that it calls.
-    pub forms: BTreeSet<Form>,
+    /// Functions in assembly that it calls.
+    pub routines: BTreeSet<Routine>,
 }
 
 /// The state of printing one kernel.
@@ -45,7 +46,7 @@ pub struct KernelPrinter<'p> {
     out: String,
     indent: usize,
     used: BTreeSet<&'static str>,
-    forms: BTreeSet<Form>,
+    routines: BTreeSet<Routine>,
     errors: Diagnostics,
 }
 
@@ -71,7 +72,7 @@ impl<'p> KernelPrinter<'p> {
             out: String::new(),
             indent: 1,
             used: BTreeSet::new(),
-            forms: BTreeSet::new(),
+            routines: BTreeSet::new(),
             errors: Diagnostics::default(),
         }
     }
@@ -102,7 +103,7 @@ impl<'p> KernelPrinter<'p> {
             self.block(body);
         }
         self.errors.into_result()?;
-        Ok(Printed { body: self.out, used: self.used, forms: self.forms })
+        Ok(Printed { body: self.out, used: self.used, routines: self.routines })
     }
 
     /// Notes who uses what, last ops first, so that what only a dead op uses counts as unused: C compilers warn of a
@@ -309,6 +310,7 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::Fill(head) => self.fill(op, head.count),
             LoopOp::Widen(head) => self.widen(op, head),
             LoopOp::Matmul(head) => self.matmul(op, head),
+            LoopOp::Depthwise(head) => self.depthwise(op, head),
             LoopOp::Receive(head) => {
                 let [row, memory, offset] = data.operands[..] else { return };
                 let (row, offset, memory) = (self.value(row), self.value(offset), self.memory(memory));
@@ -408,7 +410,7 @@ impl<'p> KernelPrinter<'p> {
         let Matmul { rows, pairs, row_step, pixel_step, zero_point, limits: [low, high], .. } = *head;
         let distance = if row_step == 1 { pixel_step } else { row_step };
         let mut done = 0;
-        for form in Form::of(head, narrow) {
+        for form in matmul::Form::of(head, narrow) {
             let rows = if form.rows() == GROUP { rows / GROUP * GROUP } else { form.rows() };
             let [first, bytes] = [done, rows].map(|rows| packed_words(rows, pairs));
             let shape = self.fresh("shape");
@@ -422,8 +424,40 @@ impl<'p> KernelPrinter<'p> {
                 form.name(),
                 from.text
             ));
-            self.forms.insert(form);
+            self.routines.insert(Routine::Matmul(form));
             done += rows;
+        }
+    }
+
+    /// Addresses of the rows under the window, and a call.
+    fn depthwise(&mut self, op: Op, head: &Depthwise) {
+        let data = &self.function.ops[op];
+        let [weights, input, output, offset, first, end, starts @ ..] = &data.operands[..] else { return };
+        let [offset, first, end] = [offset, first, end].map(|&value| self.value(value).text);
+        let [weights, input, output] = [weights, input, output].map(|&memory| self.memory(memory));
+        let starts: Vec<String> =
+            starts.iter().map(|&start| format!("&{input}[{}]", self.value(start).text)).collect();
+        let (rows, shape) = (self.fresh("rows"), self.fresh("shape"));
+        let count = starts.len();
+        self.line(&format!("const int8_t *const {rows}[{count}] = {{ {} }};", starts.join(", ")));
+        let Depthwise { channels, width, columns, outputs, stride, before, padding, .. } = *head;
+        let Depthwise { channel_step, pixel_step, signed, zero_point, limits: [low, high], .. } = *head;
+        let odd = 2 * zero_point + 1;
+        let numbers = format!(
+            "{channels}, {width}, {outputs}, {channel_step}, {pixel_step}, {padding}, {odd}, {low}, {high}"
+        );
+        self.line(&format!("static const int32_t {shape}[9] = {{ {numbers} }};"));
+        let arguments = format!("{weights}, {rows}, &{output}[{offset}], {shape}, {first}, {end}");
+        match depthwise::Form::of(head, count) {
+            Some(form) => {
+                self.line(&format!("{}({arguments});", form.name()));
+                self.routines.insert(Routine::Depthwise(form));
+            }
+            None => {
+                self.used.insert("depthwise_row");
+                let window = format!("{count}, {columns}, {stride}, {before}, {signed}");
+                self.line(&format!("depthwise_row({arguments}, {window});"));
+            }
         }
     }
 
@@ -666,6 +700,7 @@ impl<'p> KernelPrinter<'p> {
             | LoopOp::Send(_)
             | LoopOp::Widen(_)
             | LoopOp::Matmul(_)
+            | LoopOp::Depthwise(_)
             | LoopOp::Fill(_) => {
                 let message = format!("'{}' op is no expression ({operand_type:?})", data.kind.name());
                 self.errors.push(Diagnostic::error(message).at(data.origin.clone()));
@@ -766,6 +801,7 @@ fn writes_memory(kind: &LoopOp) -> bool {
             | LoopOp::Receive(_)
             | LoopOp::Widen(_)
             | LoopOp::Matmul(_)
+            | LoopOp::Depthwise(_)
     )
 }
 

@@ -11,10 +11,10 @@
 //! Where the parts of a group's data lie is said in `mcunet_ir::loops::matmul`. Loads follow each other (on the M4 each but the
 //! first then takes one cycle), those that the M7 takes at once being neighbours; all instructions are 32 bits wide and aligned.
 
+use super::assembly::statements;
 use mcunet_ir::loops::matmul::words_of_group;
 use mcunet_ir::loops::ops::Matmul;
 use mcunet_passes::cost::matmul::{Function, UNROLLED};
-use std::fmt::Write;
 
 /// What one function does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,7 +51,7 @@ impl Form {
         let Function { rows, pixels, rows_adjoin, signed, narrow, .. } = self.0;
         let layout = if rows_adjoin { "channels" } else { "pixels" };
         let element = if narrow { "int8_t" } else { "int16_t" };
-        let (name, asm) = (self.name(), Assembly::of(self).text());
+        let (name, asm) = (self.name(), statements(&Assembly::of(self).lines));
         let [inputs, widened] = match narrow {
             true => ["inputs", "NULL"],
             false => ["NULL", "inputs"],
@@ -406,29 +406,6 @@ impl Assembly {
             }
         }
     }
-
-    /// As statements of moderate length: C99 promises literals of 4095 characters.
-    fn text(&self) -> String {
-        let mut out = String::new();
-        let mut open = 0;
-        let mut in_macro = false;
-        for line in &self.lines {
-            if open == 0 {
-                out.push_str("    __asm__ volatile(\n");
-            }
-            let _ = writeln!(out, "        \"{line}\\n\"");
-            open += line.len() + 2;
-            in_macro = (in_macro || line.starts_with(".irp")) && line != ".endr";
-            if open > 2000 && !in_macro {
-                out.push_str("    );\n");
-                open = 0;
-            }
-        }
-        if open > 0 {
-            out.push_str("    );\n");
-        }
-        out
-    }
 }
 
 /// One of each in turn, as long as both have one.
@@ -445,11 +422,7 @@ fn alternating(first: Vec<String>, second: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Instructions among lines.
-    fn count(lines: &[String]) -> usize {
-        lines.iter().filter(|line| !line.starts_with('.') && !line.ends_with(':')).count()
-    }
+    use crate::c::assembly::tests::{count, literals_are_short};
 
     fn forms() -> impl Iterator<Item = Function> {
         (0..4 * 3 * 8).map(|number| {
@@ -488,13 +461,6 @@ mod tests {
 
     #[test]
     fn literals_are_as_long_as_compilers_have_to_take() {
-        for form in forms() {
-            let text = Form(form).text();
-            let literals = text.split("__asm__ volatile(").skip(1).map(|part| part.split(");").next());
-            for literal in literals.flatten() {
-                let length: usize = literal.lines().map(|line| line.trim().trim_matches('"').len()).sum();
-                assert!(length < 4096, "{form:?}: {length}");
-            }
-        }
+        forms().for_each(|form| literals_are_short(&Form(form).text()));
     }
 }

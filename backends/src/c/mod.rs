@@ -5,6 +5,8 @@
 //! on the target and on a host.
 
 mod arenas;
+mod assembly;
+mod depthwise;
 mod expression;
 mod header;
 mod kernel;

@@ -2,7 +2,7 @@
 //!
 //! Each is the operation of the `loop` dialect of nearly the same name; `ir/src/loops/eval.rs` is the specification.
 
-use super::matmul::Form;
+use super::assembly::Routine;
 use std::collections::BTreeSet;
 
 /// A helper: its name, helpers it needs, and its text.
@@ -741,25 +741,30 @@ static inline void widen_part(const int8_t *memory, int32_t from, int32_t first,
 ",
     },
     Helper {
-        name: "matmul_rows",
-        needs: &["dsp", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
+        name: "naked",
+        needs: &["dsp"],
         text: "/* Functions in assembly: compilers that could take a function for what its C says are told not to look at it. */
 #if HAS_DSP && defined(__clang__)
 #define HAS_NAKED 1
 #define NAKED __attribute__((naked, noinline))
+#define UNUSED __attribute__((unused))
 #elif HAS_DSP && __GNUC__ >= 8
 #define HAS_NAKED 1
 #define NAKED __attribute__((naked, noipa))
-#else
-#define HAS_NAKED 0
-#endif
-
-/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
- * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
- * twice and one, and their limits. */
-#if HAS_NAKED
 #define UNUSED __attribute__((unused))
 #else
+#define HAS_NAKED 0
+#define UNUSED
+#endif
+",
+    },
+    Helper {
+        name: "matmul_rows",
+        needs: &["naked", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
+        text: "/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
+ * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
+ * twice and one, and their limits. */
+#if !HAS_NAKED
 static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
                         const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin)
 {
@@ -806,12 +811,50 @@ static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int1
 #endif
 ",
     },
+    Helper {
+        name: "depthwise_row",
+        needs: &["naked", "add_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
+        text: "/* A row of a depthwise convolution, channel by channel. `rows` are the rows under the window, of which those before number
+ * `first` or from `end` on are missing. `shape` has the number of channels, pixels and outputs of a row, the distance of two
+ * channels and of two pixels of the output, the value of pixels outside, the zero point of results twice and one, and their
+ * limits. */
+UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape,
+                                 int32_t first, int32_t end, int32_t height, int32_t width, int32_t stride,
+                                 int32_t before, bool is_signed)
+{
+    const int32_t row_bytes = (width + 3) / 4 * 4;
+    const int32_t words = 2 + height * row_bytes / 4 + (width % 4 == 0);
+    for (int32_t channel = 0; channel < shape[0]; channel++) {
+        const int32_t *const record = weights + channel * words;
+        const int8_t *const taps = (const int8_t *)(record + 1);
+        const int32_t shift = taps[4 * (words - 2) - 1] & 31;
+        const int32_t offset = (int32_t)((uint32_t)shape[6] << shift);
+        for (int32_t x = 0; x < shape[2]; x++) {
+            /* Twice the sum. */
+            int32_t sum = record[words - 1];
+            for (int32_t ky = 0; ky < height; ky++) {
+                for (int32_t kx = 0; kx < width; kx++) {
+                    const int32_t at = x * stride - before + kx;
+                    const bool inside = ky >= first && ky < end && at >= 0 && at < shape[1];
+                    const int32_t pixel = inside ? rows[ky][channel * shape[1] + at] : shape[5];
+                    sum = add_wrap(sum, 2 * taps[ky * row_bytes + kx] * pixel);
+                }
+            }
+            const int32_t addend = add_wrap(offset, is_signed ? sum >> 31 : 0);
+            const int32_t scaled = mul_add_high(sum, record[0], addend) >> shift >> 1;
+            const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[7]), shape[8]);
+            output[channel * shape[3] + x * shape[4]] = (int8_t)result;
+        }
+    }
+}
+",
+    },
 ];
 
 /// The helpers that are used, with those they need, in a fixed order.
-pub fn text(used: &BTreeSet<&'static str>, forms: &BTreeSet<Form>) -> String {
+pub fn text(used: &BTreeSet<&'static str>, routines: &BTreeSet<Routine>) -> String {
     let mut wanted: BTreeSet<&str> = used.clone();
-    wanted.extend((!forms.is_empty()).then_some("matmul_rows"));
+    wanted.extend(routines.iter().map(Routine::fallback));
     // Helpers are listed after those they need, so one pass from the end finds all.
     for helper in HELPERS.iter().rev() {
         if wanted.contains(helper.name) {
@@ -826,6 +869,6 @@ pub fn text(used: &BTreeSet<&'static str>, forms: &BTreeSet<Form>) -> String {
         out.push_str(helper.text);
         out.push('\n');
     }
-    out.extend(forms.iter().map(Form::text));
+    out.extend(routines.iter().map(Routine::text));
     out
 }

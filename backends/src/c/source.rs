@@ -22,16 +22,16 @@ pub fn source(function: &Function, names: &Names, arenas: &Arenas) -> Result<Str
     let (prefix, upper) = (&names.prefix, &names.upper);
     let program = Program::of(function);
     let tables = RowTables::of(function);
-    let (mut helpers, mut all_forms) = (BTreeSet::new(), BTreeSet::new());
+    let (mut helpers, mut all_routines) = (BTreeSet::new(), BTreeSet::new());
     let mut layers = String::new();
     let mut calls = String::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
             let kernel = program.kernels[index];
-            let Printed { body, used, forms } =
+            let Printed { body, used, routines } =
                 KernelPrinter::new(function, names, &tables, arenas, kernel).print(part.cascade.is_none())?;
             helpers.extend(used);
-            all_forms.extend(forms);
+            all_routines.extend(routines);
             let in_cascade = part.cascade.is_some();
             layers.push_str(&layer_function(function, names, arenas, &program, index, in_cascade, &body));
         }
@@ -54,7 +54,7 @@ pub fn source(function: &Function, names: &Names, arenas: &Arenas) -> Result<Str
         out,
         " */\n#include \"{prefix}.h\"\n\n#include <stdbool.h>\n#include <string.h>\n\n#include \"{prefix}_weights.h\"\n\n"
     );
-    out.push_str(&prelude::text(&helpers, &all_forms));
+    out.push_str(&prelude::text(&helpers, &all_routines));
     let _ = write!(
         out,
         "/* Define this to time layers: it is called with a layer's number before the layer runs, and once at the end. */\n\

@@ -8,9 +8,10 @@
 //! touches does not depend on the data.
 
 use super::LoopOp;
+use super::depthwise::{self, Record};
 use super::eval::{Trap, Word, evaluate};
 use super::matmul;
-use super::ops::{Buffer, Kernel, Matmul, Role, Widen};
+use super::ops::{Buffer, Depthwise, Kernel, Matmul, Role, Widen};
 use super::program::{Program, Step};
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, OpKind, Value};
@@ -581,6 +582,22 @@ impl<'m> Machine<'m> {
                 let (Word::Memory(output), Word::I32(to)) = (arg(3), arg(4)) else { return Err(illegal) };
                 self.matmul(head, weights, (inputs, from), (output, to))?;
             }
+            LoopOp::Depthwise(head) => {
+                let [Word::Memory(weights), Word::Memory(input), Word::Memory(output), Word::I32(to)] =
+                    [0, 1, 2, 3].map(arg)
+                else {
+                    return Err(illegal);
+                };
+                let numbers = data.operands.get(4..).unwrap_or(&[]).iter();
+                let numbers: Vec<i32> = numbers
+                    .filter_map(|&value| match self.register(value) {
+                        Word::I32(number) => Some(number),
+                        _ => None,
+                    })
+                    .collect();
+                let [first, end, rows @ ..] = &numbers[..] else { return Err(illegal) };
+                self.depthwise(head, weights, (input, rows), *first..*end, (output, to))?;
+            }
             _ => {
                 let mut args = [Word::I1(false); 3];
                 let count = data.operands.len().min(3);
@@ -740,6 +757,43 @@ impl<'m> Machine<'m> {
         for (i, value) in widened.into_iter().enumerate() {
             let at = (i / 2).saturating_mul(head.step).saturating_mul(2) + i % 2;
             self.store(Word::I32(value), target, element_offset(to, at))?;
+        }
+        Ok(())
+    }
+
+    /// A row of a depthwise convolution, of which the window's rows `inside` exist.
+    fn depthwise(
+        &mut self,
+        head: &Depthwise,
+        weights: u32,
+        (input, rows): (u32, &[i32]),
+        inside: Range<i32>,
+        (output, offset): (u32, i32),
+    ) -> Result<(), Trap> {
+        let word = |machine: &Self, memory, at| match machine.load(memory, at)? {
+            Word::I32(word) => Ok(word),
+            _ => Err(Trap::Operands("loop.depthwise")),
+        };
+        let words = depthwise::record_words(rows.len(), head.columns);
+        let finish = matmul::Finish { signed: head.signed, limits: head.limits, zero_point: head.zero_point };
+        for channel in 0..head.channels {
+            let record = (0..words)
+                .map(|at| word(self, weights, element_offset(0, channel * words + at)))
+                .collect::<Result<Vec<_>, _>>()?;
+            for x in 0..head.outputs {
+                let mut pixels = Vec::with_capacity(rows.len() * head.columns);
+                for (number, &row) in rows.iter().enumerate() {
+                    let row = element_offset(row, channel.saturating_mul(head.width));
+                    for column in 0..head.columns {
+                        let at = (x * head.stride + column).checked_sub(head.before);
+                        let at = at.filter(|&at| at < head.width && inside.contains(&(number as i32)));
+                        pixels.push(at.map(|at| word(self, input, element_offset(row, at))).transpose()?);
+                    }
+                }
+                let result = Record::new(&record, head.columns).result(&pixels, head.padding, finish);
+                let at = channel.saturating_mul(head.channel_step).saturating_add(x * head.pixel_step);
+                self.store(Word::I32(result), output, element_offset(offset, at))?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Where buffers lie, and how constant data is laid out for the kernels that read it.
 
-use super::matmul;
 use super::packed::{interleaved_bytes, pack_interleaved, pack_paired, pack_rows, packed_bytes, row_bytes};
+use super::{depthwise, matmul};
 use crate::attr::{Attr, AttrError, AttrValue, ResourceRef};
 use crate::tensor::Data;
 use crate::types::Scalar;
@@ -127,6 +127,16 @@ pub enum PackLayout {
         /// The zero point of inputs that are not widened; else 0.
         zero_point: i64,
     },
+    /// What `loop.depthwise` reads, as [`super::depthwise::pack`] says. Sources are a filter of `rows` x `columns` taps x channels, a
+    /// bias, and multiplier and shift of each channel: `#loop.depthwise<rows, columns, zero_point>`.
+    Depthwise {
+        /// Rows of taps.
+        rows: usize,
+        /// Taps of a row.
+        columns: usize,
+        /// The input's zero point.
+        zero_point: i64,
+    },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
     Transposed {
         /// Rows of the source.
@@ -182,6 +192,10 @@ impl PackLayout {
             let pairs = (columns / run.max(1)).saturating_mul(matmul::pairs_of_run(run));
             let rows = sources.get(1).map_or(0, |bias| bias.count);
             return (Scalar::I32, matmul::packed_words(rows, pairs));
+        }
+        if let PackLayout::Depthwise { rows, columns, .. } = *self {
+            let channels = sources.get(1).map_or(0, |bias| bias.count);
+            return (Scalar::I32, depthwise::record_words(rows, columns).saturating_mul(channels));
         }
         sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
@@ -243,6 +257,9 @@ impl PackLayout {
             PackLayout::Matmul { columns, run, zero_point } => {
                 matmul::pack(sources, columns, run, zero_point)
             }
+            PackLayout::Depthwise { rows, columns, zero_point } => {
+                depthwise::pack(sources, [rows, columns], zero_point)
+            }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows, columns)?;
@@ -289,6 +306,9 @@ impl PackLayout {
             }
             PackLayout::Matmul { columns, run, zero_point } => {
                 ("loop.matmul", vec![int(columns), int(run), zero_point])
+            }
+            PackLayout::Depthwise { rows, columns, zero_point } => {
+                ("loop.depthwise", vec![int(rows), int(columns), zero_point])
             }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
@@ -386,7 +406,7 @@ impl AttrValue for PackLayout {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
          #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, #loop.depthwise_words<rows, columns, channels>, \
          #loop.packed_interleave<bits, rows, columns, block>, #loop.packed_paired<bits, rows, columns, block>, \
-         #loop.matmul<columns, run, zero_point>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.matmul<columns, run, zero_point>, #loop.depthwise<rows, columns, zero_point>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
@@ -427,6 +447,10 @@ impl AttrValue for PackLayout {
             "loop.matmul" => {
                 let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
                 (PackLayout::Matmul { columns: size(0)?, run: size(1)?, zero_point }, 3)
+            }
+            "loop.depthwise" => {
+                let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
+                (PackLayout::Depthwise { rows: size(0)?, columns: size(1)?, zero_point }, 3)
             }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {

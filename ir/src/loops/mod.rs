@@ -6,6 +6,7 @@
 //!
 //! `loop` is a Rust keyword: the module is `loops`, the dialect stays `loop`.
 
+pub mod depthwise;
 pub mod eval;
 pub mod interp;
 pub mod matmul;

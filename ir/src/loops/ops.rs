@@ -332,6 +332,42 @@ define_ops! {
         traits [Reads, Writes, Dsp]
     }
 
+    /// Makes a row of a depthwise convolution of `channels` channels: `outputs` results each, of which result `x` is the sum over
+    /// the window's `rows` and `columns` columns of weights times pixels. Pixels of channel `c` lie side by side, `width` of them, in
+    /// rows that begin at `rows + c * width`; column `k` meets pixel `x * stride - before + k`. Pixels outside, and those of
+    /// rows before number `first` or from `end` on, are taken for `padding`, the input's zero point. Weights are packed as
+    /// [`super::depthwise::pack`] does. Sums are requantized, their sign taken into account if `signed`, `zero_point` added, limited, and
+    /// stored at `offset + c * channel_step + x * pixel_step`.
+    ///
+    /// - C1: there are rows, columns, channels and outputs, and a stride; padding, limits and zero point lie within int8.
+    /// - C2: weights and pixels have the elements that this takes.
+    Depthwise = "loop.depthwise" {
+        operands {
+            weights: MemRef,
+            input: MemRef,
+            output: MemRef,
+            offset: I32,
+            first: I32,
+            end: I32,
+            rows: [I32],
+        }
+        attrs {
+            channels: usize,
+            width: usize,
+            columns: usize,
+            outputs: usize,
+            stride: usize = 1,
+            before: usize = 0,
+            padding: i32 = 0,
+            channel_step: usize = 1,
+            pixel_step: usize = 1,
+            signed: bool = true,
+            zero_point: i32 = 0,
+            limits: [i32; 2] = [-128, 127],
+        }
+        traits [Reads, Writes, Dsp]
+    }
+
     /// Lanes 0 and 2 (or, if `odd`, 1 and 3), extended with their sign. Arm: SXTB16 with ROR #0 or #8.
     ExtendLanes = "loop.extend_lanes" {
         operands { value: I8x4 } attrs { odd: bool = false } results { output: I16x2 } traits [Pure, Dsp]

@@ -1,7 +1,7 @@
 //! What `loop` ops check beyond the constraints of their rows: that types agree with each other and with attributes.
 
 use super::ops::*;
-use super::{LoopSemantics, matmul, register_type};
+use super::{LoopSemantics, depthwise, matmul, register_type};
 use crate::attr::{Number, ResourceRef};
 use crate::text::type_name;
 use crate::types::{Scalar, Type};
@@ -29,6 +29,24 @@ fn fits_memory(what: &str, register: &Type, memory: &Type, report: &mut Vec<Stri
 fn of_elements(memory: &Type, expected: Scalar, report: &mut Vec<String>) {
     if memory.as_memref().is_some_and(|memory| memory.element != expected) {
         report.push(format!("expected memory of {}, got {}", expected.name(), type_name(memory)));
+    }
+}
+
+/// Reports memory of fewer elements than `least`.
+fn has_elements(what: &str, memory: &Type, least: usize, report: &mut Vec<String>) {
+    let found = memory.as_memref().map_or(0, |memory| memory.shape.elements());
+    if found < least {
+        report.push(format!("expected {what} of at least {least} elements, got {found}"));
+    }
+}
+
+/// Reports limits or a zero point of results that int8 does not have.
+fn results_of_i8([low, high]: [i32; 2], zero_point: i32, report: &mut Vec<String>) {
+    if !(-128 <= low && low <= high && high <= 127) {
+        report.push(format!("expected limits within int8, got [{low}, {high}]"));
+    }
+    if i8::try_from(zero_point).is_err() {
+        report.push(format!("expected a zero point within int8, got {zero_point}"));
     }
 }
 
@@ -124,13 +142,7 @@ semantics! {
             let (rows, pairs, pixels) = (op.rows, op.pairs, op.pixels);
             report.push(format!("expected rows, pairs, and 1 or 2 pixels, got {rows}, {pairs} and {pixels}"));
         }
-        let [low, high] = op.limits;
-        if !(-128 <= low && low <= high && high <= 127) {
-            report.push(format!("expected limits within int8, got [{low}, {high}]"));
-        }
-        if i8::try_from(op.zero_point).is_err() {
-            report.push(format!("expected a zero point within int8, got {}", op.zero_point));
-        }
+        results_of_i8(op.limits, op.zero_point, report);
         if op.row_step != 1 && op.pixels == 2 && op.pixel_step != 1 {
             let (rows, pixels) = (op.row_step, op.pixel_step);
             report.push(format!("expected a step of 1 for rows or pixels, got {rows} and {pixels}"));
@@ -140,12 +152,29 @@ semantics! {
             let (pixels, pairs) = (op.pixels, op.pairs);
             report.push(format!("expected i8 inputs of one pixel in fours, got {pixels} pixels of {pairs} pairs"));
         }
-        for (what, memory, least) in [("weights", operands[0], words), ("inputs", operands[1], inputs)] {
-            let found = memory.as_memref().map_or(0, |memory| memory.shape.elements());
-            if found < least {
-                report.push(format!("expected {what} of at least {least} elements, got {found}"));
-            }
+        has_elements("weights", operands[0], words, report);
+        has_elements("inputs", operands[1], inputs, report);
+    }
+    Depthwise |op, operands, _results, report| {
+        let rows = Depthwise::rows(operands).len();
+        of_elements(operands[0], Scalar::I32, report);
+        of_elements(operands[1], Scalar::I8, report);
+        of_elements(operands[2], Scalar::I8, report);
+        // depthwise C1
+        let Depthwise { channels, columns, outputs, stride, .. } = *op;
+        if [rows, columns, channels, outputs, stride].contains(&0) {
+            report.push(format!(
+                "expected rows, columns, channels, outputs and a stride, got {rows}, {columns}, {channels}, {outputs} and {stride}"
+            ));
         }
+        if i8::try_from(op.padding).is_err() {
+            report.push(format!("expected padding within int8, got {}", op.padding));
+        }
+        results_of_i8(op.limits, op.zero_point, report);
+        // depthwise C2
+        let words = depthwise::record_words(rows, columns).saturating_mul(channels);
+        has_elements("weights", operands[0], words, report);
+        has_elements("pixels", operands[1], op.width.saturating_mul(channels), report);
     }
     Copy |_op, operands, _results, report| {
         if let (Some(source), Some(target)) = (operands[0].as_memref(), operands[2].as_memref())

@@ -493,6 +493,7 @@ impl Touched {
             OpKind::Loop(LoopOp::Copy(_)) => (Some(0), Some(2)),
             OpKind::Loop(LoopOp::Widen(_)) => (Some(0), Some(4)),
             OpKind::Loop(LoopOp::Matmul(_)) => (Some(1), Some(3)),
+            OpKind::Loop(LoopOp::Depthwise(_)) => (Some(1), Some(2)),
             _ => (Some(0), None),
         };
         let is_buffer = |value: Value| {

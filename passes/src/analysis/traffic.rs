@@ -12,6 +12,7 @@
 use super::index_range::Ranges;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::matmul;
+use mcunet_ir::loops::ops::Depthwise;
 use mcunet_ir::loops::program::Program;
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use std::collections::BTreeMap;
@@ -142,6 +143,12 @@ impl Walk<'_> {
                 let inputs = groups * head.pairs * head.pixels * 2;
                 self.count_words(operands[1], inputs, |memory, n| counts.load(memory, n));
                 self.count(operands[3], head.rows * head.pixels, |memory, n| counts.store(memory, n));
+            }
+            LoopOp::Depthwise(head) => {
+                let rows = Depthwise::rows(operands).len();
+                let words = rows * head.width.div_ceil(2) * head.channels;
+                self.count(operands[1], words, |memory, n| counts.load(memory, n));
+                self.count(operands[2], head.channels * head.outputs, |memory, n| counts.store(memory, n));
             }
             LoopOp::Copy(copy) => {
                 self.count_words(operands[0], copy.count, |memory, n| counts.load(memory, n));

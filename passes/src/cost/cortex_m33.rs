@@ -9,6 +9,7 @@ use super::{Isa, Timing};
 pub const TIMING: Timing = Timing {
     isa: Isa { dsp: true, float: true, wide: true, multiply_accumulate: true, long: true, registers: 14 },
     alu: 1.0,
+    lane_op: 1.0,
     condition: 1.0,
     multiply: 1.3,
     long_multiply: 1.5,
@@ -18,6 +19,7 @@ pub const TIMING: Timing = Timing {
     load_pair: 2.5,
     scheduled_load: 1.0,
     load_run: 0.5,
+    unaligned_load: 1.0,
     scheduled_store: 1.0,
     store: 1.0,
     saved_word: 1.1,

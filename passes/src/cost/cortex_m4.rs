@@ -14,6 +14,7 @@ use super::{Isa, Timing};
 pub const TIMING: Timing = Timing {
     isa: Isa { dsp: true, float: true, wide: true, multiply_accumulate: true, long: true, registers: 14 },
     alu: 1.0,
+    lane_op: 1.0,
     condition: 0.3,
     multiply: 1.0,
     long_multiply: 1.0,
@@ -23,6 +24,7 @@ pub const TIMING: Timing = Timing {
     load_pair: 3.0,
     scheduled_load: 1.0,
     load_run: 1.0,
+    unaligned_load: 1.1,
     scheduled_store: 1.0,
     store: 1.5,
     saved_word: 1.15,

@@ -14,6 +14,7 @@ use super::{Isa, Timing};
 pub const TIMING: Timing = Timing {
     isa: Isa { dsp: true, float: true, wide: true, multiply_accumulate: true, long: true, registers: 14 },
     alu: 0.55,
+    lane_op: 0.95,
     condition: 0.6,
     multiply: 0.95,
     long_multiply: 1.0,
@@ -23,6 +24,7 @@ pub const TIMING: Timing = Timing {
     load_pair: 1.0,
     scheduled_load: 0.35,
     load_run: 0.0,
+    unaligned_load: 3.0,
     scheduled_store: 1.0,
     store: 1.0,
     saved_word: 0.5,

@@ -27,6 +27,8 @@ macro_rules! define_mix {
 define_mix! {
     /// Integer arithmetic, moves and comparisons.
     alu,
+    /// Arithmetic on the lanes of words, and saturation: what only one of two pipelines has.
+    lane_ops,
     /// IT instructions, which make those that follow conditional.
     conditions,
     /// Multiplications with a 32-bit result, with or without an addition, of words or of two halfwords.
@@ -51,6 +53,12 @@ define_mix! {
     scheduled_flash_loads,
     /// Such loads that something else follows.
     load_runs,
+    /// Loads of two words from RAM or the stack at once, placed by hand.
+    ram_pairs,
+    /// Words beyond two that such an instruction, or one that loads pairs from constants, loads.
+    further_words,
+    /// Loads among those above whose address is not a multiple of four.
+    unaligned_loads,
     /// Stores that were placed by hand, one after the other.
     scheduled_stores,
     /// Stores to RAM.
@@ -88,6 +96,7 @@ impl Mix {
     /// Instructions that are executed.
     pub fn instructions(&self) -> f64 {
         self.alu
+            + self.lane_ops
             + self.conditions
             + self.multiplies
             + self.long_multiplies
@@ -96,6 +105,7 @@ impl Mix {
             + self.scheduled_loads()
             + self.scheduled_stores
             + self.flash_pairs
+            + self.ram_pairs
             + self.stores()
             // Nine registers are saved by one instruction, and restored by another.
             + self.saved_words / 9.0

@@ -8,6 +8,7 @@
 
 mod accesses;
 mod count;
+pub mod depthwise;
 mod linear;
 pub mod matmul;
 pub mod mix;
@@ -68,6 +69,8 @@ pub struct Timing {
     pub isa: Isa,
     /// Of an arithmetic instruction.
     pub alu: f64,
+    /// Of arithmetic on the lanes of a word, where that is told apart.
+    pub lane_op: f64,
     /// Of an IT instruction.
     pub condition: f64,
     /// Of a multiplication with a 32-bit result.
@@ -86,6 +89,8 @@ pub struct Timing {
     pub scheduled_load: f64,
     /// On top, of the last of them.
     pub load_run: f64,
+    /// On top, of a load whose address is not a multiple of four.
+    pub unaligned_load: f64,
     /// Of a store that was placed by hand next to others.
     pub scheduled_store: f64,
     /// Of a store.
@@ -124,14 +129,16 @@ impl Timing {
     /// Cycles of instructions.
     pub fn cycles(&self, mix: &Mix) -> f64 {
         self.alu * mix.alu
+            + self.lane_op * mix.lane_ops
             + self.condition * mix.conditions
             + self.multiply * mix.multiplies
             + self.long_multiply * mix.long_multiplies
             + self.division * mix.divisions
             + self.load * mix.loads()
             + self.narrow_load * mix.narrow_loads
-            + self.load_pair * mix.flash_pairs
-            + self.scheduled_load * mix.scheduled_loads()
+            + self.load_pair * (mix.flash_pairs + mix.ram_pairs)
+            + self.scheduled_load * (mix.scheduled_loads() + mix.further_words)
+            + self.unaligned_load * mix.unaligned_loads
             + self.load_run * mix.load_runs
             + self.scheduled_store * mix.scheduled_stores
             + self.store * mix.stores()
@@ -225,9 +232,17 @@ fn figures(KernelMix { executed, code }: &KernelMix, timing: &Timing) -> Figures
     Figures {
         cycles: whole(timing.cycles(executed)),
         instructions: whole(executed.instructions()),
-        ram_loads: whole(executed.ram_loads + executed.stack_loads + executed.scheduled_ram_loads),
+        ram_loads: whole(
+            executed.ram_loads
+                + executed.stack_loads
+                + executed.scheduled_ram_loads
+                + 2.0 * executed.ram_pairs,
+        ),
         flash_loads: whole(
-            executed.flash_loads + 2.0 * executed.flash_pairs + executed.scheduled_flash_loads,
+            executed.flash_loads
+                + 2.0 * executed.flash_pairs
+                + executed.further_words
+                + executed.scheduled_flash_loads,
         ),
         stores: whole(executed.stores() + executed.scheduled_stores),
         code_bytes: whole(code.instructions() * timing.instruction_bytes),

@@ -13,7 +13,6 @@
 use super::Isa;
 use super::count::Counts;
 use super::linear::is_address_arithmetic;
-use super::matmul;
 use super::mix::Mix;
 use super::pointers::{Group, Key};
 use super::registers::{self, Needs};
@@ -21,6 +20,8 @@ use super::scope::Scope;
 use super::select::literal;
 use super::unroll::Unrolled;
 use super::values::Varies;
+use super::{depthwise, matmul};
+use mcunet_ir::loops::ops::Depthwise;
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{Scalar, Type};
@@ -263,6 +264,12 @@ impl<'f> Walk<'f> {
                     let narrow = inputs.is_some_and(|inputs| inputs.element == Scalar::I8);
                     let (executions, copies) = (self.executions_here(), self.frame().copies);
                     self.add(executions, 0.0, matmul::matmul(head, narrow));
+                    self.add(0.0, copies, matmul::call());
+                }
+                LoopOp::Depthwise(head) => {
+                    let rows = Depthwise::rows(&data.operands).len();
+                    let (executions, copies) = (self.executions_here(), self.frame().copies);
+                    self.add(executions, 0.0, depthwise::row(head, rows));
                     self.add(0.0, copies, matmul::call());
                 }
                 // The call; what the caller does is not counted.

@@ -12,6 +12,7 @@ use super::LowerOp;
 use super::accumulate::{Numbers, fits, greatest};
 use super::conv::Epilogue;
 use super::depthwise_planar::Planar;
+use super::depthwise_rows;
 use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::sub_byte::{Field, Packing};
@@ -65,6 +66,11 @@ impl LowerOp for DepthwiseConv2d {
         let bound = data.and_then(|(filter, bias)| greatest(filter, bias, taps, input_zero_point));
         let numbers = Numbers::of(kernel, filter_rows.as_ref(), taps);
         let windows = Windows::new(input_shape, [filter[1], filter[2]], self.stride, self.dilation, self.pad);
+        if let Some(data) = data.filter(|_| kernel.is_planar_operand(0))
+            && depthwise_rows::lower(self, kernel, &windows, data)?
+        {
+            return Ok(());
+        }
         let bias = kernel.expect_constant(2, "bias")?;
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let epilogue = Epilogue::new(kernel, self.clamp, channels, bias, bound)?;

@@ -13,6 +13,7 @@ mod conv;
 mod conv_matmul;
 mod depthwise;
 mod depthwise_planar;
+mod depthwise_rows;
 mod float;
 pub(crate) mod kernel;
 mod linear;
@@ -51,6 +52,8 @@ use std::collections::{HashMap, HashSet};
 pub struct CoreFeatures {
     /// The core has the DSP extension: dual 16-bit multiplies and the like.
     pub dsp: bool,
+    /// The core may issue two instructions at a time.
+    pub issues_two: bool,
     /// Unroll short loops over filter taps; larger but faster.
     pub unroll: bool,
     /// Store int8 filters whose weights fit 4 or 2 bits so; smaller but slower.
@@ -429,6 +432,7 @@ impl crate::pass::Pass for Lower {
     ) -> Result<crate::pass::Changed, Diagnostics> {
         let features = CoreFeatures {
             dsp: self.dsp && cx.target.core.has_dsp(),
+            issues_two: cx.target.core.issues_two(),
             unroll: self.unroll,
             narrow_weights: self.narrow_weights,
             scratch: match self.use_scratch {
