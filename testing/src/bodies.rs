@@ -91,7 +91,13 @@ fn lowers(mut module: Module) {
     if small
         && lower_module(
             &mut module,
-            CoreFeatures { dsp: true, issues_two: false, unroll: true, narrow_weights: true, scratch: Scratch::Always },
+            CoreFeatures {
+                dsp: true,
+                issues_two: false,
+                unroll: true,
+                narrow_weights: true,
+                scratch: Scratch::Always,
+            },
         )
         .is_ok()
     {

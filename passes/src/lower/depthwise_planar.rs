@@ -46,7 +46,7 @@ pub(super) fn suits(function: &Function, op: Op) -> bool {
     let OpKind::Nn(NnOp::DepthwiseConv2d(conv)) = &data.kind else { return false };
     let types: Option<Vec<_>> = data.operands.iter().map(|&value| function.ty(value).as_tensor()).collect();
     let Some([input, filter, _]) = types.as_deref() else { return false };
-    let (Ok([_, _, width, channels]), Ok([_, _, taps, outputs])) = (four(input), four(filter)) else {
+    let (Ok([.., channels]), Ok([_, _, taps, outputs])) = (four(input), four(filter)) else {
         return false;
     };
     let int8 = input.storage() == Scalar::I8 && filter.storage() == Scalar::I8;
@@ -54,8 +54,9 @@ pub(super) fn suits(function: &Function, op: Op) -> bool {
         let op = function.defining_op(value);
         op.is_some_and(|op| matches!(function.ops[op].kind, OpKind::Nn(NnOp::Const(_))))
     });
-    let span = span(taps, conv.stride[1] as usize);
-    let spans = conv.dilation[1] == 1 && (2..=MAX_TAPS).contains(&taps) && (4..=width.max(4)).contains(&span);
+    // A pair of outputs is computed from words of four pixels.
+    let spans =
+        conv.dilation[1] == 1 && (2..=MAX_TAPS).contains(&taps) && span(taps, conv.stride[1] as usize) >= 4;
     int8 && constant && outputs == channels && spans
 }
 
