@@ -18,11 +18,19 @@ use mcunet_ir::nn::broadcast::broadcast_strides;
 use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
 use mcunet_ir::nn::requantize::{integer_limits, reach};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::Scalar;
-use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Value};
+use mcunet_ir::types::{Packed, Scalar};
+use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
+
+/// Maps elements of the two operands to one of the result.
+type Combine<'c> = dyn FnMut(&mut Builder<'_>, Value, Value) -> Value + 'c;
 
 /// Loops over all elements of the result; `f` maps the operands' elements.
-fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, Value, Value) -> Value) {
+fn lower_elements(kernel: &mut Kernel<'_>, f: &mut Combine<'_>) {
+    lower_from(kernel, [0; 2], f);
+}
+
+/// The same for the differences of elements and zero points.
+fn lower_from(kernel: &mut Kernel<'_>, zero_points: [i32; 2], f: &mut Combine<'_>) {
     let result = &kernel.result_type(0).shape;
     let steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
     let own = result.strides();
@@ -52,11 +60,67 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut dyn FnMut(&mut Builder<'_>, V
         }
         None => [kernel.b.i32(0); 3],
     };
-    nest(&mut kernel.b, &axes, &starts, &mut |b, offsets| {
-        let (x, y) = (b.load(lhs.memory, offsets[0]), b.load(rhs.memory, offsets[1]));
-        let z = f(b, x, y);
-        b.store(z, output.memory, offsets[2]);
+    let memories = [lhs.memory, rhs.memory, output.memory];
+    let words = loads_words(kernel, axes.last());
+    let (outer, inner) = match axes.split_last() {
+        Some((inner, outer)) if words => (outer, inner.count),
+        _ => (&axes[..], 1),
+    };
+    nest(&mut kernel.b, outer, &starts, &mut |b, offsets| {
+        let whole = inner / LANES * LANES;
+        if whole > 0 {
+            let (zero, end) = (b.i32(0), b.index(whole));
+            b.for_loop(zero, end, LANES as u32, &[], |b, i, _| {
+                let offsets: Vec<Value> = offsets.iter().map(|&offset| b.add(offset, i)).collect();
+                four_elements(b, memories, &offsets, zero_points, f);
+                Vec::new()
+            });
+        }
+        for i in whole..inner {
+            let [x, y, to] = [0, 1, 2].map(|which| b.add_const(offsets[which], to_i32(i)));
+            let (x, y) = (b.load(memories[0], x), b.load(memories[1], y));
+            let (x, y) = (b.add_const(x, -zero_points[0]), b.add_const(y, -zero_points[1]));
+            let z = f(b, x, y);
+            b.store(z, memories[2], to);
+        }
     });
+}
+
+/// Elements of a word of int8.
+const LANES: usize = 4;
+
+/// Whether elements of the operands lie so that words of four of them can be loaded, on cores where that is faster.
+fn loads_words(kernel: &Kernel<'_>, innermost: Option<&Axis>) -> bool {
+    let int8 = types(kernel).iter().all(|ty| ty.storage() == Scalar::I8);
+    let features = kernel.features();
+    let side_by_side = innermost.is_some_and(|axis| axis.steps == [1; 3] && axis.count >= LANES);
+    features.dsp && features.unroll && int8 && side_by_side
+}
+
+/// Four neighbouring elements: two of a word are extended, and the zero point subtracted, at once.
+fn four_elements(
+    b: &mut Builder<'_>,
+    [lhs, rhs, output]: [Value; 3],
+    offsets: &[Value],
+    zero_points: [i32; 2],
+    f: &mut Combine<'_>,
+) {
+    let words = [b.load_i8x4(lhs, offsets[0]), b.load_i8x4(rhs, offsets[1])];
+    let one = b.i32(1);
+    let one = b.splat_lanes(one);
+    for lane in 0..LANES {
+        let [x, y] = [0, 1].map(|operand| {
+            let base = b.i32(-zero_points[operand]);
+            let base = b.splat_lanes(base);
+            let kind = l::ExtendAddLanes { odd: lane % 2 == 1 };
+            let pair = b.value(kind, &[base, words[operand]], Type::Packed(Packed::I16x2));
+            let zero = b.i32(0);
+            b.half_mac((pair, lane >= 2), (one, false), zero)
+        });
+        let z = f(b, x, y);
+        let to = b.add_const(offsets[2], to_i32(lane));
+        b.store(z, output, to);
+    }
 }
 
 /// The table of an int8 op one of whose operands is a constant scalar; the other operand's position.
@@ -163,18 +227,24 @@ impl Rescaled {
 
     /// The stored integer that the op makes of two.
     pub(super) fn apply(&self, b: &mut Builder<'_>, x: Value, y: Value) -> Value {
+        let [left_zero, right_zero, _] = self.zero_points;
+        let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
+        self.apply_from_zero(b, x, y)
+    }
+
+    /// The same of the differences of two stored integers and their zero points.
+    fn apply_from_zero(&self, b: &mut Builder<'_>, x: Value, y: Value) -> Value {
         let Combination { combine, reach } = self.combination;
-        let [left_zero, right_zero, output_zero] = self.zero_points;
-        let bring = |b: &mut Builder<'_>, x: Value, zero: i32, multiplier| {
-            let x = b.add_const(x, -zero);
+        let [_, _, output_zero] = self.zero_points;
+        let bring = |b: &mut Builder<'_>, x: Value, multiplier| {
             if let Some(distance) = plain_shift(self.scale.left_shift, multiplier) {
                 return b.shl_const(x, distance);
             }
             let x = b.shl_const(x, self.scale.left_shift as i32);
             rescale_small(b, x, multiplier, self.most)
         };
-        let x = bring(b, x, left_zero, self.scale.lhs);
-        let y = bring(b, y, right_zero, self.scale.rhs);
+        let x = bring(b, x, self.scale.lhs);
+        let y = bring(b, y, self.scale.rhs);
         let z = combine(b, x, y);
         requantize(b, z, self.scale.output, reach(self.most), output_zero, self.limits)
     }
@@ -199,7 +269,8 @@ fn lower_sum(
     let scale =
         scale.ok_or_else(|| kernel.error("expected scales whose ratio can be quantized, got others"))?;
     let rescaled = Rescaled::new(types(kernel), scale, clamp, combination);
-    lower_elements(kernel, &mut |b, x, y| rescaled.apply(b, x, y));
+    let [left_zero, right_zero, _] = rescaled.zero_points;
+    lower_from(kernel, [left_zero, right_zero], &mut |b, x, y| rescaled.apply_from_zero(b, x, y));
     Ok(())
 }
 
@@ -262,8 +333,7 @@ impl LowerOp for Mul {
         let [left_zero, right_zero, output_zero] = zero_points(types(kernel));
         let limits = integer_limits(self.clamp, kernel.result_type(0).storage());
         let most = operand_reach([kernel.operand_type(0), kernel.operand_type(1)]);
-        lower_elements(kernel, &mut |b, x, y| {
-            let (x, y) = (b.add_const(x, -left_zero), b.add_const(y, -right_zero));
+        lower_from(kernel, [left_zero, right_zero], &mut |b, x, y| {
             let product = b.mul(x, y);
             requantize(b, product, multiplier, most * most, output_zero, limits)
         });
@@ -344,8 +414,7 @@ impl LowerOp for Prelu {
         let [input_zero, alpha_zero, output_zero] = zero_points(types(kernel));
         let limits = integer_limits(Clamp::None, kernel.result_type(0).storage());
         let most = operand_reach([kernel.operand_type(0), kernel.operand_type(1)]);
-        lower_elements(kernel, &mut |b, x, alpha| {
-            let (x, alpha) = (b.add_const(x, -input_zero), b.add_const(alpha, -alpha_zero));
+        lower_from(kernel, [input_zero, alpha_zero], &mut |b, x, alpha| {
             let product = b.mul(x, alpha);
             let above = rescale_small(b, x, positive, most);
             let below = rescale_small(b, product, negative, most * 255);
