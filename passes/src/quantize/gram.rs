@@ -9,9 +9,9 @@ use mcunet_ir::nn::window::Windows;
 use mcunet_ir::{Shape, Tensor};
 
 /// Windows that are looked at, per weight of a channel and at least: enough for second moments of full rank.
-const WINDOWS_PER_WEIGHT: usize = 8;
+const WINDOWS_PER_WEIGHT: usize = 32;
 /// Windows at least.
-const LEAST_WINDOWS: usize = 4096;
+const LEAST_WINDOWS: usize = 16384;
 
 /// Moments of windows that several output channels share.
 #[derive(Clone, Debug)]
@@ -33,7 +33,8 @@ pub struct Moments {
 }
 
 impl Moments {
-    fn new(outputs: Vec<usize>, size: usize, second: bool) -> Self {
+    /// Of no windows yet; with or without second moments.
+    pub fn new(outputs: Vec<usize>, size: usize, second: bool) -> Self {
         let count = outputs.len();
         let (squares, products) = if second { (size * size, size) } else { (0, 0) };
         Self {
@@ -47,7 +48,8 @@ impl Moments {
         }
     }
 
-    fn add(&mut self, window: &[f32], wanted: impl Fn(usize) -> f32) {
+    /// Adds a window and the results that are wanted of it, by output channel.
+    pub fn add(&mut self, window: &[f32], wanted: impl Fn(usize) -> f32) {
         self.count += 1.0;
         self.inputs.iter_mut().zip(window).for_each(|(sum, &x)| *sum += f64::from(x));
         let second = !self.squares.is_empty();
@@ -63,6 +65,33 @@ impl Moments {
                 self.products[at].iter_mut().zip(window).for_each(|(sum, &x)| *sum += wanted * f64::from(x));
             }
         }
+    }
+}
+
+/// Moments of the samples that something is learned from, and of those that it is checked on.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Of most samples.
+    pub learned: Moments,
+    /// Of every [`CHECKED`]th.
+    pub checked: Moments,
+}
+
+/// One in so many samples is kept for checks.
+const CHECKED: usize = 4;
+
+impl Split {
+    /// Moments of all samples.
+    pub fn all(&self) -> Moments {
+        let mut all = self.learned.clone();
+        let add = |sums: &mut [f64], more: &[f64]| sums.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
+        let more = &self.checked;
+        all.count += more.count;
+        add(&mut all.inputs, &more.inputs);
+        add(&mut all.squares, &more.squares);
+        add(&mut all.wanted, &more.wanted);
+        all.products.iter_mut().zip(&more.products).for_each(|(sums, more)| add(sums, more));
+        all
     }
 }
 
@@ -100,7 +129,7 @@ pub fn moments(
     input: &Shape,
     wanted: &[Tensor],
     second: bool,
-) -> Option<Vec<Moments>> {
+) -> Option<Vec<Split>> {
     let layout = layout(op, input, filter)?;
     let output = &wanted.first()?.ty.shape;
     let channels = *output.last()?;
@@ -108,12 +137,13 @@ pub fn moments(
         Layout::Dense(_) | Layout::Rows => filter.elements() / channels.max(1),
         Layout::Depthwise(windows) => windows.y.taps * windows.x.taps,
     };
-    let mut all: Vec<Moments> = match &layout {
+    let none: Vec<Moments> = match &layout {
         Layout::Dense(_) | Layout::Rows => vec![Moments::new((0..channels).collect(), size, second)],
         Layout::Depthwise(_) => {
             (0..channels).map(|channel| Moments::new(vec![channel], size, second)).collect()
         }
     };
+    let (mut learned, mut checked) = (none.clone(), none);
     let positions = output.elements() / channels.max(1);
     let total = positions * wanted.len();
     let step = (total / (WINDOWS_PER_WEIGHT * size).max(LEAST_WINDOWS)).max(1);
@@ -125,6 +155,7 @@ pub fn moments(
         let results = wanted[sample].f32s().ok()?;
         let results = &results[position * channels..][..channels];
         let x = &inputs[sample];
+        let all = if sample % CHECKED == CHECKED - 1 { &mut checked } else { &mut learned };
         match &layout {
             Layout::Rows => all[0].add(&x[position * size..][..size], |output| results[output]),
             Layout::Dense(windows) => {
@@ -149,7 +180,8 @@ pub fn moments(
             }
         }
     }
-    Some(all)
+    let splits = learned.into_iter().zip(checked).map(|(learned, checked)| Split { learned, checked });
+    Some(splits.collect())
 }
 
 /// The window at an output position, `depth` channels from the first on; zeros beyond the image.

@@ -9,7 +9,7 @@
 
 use super::assign::{Assignment, Choice, pareto_front};
 use super::measure::{Agreement, outputs};
-use super::refine::{Refinement, refine};
+use super::refine::{Alternatives, Refinement, refine};
 use super::report::Trial;
 use super::rewrite::{self, Plan, rewrite};
 use super::scheme::Bits;
@@ -42,6 +42,8 @@ pub struct Budget {
     pub max_drop: MaxDrop,
 }
 
+/// Bits that layers are tried with, fewer than all others have.
+const FEWER: [Bits; 2] = [Bits::Four, Bits::Two];
 /// Samples that sensitivities are measured on at most.
 const SENSITIVITY_SAMPLES: usize = 24;
 /// Assignments that are measured at most.
@@ -65,10 +67,10 @@ pub fn assign(
     budget: Budget,
 ) -> Result<Vec<Trial>, Diagnostics> {
     let layers = layers(module, plan);
-    refine(module, plan, samples, refinement, None)?;
+    let alternatives = refine(module, plan, samples, refinement, &FEWER)?;
     let exact = outputs(module, check)?;
     let eight = measure(module, plan, check, &exact)?;
-    let sensitivities = sensitivities(module, plan, &layers, samples, refinement)?;
+    let sensitivities = sensitivities(module, plan, &layers, samples, &alternatives)?;
     let mut front = pareto_front(&sensitivities);
     let most: usize = layers.iter().map(|layer| Bits::Eight.bytes(layer.weights)).sum();
     let mut trials = vec![trial(most, [layers.len(), 0, 0], eight)];
@@ -90,7 +92,7 @@ pub fn assign(
     for point in spaced(&front) {
         let mut tried = start.clone();
         let counts = choose(&mut tried, &layers, point);
-        refine(module, &mut tried, samples, refinement, None)?;
+        refine(module, &mut tried, samples, refinement, &[])?;
         let agreement = measure(module, &tried, check, &exact)?;
         trials.push(trial(point.bytes, counts, agreement));
         if within(&agreement) {
@@ -209,7 +211,7 @@ fn sensitivities(
     plan: &Plan,
     layers: &[Layer],
     samples: &[Vec<Tensor>],
-    refinement: Refinement,
+    alternatives: &Alternatives,
 ) -> Result<Vec<Vec<Choice>>, Diagnostics> {
     let step = samples.len().div_ceil(SENSITIVITY_SAMPLES).max(1);
     let samples: Vec<Vec<Tensor>> = samples.iter().step_by(step).cloned().collect();
@@ -219,10 +221,10 @@ fn sensitivities(
     let mut all = Vec::new();
     for layer in layers {
         let mut options = vec![Choice { bytes: Bits::Eight.bytes(layer.weights), noise: 0.0 }];
-        for bits in [Bits::Four, Bits::Two] {
+        for (at, bits) in FEWER.into_iter().enumerate() {
+            let refined = alternatives.get(&layer.op).and_then(|choices| choices.get(at)).cloned();
             let mut tried = plan.clone();
-            tried.choices.insert(layer.op, rewrite::Choice { bits, ..Default::default() });
-            refine(module, &mut tried, &samples, refinement, Some(layer.op))?;
+            tried.choices.insert(layer.op, refined.unwrap_or(rewrite::Choice { bits, ..Default::default() }));
             let noise = measure(module, &tried, &samples, &exact)?.noise.noise;
             options.push(Choice { bytes: bits.bytes(layer.weights), noise: (noise - base).max(0.0) });
         }

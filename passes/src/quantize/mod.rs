@@ -7,7 +7,7 @@
 //! 2. [`observe`]: run the samples through the reference interpreter and keep a histogram of every value.
 //! 3. [`share`]: values that an op ties together get one scale, from what they were, by a [`range`] estimator.
 //! 4. [`mod@rewrite`]: make the integer module; what no kernel computes on integers stays in float.
-//! 5. [`mod@refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted.
+//! 5. [`mod@refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted ([`fit`]).
 //! 6. [`mixed`]: measure what fewer bits cost each layer, and spend bits where they count ([`assign`]), if wanted.
 //!
 //! The invariant: every step changes only the [`rewrite::Plan`]; the module is always made anew from the float module and
@@ -16,6 +16,7 @@
 pub mod assign;
 pub mod batch;
 pub mod equalize;
+pub mod fit;
 pub mod form;
 pub mod gram;
 pub mod histogram;
@@ -115,7 +116,7 @@ pub fn quantize(module: &Module, samples: Samples<'_>, options: &Options) -> Res
         Weights::All(bits) => {
             let layers = rewrite(&prepared, &plan).layers;
             plan.choices = layers.into_keys().map(|op| (op, Choice { bits, ..Choice::default() })).collect();
-            refine(&prepared, &mut plan, samples.calibration, options.refinement, None)?;
+            refine(&prepared, &mut plan, samples.calibration, options.refinement, &[])?;
             Vec::new()
         }
         Weights::Mixed(budget) => {

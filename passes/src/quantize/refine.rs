@@ -6,15 +6,17 @@
 //! empirical form (appendix D), per output channel.
 
 use super::batch::Batch;
+use super::fit::Fit;
 use super::form::{Form, form, unclamped};
-use super::gram::{self, Moments};
+use super::gram::{self, Split};
 use super::measure::reals;
-use super::rewrite::{Plan, constant, rewrite};
-use super::rounding;
+use super::rewrite::{Choice, Plan, constant, rewrite};
+use super::scheme::Bits;
 use super::weights::{self, Parameters};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::{Diagnostics, Module, Op, Tensor};
+use std::collections::BTreeMap;
 
 /// What to refine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,8 +27,11 @@ pub struct Refinement {
     pub bias: bool,
 }
 
-/// Refines the choices of a plan's layers on samples, or of one layer alone. Bits of weights stay; roundings and shifts are made
-/// anew.
+/// What layers would be with other bits, in the order in which those were asked for.
+pub type Alternatives = BTreeMap<Op, Vec<Choice>>;
+
+/// Refines the choices of a plan's layers on samples. Bits of weights stay; roundings and shifts are made anew. Says as well what each
+/// layer would be with `others` for bits, all before it being as in the plan.
 ///
 /// # Errors
 /// An op that fails.
@@ -35,67 +40,61 @@ pub fn refine(
     plan: &mut Plan,
     samples: &[Vec<Tensor>],
     refinement: Refinement,
-    only: Option<Op>,
-) -> Result<(), Diagnostics> {
-    let concerned = |op: Op| only.is_none_or(|only| only == op);
-    for (_, choice) in plan.choices.iter_mut().filter(|(op, _)| concerned(**op)) {
-        choice.steps = None;
-        choice.shift.clear();
+    others: &[Bits],
+) -> Result<Alternatives, Diagnostics> {
+    for choice in plan.choices.values_mut() {
+        *choice = Choice { bits: choice.bits, ..Choice::default() };
     }
+    let mut alternatives = Alternatives::new();
     if refinement == Refinement::default() {
-        return Ok(());
+        return Ok(alternatives);
     }
     let rewritten = rewrite(module, plan);
     let (old, new) = (&module.functions[0], &rewritten.module.functions[0]);
     let mut exact = Batch::new(module, samples);
     let mut integers = Batch::new(&rewritten.module, samples);
     for (op, layer) in old.walk().into_iter().filter_map(|op| Some((op, *rewritten.layers.get(&op)?))) {
-        if !concerned(op) {
-            continue;
-        }
         exact.advance_to(op)?;
         integers.advance_to(layer)?;
         let OpKind::Nn(kind) = &old.ops[op].kind else { continue };
         let Form::Weighted { axis } = form(kind, plan.activations) else { continue };
-        let [input, filter_value, bias_value] = old.ops[op].operands[..] else { continue };
-        let (Some(filter), Some(bias)) =
-            (constant(module, old, filter_value), constant(module, old, bias_value))
+        let [input, filter, bias] = old.ops[op].operands[..] else { continue };
+        let (Some(filter), Some(bias)) = (constant(module, old, filter), constant(module, old, bias)) else {
+            continue;
+        };
+        let parameters = Parameters { filter: &filter, bias: bias.f32s().unwrap_or_default(), axis };
+        let operands = &new.ops[layer].operands;
+        let Some(wanted) = wanted(kind, &filter, &exact.tensors(input), old, op) else { continue };
+        let got = integers.tensors(operands[0]);
+        let (Some(splits), Some(from)) =
+            (moments(kind, parameters, &got, &wanted, refinement), plan.affines.of(input))
         else {
             continue;
         };
-        let operands = &new.ops[layer].operands;
-        let seen: Vec<Vec<f32>> = integers.tensors(operands[0]).into_iter().map(reals).collect();
-        let wanted = wanted(kind, &filter, &exact.tensors(input), old, op);
-        let shape = integers.tensors(operands[0]).first().map(|tensor| tensor.ty.shape.clone());
-        let (Some(wanted), Some(shape)) = (wanted, shape) else { continue };
-        let moments = gram::moments(kind, &filter.ty.shape, &seen, &shape, &wanted, refinement.rounding);
-        let Some(moments) = moments else { continue };
-        let bias = bias.f32s().unwrap_or_default();
-        let parameters = Parameters { filter: &filter, bias, axis };
-        let Some(from) = plan.affines.of(input) else { continue };
         let per_tensor = plan.linear_per_tensor && matches!(kind, NnOp::FullyConnected(_));
-        let mut choice = plan.choice_for(op, kind);
-        let scales = weights::scales(parameters, from, choice.bits, per_tensor);
-        let mut steps = weights::nearest(parameters, &scales, choice.bits);
-        if refinement.rounding {
-            learn(&moments, parameters, &scales, choice.bits, refinement.bias, &mut steps);
-            choice.steps = Some(steps.clone());
-        }
-        if refinement.bias {
-            choice.shift = shifts(&moments, parameters, &scales, &steps);
-        }
-        let shifted: Vec<f32> =
-            bias.iter().enumerate().map(|(o, bias)| bias + choice.shift.get(o).unwrap_or(&0.0)).collect();
-        let parameters = Parameters { bias: &shifted, ..parameters };
-        let stored =
-            weights::stored(parameters, &scales, &steps, choice.bits, per_tensor, (from, plan.activations));
-        if let Some(stored) = stored {
+        let fit = Fit { splits, parameters, input: from, per_tensor };
+        let choice = fit.choose(plan.choice_for(op, kind).bits, refinement);
+        alternatives.insert(op, others.iter().map(|&bits| fit.choose(bits, refinement)).collect());
+        if let Some(stored) = weights::chosen(parameters, &choice, per_tensor, (from, plan.activations)) {
             integers.replace(operands[1], &stored.filter);
             integers.replace(operands[2], &stored.bias);
             plan.choices.insert(op, choice);
         }
     }
-    Ok(())
+    Ok(alternatives)
+}
+
+/// Moments of a layer for its inputs as they are and the results that are wanted of it.
+fn moments(
+    kind: &NnOp,
+    parameters: Parameters<'_>,
+    inputs: &[&Tensor],
+    wanted: &[Tensor],
+    refinement: Refinement,
+) -> Option<Vec<Split>> {
+    let shape = &inputs.first()?.ty.shape;
+    let seen: Vec<Vec<f32>> = inputs.iter().copied().map(reals).collect();
+    gram::moments(kind, &parameters.filter.ty.shape, &seen, shape, wanted, refinement.rounding)
 }
 
 /// What the float layer makes of its inputs, without bias and clamp.
@@ -114,43 +113,4 @@ fn wanted(
         results.ok()?.into_iter().next()
     };
     inputs.iter().map(evaluate).collect()
-}
-
-/// Positions of an output channel's weights in the filter.
-fn places(parameters: Parameters<'_>, output: usize) -> Vec<usize> {
-    let channel = weights::channels(&parameters.filter.ty, parameters.axis);
-    (0..parameters.filter.ty.elements()).filter(|&at| channel(at) == output).collect()
-}
-
-fn learn(
-    moments: &[Moments],
-    parameters: Parameters<'_>,
-    scales: &[f32],
-    bits: super::scheme::Bits,
-    centered: bool,
-    steps: &mut [i64],
-) {
-    let weights = parameters.filter.f32s().unwrap_or_default();
-    for moments in moments {
-        for (position, &output) in moments.outputs.iter().enumerate() {
-            let places = places(parameters, output);
-            let own: Vec<f32> = places.iter().map(|&at| weights[at]).collect();
-            let learned = rounding::learn(moments, position, &own, scales[output], bits, centered);
-            places.iter().zip(learned).for_each(|(&at, step)| steps[at] = step);
-        }
-    }
-}
-
-/// The mean error of every output channel, which its bias takes away.
-fn shifts(moments: &[Moments], parameters: Parameters<'_>, scales: &[f32], steps: &[i64]) -> Vec<f32> {
-    let mut shifts = vec![0.0; scales.len()];
-    for moments in moments {
-        for (position, &output) in moments.outputs.iter().enumerate() {
-            let places = places(parameters, output);
-            let weights = places.iter().map(|&at| f64::from(scales[output]) * steps[at] as f64);
-            let made: f64 = weights.zip(&moments.inputs).map(|(w, x)| w * x).sum();
-            shifts[output] = ((moments.wanted[position] - made) / moments.count.max(1.0)) as f32;
-        }
-    }
-    shifts
 }

@@ -6,7 +6,7 @@
 use super::form::{self, Form, Integer, form};
 use super::scheme::{Activations, Bits};
 use super::share::Affines;
-use super::weights::{self, Parameters, Stored};
+use super::weights::{self, Integers, Parameters};
 use mcunet_ir::attr::{Clamp, Number};
 use mcunet_ir::fixed_point::calculate_activation_range_quantized;
 use mcunet_ir::module::{OpKind, Port};
@@ -27,7 +27,7 @@ pub struct Choice {
     /// Added to the bias, one number per output channel; nothing if empty.
     pub shift: Vec<f32>,
     /// The integers of the filter if they are not the nearest.
-    pub steps: Option<Vec<i64>>,
+    pub integers: Option<Integers>,
 }
 
 /// Everything that decides about the integer module.
@@ -207,34 +207,15 @@ impl Rewriter<'_> {
         let (input, output) = (data.operands[0], data.results[0]);
         let (from, to) = (self.affine(input)?, self.affine(output)?);
         let choice = self.plan.choice_for(op, kind);
-        let mut bias = bias.f32s().unwrap_or_default().to_vec();
-        bias.iter_mut().zip(&choice.shift).for_each(|(bias, shift)| *bias += shift);
-        let parameters = Parameters { filter: &filter, bias: &bias, axis };
-        let stored = self
-            .stored(kind, parameters, &choice, from)
+        let parameters = Parameters { filter: &filter, bias: bias.f32s().unwrap_or_default(), axis };
+        let per_tensor = self.plan.linear_per_tensor && matches!(kind, NnOp::FullyConnected(_));
+        let stored = weights::chosen(parameters, &choice, per_tensor, (from, self.plan.activations))
             .ok_or_else(|| "its weights do not fit their type".to_owned())?;
         let [filter, bias] = [(stored.filter, data.operands[1]), (stored.bias, data.operands[2])]
             .map(|(tensor, old)| self.add_constant(op, &tensor, old));
         let kind = self.with_clamp(kind, to)?;
         let operands = vec![self.integers_of(op, input, from)?, filter, bias];
         Ok(Made { kind, operands, results: vec![self.result(output, to)?] })
-    }
-
-    fn stored(
-        &self,
-        kind: &NnOp,
-        parameters: Parameters<'_>,
-        choice: &Choice,
-        input: Affine,
-    ) -> Option<Stored> {
-        let per_tensor = self.plan.linear_per_tensor && matches!(kind, NnOp::FullyConnected(_));
-        let scales = weights::scales(parameters, input, choice.bits, per_tensor);
-        let steps = match &choice.steps {
-            Some(steps) => steps.clone(),
-            None => weights::nearest(parameters, &scales, choice.bits),
-        };
-        let activations = (input, self.plan.activations);
-        weights::stored(parameters, &scales, &steps, choice.bits, per_tensor, activations)
     }
 
     fn plain(&mut self, op: Op, kind: &NnOp, form: Form) -> Result<Made, String> {

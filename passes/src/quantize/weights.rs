@@ -1,5 +1,6 @@
 //! Filters and biases as integers.
 
+use super::rewrite::Choice;
 use super::scheme::{Activations, Bits, round_weight, weight_scale};
 use mcunet_ir::quant::{Affine, F32, Granularity, QuantType};
 use mcunet_ir::tensor::Data;
@@ -15,6 +16,15 @@ pub struct Parameters<'a> {
     pub bias: &'a [f32],
     /// Dimension of the filter that is the output channel.
     pub axis: usize,
+}
+
+/// The integers of a filter.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Integers {
+    /// What a step is worth, by output channel.
+    pub scales: Vec<f32>,
+    /// One for each weight.
+    pub steps: Vec<i64>,
 }
 
 /// A layer's parameters as integers.
@@ -55,10 +65,7 @@ pub fn scales(parameters: Parameters<'_>, input: Affine, bits: Bits, per_tensor:
     } else {
         rows.iter().map(|row| weight_scale(row, bits)).collect()
     };
-    let input = f64::from(input.scale.get());
-    // A bias beyond the accumulator would need weights of a larger scale.
-    let least = |bias: &f32| (f64::from(bias.abs()) / (input * LARGEST_BIAS)) as f32;
-    let least = parameters.bias.iter().map(least);
+    let least = least_scales(parameters, input).into_iter();
     if per_tensor {
         let least = least.fold(0.0, f32::max);
         scales.iter_mut().for_each(|scale| *scale = scale.max(least));
@@ -68,18 +75,41 @@ pub fn scales(parameters: Parameters<'_>, input: Affine, bits: Bits, per_tensor:
     scales
 }
 
-/// The integers of a filter, each the nearest.
-pub fn nearest(parameters: Parameters<'_>, scales: &[f32], bits: Bits) -> Vec<i64> {
-    let channel = channels(&parameters.filter.ty, parameters.axis);
-    let weights = parameters.filter.f32s().unwrap_or_default().iter().enumerate();
-    weights.map(|(index, &weight)| round_weight(weight, scales[channel(index)], bits)).collect()
+/// Scales that a filter needs, by output channel: a bias beyond the accumulator would need weights of a larger scale.
+pub fn least_scales(parameters: Parameters<'_>, input: Affine) -> Vec<f32> {
+    let input = f64::from(input.scale.get());
+    let least = |bias: &f32| (f64::from(bias.abs()) / (input * LARGEST_BIAS)) as f32;
+    parameters.bias.iter().map(least).collect()
 }
 
-/// Puts integers and scales together. `None` if the numbers don't fit each other.
-pub fn stored(
+/// The integers of a filter, each the nearest.
+pub fn nearest(parameters: Parameters<'_>, scales: Vec<f32>, bits: Bits) -> Integers {
+    let channel = channels(&parameters.filter.ty, parameters.axis);
+    let weights = parameters.filter.f32s().unwrap_or_default().iter().enumerate();
+    let steps = weights.map(|(index, &weight)| round_weight(weight, scales[channel(index)], bits)).collect();
+    Integers { scales, steps }
+}
+
+/// A layer's parameters as it was chosen to have them. `None` if the numbers don't fit each other.
+pub fn chosen(
     parameters: Parameters<'_>,
-    scales: &[f32],
-    steps: &[i64],
+    choice: &Choice,
+    per_tensor: bool,
+    (input, activations): (Affine, Activations),
+) -> Option<Stored> {
+    let mut bias = parameters.bias.to_vec();
+    bias.iter_mut().zip(&choice.shift).for_each(|(bias, shift)| *bias += shift);
+    let parameters = Parameters { bias: &bias, ..parameters };
+    let integers = choice.integers.clone().unwrap_or_else(|| {
+        nearest(parameters, scales(parameters, input, choice.bits, per_tensor), choice.bits)
+    });
+    stored(parameters, &integers, choice.bits, per_tensor, (input, activations))
+}
+
+/// Puts integers and scales together.
+fn stored(
+    parameters: Parameters<'_>,
+    Integers { scales, steps }: &Integers,
     bits: Bits,
     per_tensor: bool,
     (input, activations): (Affine, Activations),
