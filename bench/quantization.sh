@@ -5,12 +5,13 @@
 #   bench/quantization.sh              on the models' own samples, learned from and measured on the same
 #   bench/quantization.sh real         on data sets (MCUNETC_DATASETS, default ../shared/datasets): learned from 128 pictures,
 #                                      measured on the next 200 (SAMPLES=128,200)
+#   bench/quantization.sh photographs  on crops of photographs of packages that pip installs into target/: learned from 300, measured on
+#                                      500 others (SAMPLES=300,500)
 set -eu
 cd "$(dirname "$0")/.."
 models=${MCUNETC_MODELS:-../shared/models}
 sets=${MCUNETC_DATASETS:-../shared/datasets}
 mcunetc=${MCUNETC:-target/release/mcunetc}
-samples=${SAMPLES:-128,200}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -21,19 +22,32 @@ measure() {
     # shellcheck disable=SC2086  # options are words
     "$mcunetc" quantize "$models/$float/model.tflite" --compare "$models/$official/model.tflite" $options "$@" \
         -o "$scratch/out.mcir" 2>&1 |
-        awk -v name="$float $options" '/SQNR .*samples/ || /%.*%/ || /^error/ { print name ": " $0 }'
+        awk -v name="$float $options" '/SQNR .*samples/ || /%.*%/ || /^ranges/ || /^error/ { print name ": " $0 }'
 }
 
 each() {
     float=$1 official=$2
     shift 2
-    for options in "" "--range=mse" "--equalize" "--bias-correction" "--bias-correction --rounding=learned" \
-        "--bias-correction --rounding=learned --range=mse" "--scheme=int16x8" \
-        "--scheme=int16x8 --bias-correction --rounding=learned" \
-        "--weights=mixed --bias-correction --rounding=learned --range=mse"; do
+    for options in "" "--range=minmax" "--equalize" "--bias-correction" "--bias-correction --rounding=learned" \
+        "--scheme=int16x8" "--scheme=int16x8 --bias-correction --rounding=learned" \
+        "--weights=mixed --bias-correction --rounding=learned"; do
         measure "$float" "$official" "$options" "$@"
     done
 }
+
+if [ "${1:-}" = photographs ]; then
+    samples=${SAMPLES:-300,500} venv=target/photographs
+    [ -d "$venv" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check scikit-image==0.26.0 scikit-learn==1.9.1 pillow==13.0.0
+    for network in ic,32,1 vww,96,255; do
+        name=${network%%,*} std=${network##*,} size=${network#*,}
+        # shellcheck disable=SC2086  # two numbers
+        "$venv/bin/python" bench/photographs.py "${size%,*}" ${samples%,*} ${samples#*,} "$scratch"
+        each "mlperf-$name-float" "mlperf-$name-int8" --data "$scratch/learned.npy" --check-data "$scratch/checked.npy" \
+            --normalize="0,$std"
+    done
+    exit
+fi
 
 if [ "${1:-}" != real ]; then
     for pair in vww:vww ic:ic ad:ad kws-true:kws; do
@@ -47,6 +61,7 @@ if [ "${1:-}" != real ]; then
     exit
 fi
 
+samples=${SAMPLES:-128,200}
 first=${samples%,*} next=${samples#*,}
 # Files of a set, the first to learn from and the next to measure on, then options about the data.
 on_set() {

@@ -9,7 +9,7 @@ use mcunet_passes::cascade::stream::{Handing, Streaming};
 use mcunet_passes::patch_split::Goal;
 use mcunet_passes::pipeline::Level;
 use mcunet_passes::quantize::mixed::MaxDrop;
-use mcunet_passes::quantize::range::Estimator;
+use mcunet_passes::quantize::range::{Estimator, PERCENTILE, Ranges};
 use mcunet_passes::quantize::scheme::Activations;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -589,7 +589,7 @@ pub enum RoundingArg {
 /// Arguments of `quantize`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  mcunetc quantize model.tflite --data samples/ -o int8.tflite   int8, ranges from least to greatest
+  mcunetc quantize model.tflite --data samples/ -o int8.tflite   int8, with the best of three ways to find ranges
   mcunetc quantize model.tflite --data samples/ --range=mse -o int8.tflite
   mcunetc quantize model.tflite --data samples/ --rounding=learned --bias-correction -o int8.tflite
   mcunetc quantize model.tflite --data samples/ --scheme=int16x8 -o 16x8.tflite
@@ -610,7 +610,7 @@ pub struct QuantizeArgs {
     /// Bits of weights.
     #[arg(long, value_enum, default_value = "int8", value_name = "WEIGHTS")]
     pub weights: WeightsArg,
-    /// With --weights=mixed: constants of at most so many bytes, such as 128KiB.
+    /// With --weights=mixed: constants of at most so many bytes, such as 128KiB. Code comes on top.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub flash: Option<u64>,
     /// With --weights=mixed: what may be lost beyond what 8 bits lose. `1%` of the checked samples may have their greatest output
@@ -628,9 +628,10 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "MODEL")]
     pub compare: Option<PathBuf>,
     /// How ranges follow from the samples: `minmax` covers all that was seen, `percentile` (of 99.99 %, or as `percentile=99.9`)
-    /// leaves out the tails, `mse` takes the range with the least squared error.
-    #[arg(long, value_parser = parse_range, default_value = "minmax", value_name = "RANGE")]
-    pub range: Estimator,
+    /// leaves out the tails, `mse` takes the range with the least squared error. `best` tries all three, and takes the one whose
+    /// outputs are nearest to the float model's on the samples.
+    #[arg(long, value_parser = parse_range, default_value = "best", value_name = "RANGE")]
+    pub range: Ranges,
     /// Even out the channels of neighbouring layers before anything is measured. Helps where a few channels are far larger
     /// than the others; weights that have a scale per channel gain little.
     #[arg(long)]
@@ -680,27 +681,28 @@ fn parse_max_drop(text: &str) -> Result<MaxDrop, String> {
     .ok_or_else(error)
 }
 
-/// Reads a range estimator: `minmax`, `percentile`, `percentile=99.9`, `mse`.
-fn parse_range(text: &str) -> Result<Estimator, String> {
+/// Reads a range estimator: `best`, `minmax`, `percentile`, `percentile=99.9`, `mse`.
+fn parse_range(text: &str) -> Result<Ranges, String> {
     let error = || {
         format!(
-            "expected minmax, percentile, percentile=NUMBER above 50 and at most 100, or mse, got '{text}'"
+            "expected best, minmax, percentile, percentile=NUMBER above 50 and at most 100, or mse, got '{text}'"
         )
     };
-    match text.split_once('=') {
-        None if text == "minmax" => Ok(Estimator::MinMax),
-        None if text == "mse" => Ok(Estimator::Mse),
-        None if text == "percentile" => Ok(Estimator::Percentile(0.9999)),
+    let estimator = match text.split_once('=') {
+        None if text == "best" => return Ok(Ranges::Best),
+        None if text == "minmax" => Estimator::MinMax,
+        None if text == "mse" => Estimator::Mse,
+        None if text == "percentile" => Estimator::Percentile(PERCENTILE),
         Some(("percentile", percent)) => {
             let percent: f64 = percent.parse().map_err(|_| error())?;
-            if percent > 50.0 && percent <= 100.0 {
-                Ok(Estimator::Percentile(percent / 100.0))
-            } else {
-                Err(error())
+            if !(percent > 50.0 && percent <= 100.0) {
+                return Err(error());
             }
+            Estimator::Percentile(percent / 100.0)
         }
-        _ => Err(error()),
-    }
+        _ => return Err(error()),
+    };
+    Ok(Ranges::By(estimator))
 }
 
 /// Arguments of `targets`.

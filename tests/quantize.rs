@@ -3,7 +3,7 @@
 use mcunet_ir::{Module, Tensor};
 use mcunet_passes::quantize::measure::{Agreement, outputs};
 use mcunet_passes::quantize::mixed::{Budget, MaxDrop};
-use mcunet_passes::quantize::range::Estimator;
+use mcunet_passes::quantize::range::{Estimator, Ranges};
 use mcunet_passes::quantize::refine::Refinement;
 use mcunet_passes::quantize::scheme::{Activations, Bits};
 use mcunet_passes::quantize::{Options, Quantized, Samples, Weights, quantize};
@@ -38,7 +38,7 @@ fn quantized_random_graphs_are_modules_like_any_other() {
             let options = Options {
                 activations,
                 refinement,
-                range,
+                ranges: Ranges::By(range),
                 equalize: seed % 5 == 0,
                 linear_per_tensor: seed % 7 == 0,
                 weights: Weights::All(weights),
@@ -90,8 +90,8 @@ fn float_model(name: &str) -> Option<(Module, Vec<Vec<Tensor>>)> {
     Some((module, samples.into_iter().map(|sample| sample.inputs).collect()))
 }
 
-/// Our int8 is at least as near to the float model as the int8 model that comes with it, on the same inputs; int16 activations
-/// are at least 15 dB nearer than int8 with the same options. No op stays in float.
+/// Our int8 is at least as near to the float model as the int8 model that comes with it, on the same inputs, and int16 activations
+/// at least 20 dB nearer than either: than the official int8 and our own with the same options. No op stays in float.
 #[test]
 fn real_models_are_nearer_than_those_quantized_elsewhere() {
     for (float, official) in PAIRS {
@@ -114,7 +114,9 @@ fn real_models_are_nearer_than_those_quantized_elsewhere() {
         let (int8, int16) = (of(Activations::Int8, LEARNED), of(Activations::Int16, LEARNED));
         println!("{float}: official {theirs:.1}, int8 {plain:.1}, learned {int8:.1}, 16x8 {int16:.1} dB");
         assert!(plain >= theirs && int8 >= theirs, "{float}: {plain} and {int8} dB, official {theirs} dB");
-        assert!(int16 >= int8 + 15.0, "{float}: {int16} dB, int8 {int8} dB");
+        for eight in [int8, theirs] {
+            assert!(int16 >= eight + 20.0, "{float}: {int16} dB, int8 {eight} dB");
+        }
     }
 }
 

@@ -137,7 +137,7 @@ fn options(args: &QuantizeArgs) -> Options {
     let flash = args.flash.and_then(|flash| usize::try_from(flash).ok());
     Options {
         activations: args.scheme.into(),
-        range: args.range,
+        ranges: args.range,
         linear_per_tensor: args.linear_per_tensor,
         equalize: args.equalize,
         refinement: Refinement { rounding: learned, bias: args.bias_correction },

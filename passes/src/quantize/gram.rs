@@ -9,7 +9,7 @@ use mcunet_ir::nn::window::Windows;
 use mcunet_ir::{Shape, Tensor};
 
 /// Windows that are looked at, per weight of a channel and at least: enough for second moments of full rank.
-const WINDOWS_PER_WEIGHT: usize = 32;
+const WINDOWS_PER_WEIGHT: usize = 16;
 /// Windows at least.
 const LEAST_WINDOWS: usize = 16384;
 

@@ -2,8 +2,8 @@
 //!
 //! First each layer alone is given fewer bits and the noise at the outputs measured (its sensitivity), all others having 8. Noises
 //! of small errors add up, so that [`super::assign`] finds the least noise for every number of bytes. Along that front
-//! the first of some assignments, from the smallest on, is taken whose outputs, measured on samples of their own, stay within the
-//! loss. Every assignment that is measured is refined first, and is in the report.
+//! the first of some assignments, from the smallest on, is looked for whose outputs, measured on samples of their own, stay within
+//! the loss, and then those between it and the one before. Every assignment that is measured is refined first, and is in the report.
 //!
 //! Where an output is a softmax, noise is measured before it: what is certain has no noise behind it, however near it is to tipping.
 
@@ -46,8 +46,10 @@ pub struct Budget {
 const FEWER: [Bits; 2] = [Bits::Four, Bits::Two];
 /// Samples that sensitivities are measured on at most.
 const SENSITIVITY_SAMPLES: usize = 24;
-/// Assignments that are measured at most.
+/// Assignments that are measured at most along the front.
 const TRIALS: usize = 8;
+/// Assignments that are measured at most between the last that loses too much and the first that does not.
+const HALVINGS: usize = 4;
 
 /// A layer whose weights may have fewer bits.
 struct Layer {
@@ -73,7 +75,6 @@ pub fn assign(
     let sensitivities = sensitivities(module, plan, &layers, samples, &alternatives)?;
     let mut front = pareto_front(&sensitivities);
     let most: usize = layers.iter().map(|layer| Bits::Eight.bytes(layer.weights)).sum();
-    let mut trials = vec![trial(most, [layers.len(), 0, 0], eight)];
     if let Some(flash) = budget.flash {
         let rest = super::report::constant_bytes(&rewrite(module, plan).module.functions[0]) - most;
         let least = front.first().map_or(0, |point| point.bytes) + rest;
@@ -82,41 +83,97 @@ pub fn assign(
             return Err(over_flash(flash, least).into());
         }
     }
+    let trials = vec![trial(most, [layers.len(), 0, 0], eight)];
     let start = plan.clone();
-    let within = |agreement: &Agreement| match budget.max_drop {
-        MaxDrop::Top1(percent) => agreement.top_1_loss() <= eight.top_1_loss() + percent,
-        MaxDrop::Decibels(drop) => agreement.noise.decibels() >= eight.noise.decibels() - drop,
-    };
-    // From the smallest on, in even steps of bytes, to the first that is good enough: losses of neighbours may cross.
-    let mut best: Option<Plan> = None;
-    for point in spaced(&front) {
-        let mut tried = start.clone();
-        let counts = choose(&mut tried, &layers, point);
-        refine(module, &mut tried, samples, refinement, &[])?;
-        let agreement = measure(module, &tried, check, &exact)?;
-        trials.push(trial(point.bytes, counts, agreement));
-        if within(&agreement) {
-            best = Some(tried);
-            break;
-        }
-    }
-    let taken = match best {
-        Some(found) => {
+    let mut search =
+        Search { module, start, layers, sets: (samples, check), exact, refinement, budget, front, trials };
+    let taken = match search.smallest()? {
+        Some((trial, found)) => {
             *plan = found;
-            trials.iter().rposition(|trial| within(&trial.agreement)).unwrap_or(0)
+            trial
         }
-        None if budget.flash.is_some() && front.last().is_none_or(|point| point.bytes < most) => {
-            return Err(over_loss(budget, &trials).into());
+        None if budget.flash.is_some() && search.front.last().is_none_or(|point| point.bytes < most) => {
+            return Err(over_loss(budget, &search.trials).into());
         }
         None => 0,
     };
+    let mut trials = search.trials;
     trials[taken].taken = true;
     trials.sort_by_key(|trial| std::cmp::Reverse(trial.weight_bytes));
     Ok(trials)
 }
 
-/// Points of a front at even steps of bytes, the first and the last among them.
-fn spaced(front: &[Assignment]) -> Vec<&Assignment> {
+/// Looks along a front for the smallest assignment that is good enough.
+struct Search<'a> {
+    module: &'a Module,
+    /// All layers with 8 bits.
+    start: Plan,
+    layers: Vec<Layer>,
+    /// To learn from, and to check on.
+    sets: (&'a [Vec<Tensor>], &'a [Vec<Tensor>]),
+    /// The float module's outputs for the latter.
+    exact: Vec<Vec<Tensor>>,
+    refinement: Refinement,
+    budget: Budget,
+    front: Vec<Assignment>,
+    /// What was measured: 8 bits, then assignments.
+    trials: Vec<Trial>,
+}
+
+impl Search<'_> {
+    /// From the smallest on, in even steps of bytes, to the first that is good enough (losses of neighbours may cross); then between it
+    /// and the one before, by halves. Its trial and its plan.
+    fn smallest(&mut self) -> Result<Option<(usize, Plan)>, Diagnostics> {
+        let (mut found, mut failed) = (None, None);
+        for position in spaced(&self.front) {
+            match self.measured(position)? {
+                Some(plan) => {
+                    found = Some((position, self.trials.len() - 1, plan));
+                    break;
+                }
+                None => failed = Some(position),
+            }
+        }
+        let Some(mut best) = found else { return Ok(None) };
+        for _ in 0..HALVINGS {
+            let Some(low) = failed else { break };
+            let bytes = usize::midpoint(self.front[low].bytes, self.front[best.0].bytes);
+            let middle = self.front.partition_point(|point| point.bytes <= bytes) - 1;
+            if middle == low {
+                break;
+            }
+            match self.measured(middle)? {
+                Some(plan) => best = (middle, self.trials.len() - 1, plan),
+                None => failed = Some(middle),
+            }
+        }
+        Ok(Some((best.1, best.2)))
+    }
+
+    /// Refines and measures an assignment of the front; its plan, if it is good enough.
+    fn measured(&mut self, position: usize) -> Result<Option<Plan>, Diagnostics> {
+        let point = &self.front[position];
+        let mut plan = self.start.clone();
+        let counts = choose(&mut plan, &self.layers, point);
+        let (samples, check) = self.sets;
+        refine(self.module, &mut plan, samples, self.refinement, &[])?;
+        let agreement = measure(self.module, &plan, check, &self.exact)?;
+        self.trials.push(trial(point.bytes, counts, agreement));
+        Ok(self.is_within(&agreement).then_some(plan))
+    }
+
+    /// Whether outputs lose no more against those of 8 bits than is allowed.
+    fn is_within(&self, agreement: &Agreement) -> bool {
+        let eight = &self.trials[0].agreement;
+        match self.budget.max_drop {
+            MaxDrop::Top1(percent) => agreement.top_1_loss() <= eight.top_1_loss() + percent,
+            MaxDrop::Decibels(drop) => agreement.noise.decibels() >= eight.noise.decibels() - drop,
+        }
+    }
+}
+
+/// Positions on a front at even steps of bytes, the first and the last among them.
+fn spaced(front: &[Assignment]) -> Vec<usize> {
     let (Some(first), Some(last)) = (front.first(), front.last()) else { return Vec::new() };
     let step = ((last.bytes - first.bytes) / (TRIALS - 1)).max(1);
     let at = |step_number: usize| {
@@ -125,7 +182,7 @@ fn spaced(front: &[Assignment]) -> Vec<&Assignment> {
     };
     let mut positions: Vec<usize> = (0..TRIALS - 1).map(at).chain([front.len() - 1]).collect();
     positions.dedup();
-    positions.into_iter().map(|position| &front[position]).collect()
+    positions
 }
 
 /// The module with what its softmaxes read as outputs instead of what they make. Values keep their handles.

@@ -5,7 +5,7 @@
 //!
 //! 1. [`prepare`]: fold constants into weights; [`equalize`]: even out the ranges of channels, if wanted.
 //! 2. [`observe`]: run the samples through the reference interpreter and keep a histogram of every value.
-//! 3. [`share`]: values that an op ties together get one scale, from what they were, by a [`range`] estimator.
+//! 3. [`share`]: values that an op ties together get one scale, from what they were, by the best [`range`] estimator.
 //! 4. [`mod@rewrite`]: make the integer module; what no kernel computes on integers stays in float.
 //! 5. [`mod@refine`]: choose roundings of weights ([`rounding`]) and correct biases against the float layers, if wanted ([`fit`]).
 //! 6. [`mixed`]: measure what fewer bits cost each layer, and spend bits where they count ([`assign`]), if wanted.
@@ -36,8 +36,10 @@ pub mod weights;
 use crate::rewrite::remove_dead_ops;
 use mcunet_ir::verify::verify;
 use mcunet_ir::{Diagnostics, Module, Tensor};
+use measure::Agreement;
 use mixed::Budget;
-use range::Estimator;
+use observe::Observations;
+use range::{CANDIDATES, Estimator, Ranges};
 use refine::{Refinement, refine};
 use report::Report;
 use rewrite::{Choice, Plan, Rewritten, rewrite};
@@ -51,7 +53,7 @@ pub struct Options {
     /// Integers of activations.
     pub activations: Activations,
     /// How ranges follow from what was seen.
-    pub range: Estimator,
+    pub ranges: Ranges,
     /// One weight scale for a whole fully connected layer, as kernels before TensorFlow Lite 2.17 want it.
     pub linear_per_tensor: bool,
     /// Even out channels of neighbouring layers first.
@@ -106,12 +108,7 @@ pub fn quantize(module: &Module, samples: Samples<'_>, options: &Options) -> Res
     observe::check_samples(function, samples.calibration)?;
     observe::check_samples(function, samples.check)?;
     let seen = observe::observe(&prepared, function, samples.calibration)?;
-    let mut plan = Plan {
-        activations: options.activations,
-        affines: Affines::estimate(function, &seen, options.range, options.activations),
-        linear_per_tensor: options.linear_per_tensor,
-        choices: BTreeMap::new(),
-    };
+    let (mut plan, range) = ranged(&prepared, &seen, samples.calibration, options)?;
     let tried = match options.weights {
         Weights::All(bits) => {
             let layers = rewrite(&prepared, &plan).layers;
@@ -126,9 +123,44 @@ pub fn quantize(module: &Module, samples: Samples<'_>, options: &Options) -> Res
     };
     let rewritten = rewrite(&prepared, &plan);
     let mut report = Report::new(&prepared, &seen, &rewritten, samples.check)?;
+    report.range = Some(range);
     report.tried = tried;
     report.equalized = equalized;
     Ok(Quantized { module: finished(rewritten)?, report })
+}
+
+/// A plan with scales and zero points, and the estimator that they are from.
+fn ranged(
+    module: &Module,
+    seen: &Observations,
+    samples: &[Vec<Tensor>],
+    options: &Options,
+) -> Result<(Plan, Estimator), Diagnostics> {
+    let plan = |range| Plan {
+        activations: options.activations,
+        affines: Affines::estimate(&module.functions[0], seen, range, options.activations),
+        linear_per_tensor: options.linear_per_tensor,
+        choices: BTreeMap::new(),
+    };
+    let given = match (options.ranges, options.activations) {
+        (Ranges::By(range), _) => Some(range),
+        (Ranges::Best, Activations::Int16) => Some(Estimator::MinMax),
+        (Ranges::Best, Activations::Int8) => None,
+    };
+    if let Some(range) = given {
+        return Ok((plan(range), range));
+    }
+    let exact = measure::outputs(module, samples)?;
+    let mut best: Option<(Plan, Estimator, f64)> = None;
+    for range in CANDIDATES {
+        let plan = plan(range);
+        let found = measure::outputs(&rewrite(module, &plan).module, samples)?;
+        let noise = Agreement::of(&exact, &found).noise.noise;
+        if best.as_ref().is_none_or(|(_, _, least)| noise < *least) {
+            best = Some((plan, range, noise));
+        }
+    }
+    Ok(best.map_or((plan(Estimator::MinMax), Estimator::MinMax), |(plan, range, _)| (plan, range)))
 }
 
 /// The module without what nothing reads, verified.

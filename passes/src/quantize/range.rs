@@ -4,23 +4,52 @@
 //! - *percentile*: a share of all values, half of the rest lost on either side.
 //! - *MSE*: the range with the least mean squared error of quantizing what was seen, found by shrinking either end.
 //!
+//! None of them is best for every network: where outliers carry the result only min-max will do, where they are rare it wastes half
+//! of the integers. So by default each makes a module of int8, and the one whose outputs are nearest on the samples is taken.
+//!
 //! Source: Nagel et al., "A White Paper on Neural Network Quantization", arXiv:2106.08295, section 3.1; Krishnamoorthi,
 //! arXiv:1806.08342, section 3.
 
 use super::histogram::Histogram;
 use super::scheme::Activations;
 use mcunet_ir::quant::Affine;
+use std::fmt;
 
 /// How a tensor's range follows from its values.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Estimator {
     /// From the least value to the greatest.
-    #[default]
     MinMax,
     /// The range of this share of the values, above 0 and at most 1.
     Percentile(f64),
     /// The range with the least squared error.
     Mse,
+}
+
+/// The share of the values that percentiles have inside if no other is given.
+pub const PERCENTILE: f64 = 0.9999;
+
+/// Estimators that the best is chosen from for int8. int16 has room for outliers: only min-max counts there.
+pub const CANDIDATES: [Estimator; 3] = [Estimator::MinMax, Estimator::Percentile(PERCENTILE), Estimator::Mse];
+
+impl fmt::Display for Estimator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Estimator::MinMax => write!(f, "minmax"),
+            Estimator::Percentile(inside) => write!(f, "percentile={}", 100.0 * inside),
+            Estimator::Mse => write!(f, "mse"),
+        }
+    }
+}
+
+/// The estimator that ranges are taken with.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Ranges {
+    /// Of [`CANDIDATES`] the one whose outputs are nearest to the float module's on the samples.
+    #[default]
+    Best,
+    /// This one.
+    By(Estimator),
 }
 
 /// Steps in which the MSE estimator shrinks an end of the range.

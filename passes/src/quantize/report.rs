@@ -2,6 +2,7 @@
 
 use super::measure::{self, Agreement, Noise};
 use super::observe::Observations;
+use super::range::Estimator;
 use super::rewrite::{Rewritten, constant};
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
@@ -73,6 +74,8 @@ pub struct Trial {
 pub struct Report {
     /// Values in the order in which they are made.
     pub values: Vec<ValueReport>,
+    /// How ranges follow from the samples.
+    pub range: Option<Estimator>,
     /// Ops that stay in float.
     pub real: Vec<RealReport>,
     /// Assignments of bits that were tried, if bits were assigned, from most bytes to fewest.
@@ -132,6 +135,7 @@ impl Report {
         let bytes = |module: &Module| constant_bytes(&module.functions[0]);
         Ok(Self {
             values,
+            range: None,
             real: real.collect(),
             tried: Vec::new(),
             equalized: 0,

@@ -31,6 +31,9 @@ pub fn render(report: &Report) -> String {
     }
     let mut text = table.trim_fmt();
     text.push('\n');
+    if let Some(range) = report.range {
+        text.push_str(&format!("ranges: {range}\n"));
+    }
     for real in &report.real {
         text.push_str(&format!("in float: '{}' op, {}: {}\n", real.op, real.origin, real.reason));
     }
