@@ -73,11 +73,11 @@ impl Moments {
 pub struct Split {
     /// Of most samples.
     pub learned: Moments,
-    /// Of every [`CHECKED`]th.
+    /// Of every fourth.
     pub checked: Moments,
 }
 
-/// One in so many samples is kept for checks.
+/// One in so many samples is kept for checks: every fourth.
 const CHECKED: usize = 4;
 
 impl Split {
