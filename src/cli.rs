@@ -152,7 +152,8 @@ pub struct TargetArgs {
     /// SRAM for the arena instead of the target's, such as 64KiB; exceeding it is an error.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub sram: Option<u64>,
-    /// Flash for constants instead of the target's, such as 1MiB; exceeding it is an error.
+    /// Flash instead of the target's, such as 1MiB: layers share code as far as it takes for constants and code, by estimate, to
+    /// fit. Constants that exceed it are an error.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub flash: Option<u64>,
     /// Clock in Hz instead of the target's.
@@ -179,12 +180,14 @@ pub enum GoalArg {
     Cycles,
     /// Working memory.
     Sram,
+    /// Code and constants.
+    Flash,
 }
 
 impl From<GoalArg> for Goal {
     fn from(arg: GoalArg) -> Self {
         match arg {
-            GoalArg::Cycles => Goal::Fit,
+            GoalArg::Cycles | GoalArg::Flash => Goal::Fit,
             GoalArg::Sram => Goal::Sram,
         }
     }
@@ -241,7 +244,8 @@ pub struct PipelineArgs {
     #[arg(long, conflicts_with = "pass_pipeline")]
     pub stream_output: bool,
     /// What to save where one thing costs the other. Within the SRAM that there is, `cycles` computes nothing twice if that
-    /// fits, and else as little as possible; `sram` makes the arena as small as can be.
+    /// fits, and else as little as possible; `sram` makes the arena as small as can be; `flash` the code, more so than -Os: layers
+    /// share functions wherever they can.
     #[arg(long, conflicts_with = "pass_pipeline", value_enum, default_value = "cycles", value_name = "GOAL")]
     pub goal: GoalArg,
     /// Seconds to search for a smaller arena, all of which are used unless one is proved to be the smallest. Without, the

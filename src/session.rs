@@ -248,6 +248,7 @@ fn choices(args: &PipelineArgs, way: Option<&Way>, scratch: bool) -> Result<Choi
         way: way.cloned(),
         approximate: approximations(args)?,
         scratch,
+        small_code: args.goal == GoalArg::Flash,
     })
 }
 
@@ -256,6 +257,7 @@ fn layer_by_layer(args: &PipelineArgs) -> Failure {
         _ if args.stream_input.is_some() => "--stream-input",
         _ if args.stream_output => "--stream-output",
         GoalArg::Sram => "--goal=sram",
+        GoalArg::Flash => "--goal=flash",
         GoalArg::Cycles => "--pareto",
     };
     usage(format!("expected a level that runs layers row by row for {option}, got -O0"))

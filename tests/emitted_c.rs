@@ -66,6 +66,34 @@ fn every_core_model_is_exact_on_a_simulated_cortex_m4() {
     });
 }
 
+/// Layers share functions wherever they can. What is emitted does not depend on the run.
+#[test]
+fn models_of_small_code_are_exact_on_the_host() {
+    let Some(root) = models() else { return };
+    if !has_tool("gcc") {
+        return;
+    }
+    let choices = Choices { small_code: true, ..Choices::default() };
+    let pipeline = Level::Os.pipeline_with(&choices).expect("it runs by rows");
+    let emitted = |model: &Path| {
+        let module = import_model(model)?;
+        let golden = golden(&model.join("io"), &module, 1)?;
+        project(&after(&pipeline, &module, Core::CortexM4)?, golden)
+    };
+    assert_none_fail(&core_models(&root), |model| {
+        let check = || {
+            let [first, second] = [emitted(model)?, emitted(model)?];
+            let sources =
+                |folder: &Path| std::fs::read(folder.join("model.c")).map_err(|error| error.to_string());
+            if sources(first.path())? != sources(second.path())? {
+                return Err("two runs differ".to_owned());
+            }
+            make_test(first.path(), "gcc", SANITIZE)
+        };
+        check().map_err(|error: String| format!("{}: {error}", name(model)))
+    });
+}
+
 /// The rows of the golden inputs are handed over in order, each once, by the project's own test, and so are those of outputs
 /// to it, of the models that make them by rows.
 #[test]

@@ -23,6 +23,7 @@ pub mod registry;
 pub mod rematerialize;
 pub mod rewrite;
 pub mod schedule;
+pub mod share_kernels;
 pub mod target;
 pub mod watch;
 

@@ -11,7 +11,8 @@
 //! - `cascade` decides what runs row by row; it needs to know every op that will run, and lowering needs to know it.
 //! - `lower` turns each op into loops for the target's core.
 //! - `pack-weights` lays constants out as the loops read them; it needs the loops, and nothing after it changes them.
-//! - `plan-memory` last: only now is it known which buffers exist and when they live.
+//! - `plan-memory`: only now is it known which buffers exist and when they live.
+//! - `share-kernels` last: everything before it may still change what kernels are, nothing after it does.
 
 use crate::cascade::stream::{Handing, Streaming};
 use crate::fuse::Approximations;
@@ -42,11 +43,11 @@ impl Level {
             }
             Level::O2 => {
                 "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},\
-                 cascade,lower,pack-weights,plan-memory"
+                 cascade,lower,pack-weights,plan-memory,share-kernels"
             }
             Level::Os => {
                 "canonicalize,fuse,eliminate-dead-channels,schedule,patch-split{layers=search},cascade,lower{unroll=false},\
-                 pack-weights,plan-memory"
+                 pack-weights,plan-memory,share-kernels{worth=1000}"
             }
         }
     }
@@ -86,12 +87,12 @@ impl Level {
             false => format!("stream-input={}", input.print()),
         };
         items[cascade] = format!("cascade{{{handing}}}");
+        if choices.small_code {
+            set_options(&mut items, "lower", "unroll=false,narrow-weights=true")?;
+            set_options(&mut items, "share-kernels", "worth=100000")?;
+        }
         if !choices.scratch || choices.goal == Goal::Sram {
-            let lower = items.iter().position(|item| item.starts_with("lower"))?;
-            items[lower] = match items[lower].strip_suffix('}') {
-                Some(options) => format!("{options},use-scratch=false}}"),
-                None => "lower{use-scratch=false}".to_owned(),
-            };
+            set_options(&mut items, "lower", "use-scratch=false")?;
         }
         let goal = choices.goal.print();
         match &choices.way {
@@ -103,6 +104,20 @@ impl Level {
         }
         Some((items, split))
     }
+}
+
+/// Sets options of a pass among `items`; `None` if it is not among them.
+fn set_options(items: &mut [String], pass: &str, options: &str) -> Option<()> {
+    let is_it = |item: &String| item.split('{').next() == Some(pass);
+    let item = items.iter_mut().find(|item| is_it(item))?;
+    let given = item.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}')).unwrap_or_default();
+    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
+    let kept = given
+        .split(',')
+        .filter(|given| !given.is_empty() && options.split(',').all(|option| name(option) != name(given)));
+    let all: Vec<&str> = kept.chain(options.split(',')).collect();
+    *item = format!("{pass}{{{}}}", all.join(","));
+    Some(())
 }
 
 /// A pipeline whose `fuse` applies approximate rules as well; `None` if there are some and it has no `fuse`.
@@ -129,6 +144,8 @@ pub struct Choices {
     pub approximate: Approximations,
     /// Whether kernels may take working memory to be faster; never where bytes are the goal.
     pub scratch: bool,
+    /// Whether flash is the goal, and code to be as small as it can.
+    pub small_code: bool,
 }
 
 impl Default for Choices {
@@ -139,6 +156,7 @@ impl Default for Choices {
             way: None,
             approximate: Approximations::default(),
             scratch: true,
+            small_code: false,
         }
     }
 }

@@ -23,6 +23,7 @@ impl Registry {
                 crate::lower::Lower::HEAD,
                 crate::pack_weights::PackWeights::HEAD,
                 crate::plan_memory::PlanMemory::HEAD,
+                crate::share_kernels::ShareKernels::HEAD,
             ],
         }
     }

@@ -3,9 +3,10 @@
 use super::alternatives::{self, Setup};
 use crate::cli::{ModelArgs, PipelineArgs};
 use crate::report::layers::{self, Layer};
-use crate::report::{Alternative, weight_bytes};
+use crate::report::{Alternative, Report};
 use crate::session::Failure;
 use mcunet_ir::diag::Category;
+use mcunet_ir::loops::program::constant_bytes;
 use mcunet_ir::{Diagnostic, Module};
 use mcunet_passes::target::Target;
 
@@ -33,9 +34,21 @@ fn advice(alternative: &Alternative, budget: u64) -> String {
     }
 }
 
+/// A warning if constants fit into flash, but not with what code is estimated to take.
+pub fn warn_of_code(report: &Report, target: &Target) -> Option<String> {
+    let (budget, code) = (target.flash_bytes, report.estimated_code_bytes);
+    let constants = report.weight_bytes as u64;
+    (budget > 0 && constants + code > budget).then(|| {
+        format!(
+            "warning: constants of {constants} B and code of some {code} B, by an estimate that may be a quarter off, exceed the \
+             flash of {budget} B\n"
+        )
+    })
+}
+
 /// Checks that a lowered module's constants fit into flash. `layers` are those before lowering.
 pub fn check_flash(module: &Module, mut layers: Vec<Layer>, target: &Target) -> Result<(), Failure> {
-    let constants: usize = module.functions.iter().map(weight_bytes).sum();
+    let constants: usize = module.functions.iter().map(constant_bytes).sum();
     let budget = target.flash_bytes;
     if budget == 0 || constants as u64 <= budget {
         return Ok(());

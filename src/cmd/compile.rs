@@ -89,6 +89,9 @@ pub fn run(args: &CompileArgs, io: &mut Io<'_>) -> Result<(), Failure> {
         }
     }
     super::progress(io, &format!("{name} for {}: {}", target.name, compiled.report.summary()));
+    if let Some(warning) = budget::warn_of_code(&compiled.report, target) {
+        super::progress(io, &warning);
+    }
     if watcher.has_ended_a_search() {
         super::progress(io, "the search ended with --search-time; more time may find a smaller arena\n");
     }

@@ -11,9 +11,8 @@ mod words;
 
 pub use alternative::Alternative;
 use layers::{Layer, element};
-use mcunet_ir::loops::LoopOp;
-use mcunet_ir::loops::program::{Streamed, received, sent};
-use mcunet_ir::module::{Function, Module, OpKind, Port};
+use mcunet_ir::loops::program::{Streamed, constant_bytes, received, sent};
+use mcunet_ir::module::{Module, Port};
 use mcunet_passes::analysis::liveness::Liveness;
 use mcunet_passes::cost;
 use mcunet_passes::plan_memory::MemorySummary;
@@ -125,7 +124,7 @@ impl Report {
             layers::measure_runs(function, &liveness, &live, &mut layers);
         }
         let effective_macs: u64 = layers.iter().map(|layer| layer.macs).sum();
-        let weight_bytes = module.functions.iter().map(weight_bytes).sum();
+        let weight_bytes = module.functions.iter().map(constant_bytes).sum();
         let regions = regions::regions(function, target, weight_bytes);
         Self {
             model: module.name.to_string(),
@@ -206,18 +205,4 @@ fn ports(ports: &[Port], streamed: &[Streamed]) -> Vec<Interface> {
         })
     };
     ports.iter().enumerate().filter_map(interface).collect()
-}
-
-/// Bytes of the constants that a function's kernels read.
-pub fn weight_bytes(function: &Function) -> usize {
-    let mut names = std::collections::BTreeSet::new();
-    let mut bytes = 0;
-    for op in function.walk() {
-        if let OpKind::Loop(LoopOp::Data(data)) = &function.ops[op].kind
-            && names.insert(data.value.name.clone())
-        {
-            bytes += data.value.count * data.value.element.size_bytes();
-        }
-    }
-    bytes
 }

@@ -4,18 +4,20 @@
 //! is written in between; every other value is a local constant. Loop-carried values are variables that are assigned at
 //! the end of the loop's body; where one assignment would spoil another, the new values are computed first.
 
+mod matrices;
+mod memories;
+
 use super::arenas::Arenas;
 use super::assembly::Routine;
 use super::expression::{Expression, Precedence};
 use super::names::Names;
 use super::rows::RowTables;
-use super::weights::{element_type, float_literal, int32_literal, int64_literal};
-use super::{depthwise, matmul};
+use super::shared::{Class, Fields};
+use super::weights::{element_type, float_literal, int64_literal};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::eval::{field_mask, field_shift};
-use mcunet_ir::loops::matmul::{GROUP, packed_words};
-use mcunet_ir::loops::memory::Place;
-use mcunet_ir::loops::ops::{Buffer, Depthwise, Matmul, Predicate, Rounding, Widen};
+use mcunet_ir::loops::ops::{Predicate, Rounding};
+use mcunet_ir::loops::skeleton::NumberPlace;
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use mcunet_ir::types::{MemRefType, Scalar, Type};
@@ -30,6 +32,8 @@ pub struct Printed {
     pub used: BTreeSet<&'static str>,
     /// Functions in assembly that it calls.
     pub routines: BTreeSet<Routine>,
+    /// What layers that share it give it.
+    pub fields: Fields,
 }
 
 /// The state of printing one kernel.
@@ -39,8 +43,13 @@ pub struct KernelPrinter<'p> {
     tables: &'p RowTables,
     arenas: &'p Arenas,
     kernel: Op,
+    /// Layers that share what is printed, of which `kernel` is the first.
+    class: Option<&'p Class>,
+    fields: Fields,
     values: HashMap<Value, Expression>,
     memories: BTreeMap<Value, String>,
+    /// Tables of rows, by buffer.
+    row_tables: HashMap<Value, String>,
     uses: HashMap<Value, Vec<(Op, Block)>>,
     counters: HashMap<&'static str, usize>,
     out: String,
@@ -65,8 +74,11 @@ impl<'p> KernelPrinter<'p> {
             tables,
             arenas,
             kernel,
+            class: None,
+            fields: Fields::default(),
             values: HashMap::new(),
             memories: BTreeMap::new(),
+            row_tables: HashMap::new(),
             uses: HashMap::new(),
             counters: HashMap::new(),
             out: String::new(),
@@ -75,6 +87,13 @@ impl<'p> KernelPrinter<'p> {
             routines: BTreeSet::new(),
             errors: Diagnostics::default(),
         }
+    }
+
+    /// Prints what all layers of a class share.
+    #[must_use]
+    pub fn shared_by(mut self, class: &'p Class) -> Self {
+        self.class = Some(class);
+        self
     }
 
     /// Prints the body for the row called `row`, or, if `all_rows`, in a loop over all rows.
@@ -94,6 +113,7 @@ impl<'p> KernelPrinter<'p> {
             self.values.insert(argument, row);
         }
         if all_rows && rows > 1 {
+            let rows = self.number(NumberPlace::Rows, rows as i64).text;
             self.line(&format!("for (int32_t row = 0; row < {rows}; row++) {{"));
             self.indent += 1;
             self.block(body);
@@ -103,7 +123,8 @@ impl<'p> KernelPrinter<'p> {
             self.block(body);
         }
         self.errors.into_result()?;
-        Ok(Printed { body: self.out, used: self.used, routines: self.routines })
+        let body = format!("{}{}", self.fields.reads, self.out);
+        Ok(Printed { body, used: self.used, routines: self.routines, fields: self.fields })
     }
 
     /// Notes who uses what, last ops first, so that what only a dead op uses counts as unused: C compilers warn of a
@@ -155,76 +176,14 @@ impl<'p> KernelPrinter<'p> {
         }
     }
 
-    /// Pointers to the memories that the body uses: buffers written, buffers read, constants.
-    fn declare_memories(&mut self, one_row: bool) {
-        let mut touched: Vec<Value> = self
-            .uses
-            .keys()
-            .copied()
-            .filter(|&value| self.function.ty(value).as_memref().is_some())
-            .collect();
-        touched.sort();
-        let listed = &self.function.ops[self.kernel].operands;
-        let writes = match &self.function.ops[self.kernel].kind {
-            OpKind::Loop(LoopOp::Kernel(kernel)) => kernel.writes,
-            _ => 0,
-        };
-        let disjoint = self.buffers_are_disjoint(listed, writes, one_row);
-        let restrict = if disjoint { "restrict " } else { "" };
-        let mut unused = self.arenas.touched(self.function, &[self.kernel]);
-        for value in touched {
-            let ty = element_type(self.memref(value).element);
-            let Some(definition) = self.function.defining_op(value) else { continue };
-            match self.op(definition) {
-                Some(LoopOp::Data(data)) => {
-                    self.memories.insert(value, self.names.data(&data.value.name).to_owned());
-                }
-                Some(LoopOp::Buffer(buffer)) => {
-                    let Some(place) = &buffer.place else { continue };
-                    let arena = self.arenas.holding(place);
-                    unused.retain(|other| *other != arena);
-                    // Rows of a scattered buffer are found in a table that counts from the start of the arena.
-                    let start = match buffer.scattered {
-                        true => arena.pointer.clone(),
-                        false => format!("({} + {})", arena.pointer, place.start()),
-                    };
-                    let written = listed.iter().take(writes).any(|&other| other == value);
-                    let (name, qualifier) =
-                        if written { (self.fresh("out"), "") } else { (self.fresh("in"), "const ") };
-                    // Through void, since the compiler cannot know that the offset is aligned.
-                    let line = format!(
-                        "{qualifier}{ty} *{restrict}const {name} = ({qualifier}{ty} *)(void *){start};"
-                    );
-                    self.line(&line);
-                    self.memories.insert(value, name);
-                }
-                _ => {}
-            }
-        }
-        for arena in unused {
-            self.line(&format!("(void){};", arena.pointer));
-        }
+    /// What a number is in all layers that share this code.
+    fn of_all(&self, place: NumberPlace, own: i64) -> Vec<i64> {
+        self.class.and_then(|class| class.numbers(place)).unwrap_or_else(|| vec![own])
     }
 
-    /// Whether the kernel's function writes no byte through one pointer that it reads through another. Of two buffers in
-    /// one piece these are bytes that they share. Where rows are scattered and the function makes one row, a valid plan
-    /// has that row over none that is read then, unless the kernel permits it.
-    fn buffers_are_disjoint(&self, buffers: &[Value], writes: usize, one_row: bool) -> bool {
-        let Some(LoopOp::Kernel(kernel)) = self.op(self.kernel) else { return false };
-        let placed: Vec<(usize, &Buffer, &Place)> = buffers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, &value)| match self.op(self.function.defining_op(value)?)? {
-                LoopOp::Buffer(buffer) => Some((i, buffer, buffer.place.as_ref()?)),
-                _ => None,
-            })
-            .collect();
-        let apart = |&(i, a, at): &(usize, &Buffer, &Place), &(j, b, bt): &(usize, &Buffer, &Place)| {
-            let share = at.region == bt.region && at.start() < bt.end() && bt.start() < at.end();
-            let by_row = one_row && (a.scattered || b.scattered);
-            !share || i >= writes || (by_row && !kernel.in_place.contains(&[i, j]))
-        };
-        placed.iter().enumerate().all(|(i, a)| placed[i + 1..].iter().all(|b| apart(a, b)))
+    fn number(&mut self, place: NumberPlace, own: i64) -> Expression {
+        let values = self.of_all(place, own);
+        self.fields.number(&values, true)
     }
 
     fn memory(&self, value: Value) -> String {
@@ -377,90 +336,6 @@ impl<'p> KernelPrinter<'p> {
         self.line("}");
     }
 
-    fn widen(&mut self, op: Op, head: &Widen) {
-        let data = &self.function.ops[op];
-        let [source, from, first, end, target, to] = data.operands[..] else { return };
-        let Widen { count, step, zero_point } = *head;
-        let [from, first, end, to] = [from, first, end, to].map(|value| self.value(value));
-        let (source, target) = (self.memory(source), self.memory(target));
-        let is_whole = first.text == "0" && end.text == count.to_string();
-        let helper = match (is_whole, step) {
-            (false, _) => "widen_part",
-            (true, 1) => "widen_next",
-            (true, 2) => "widen_alternating",
-            (true, _) => "widen_rest",
-        };
-        self.used.insert(helper);
-        let step =
-            if matches!(helper, "widen_part" | "widen_rest") { format!("{step}, ") } else { String::new() };
-        let source = match is_whole {
-            true => format!("&{source}[{}], ", from.text),
-            false => format!("{source}, {}, {}, {}, ", from.text, first.text, end.text),
-        };
-        self.line(&format!("{helper}({source}&{target}[{}], {count}, {step}{zero_point});", to.text));
-    }
-
-    /// A call for the groups of four rows, and one for the rest.
-    fn matmul(&mut self, op: Op, head: &Matmul) {
-        let data = &self.function.ops[op];
-        let [weights, inputs, from, output, offset] = data.operands[..] else { return };
-        let narrow = self.memref(inputs).element == Scalar::I8;
-        let [from, offset] = [from, offset].map(|offset| self.value(offset));
-        let [weights, inputs, output] = [weights, inputs, output].map(|memory| self.memory(memory));
-        let Matmul { rows, pairs, row_step, pixel_step, zero_point, limits: [low, high], .. } = *head;
-        let distance = if row_step == 1 { pixel_step } else { row_step };
-        let mut done = 0;
-        for form in matmul::Form::of(head, narrow) {
-            let rows = if form.rows() == GROUP { rows / GROUP * GROUP } else { form.rows() };
-            let [first, bytes] = [done, rows].map(|rows| packed_words(rows, pairs));
-            let shape = self.fresh("shape");
-            let odd = 2 * zero_point + 1;
-            let numbers = format!("{}, {pairs}, {distance}, {odd}, {low}, {high}", bytes * 4);
-            self.line(&format!("static const int32_t {shape}[6] = {{ {numbers} }};"));
-            let (weights, to) =
-                (offset_by(&weights, first), offset_by(&offset.at(Precedence::Sum), done * row_step));
-            self.line(&format!(
-                "{}({weights}, &{inputs}[{}], &{output}[{to}], {shape});",
-                form.name(),
-                from.text
-            ));
-            self.routines.insert(Routine::Matmul(form));
-            done += rows;
-        }
-    }
-
-    /// Addresses of the rows under the window, and a call.
-    fn depthwise(&mut self, op: Op, head: &Depthwise) {
-        let data = &self.function.ops[op];
-        let [weights, input, output, offset, first, end, starts @ ..] = &data.operands[..] else { return };
-        let [offset, first, end] = [offset, first, end].map(|&value| self.value(value).text);
-        let [weights, input, output] = [weights, input, output].map(|&memory| self.memory(memory));
-        let starts: Vec<String> =
-            starts.iter().map(|&start| format!("&{input}[{}]", self.value(start).text)).collect();
-        let (rows, shape) = (self.fresh("rows"), self.fresh("shape"));
-        let count = starts.len();
-        self.line(&format!("const int8_t *const {rows}[{count}] = {{ {} }};", starts.join(", ")));
-        let Depthwise { channels, width, columns, outputs, stride, before, padding, .. } = *head;
-        let Depthwise { channel_step, pixel_step, signed, zero_point, limits: [low, high], .. } = *head;
-        let odd = 2 * zero_point + 1;
-        let numbers = format!(
-            "{channels}, {width}, {outputs}, {channel_step}, {pixel_step}, {padding}, {odd}, {low}, {high}"
-        );
-        self.line(&format!("static const int32_t {shape}[9] = {{ {numbers} }};"));
-        let arguments = format!("{weights}, {rows}, &{output}[{offset}], {shape}, {first}, {end}");
-        match depthwise::Form::of(head, count) {
-            Some(form) => {
-                self.line(&format!("{}({arguments});", form.name()));
-                self.routines.insert(Routine::Depthwise(form));
-            }
-            None => {
-                self.used.insert("depthwise_row");
-                let window = format!("{count}, {columns}, {stride}, {before}, {signed}");
-                self.line(&format!("depthwise_row({arguments}, {window});"));
-            }
-        }
-    }
-
     /// Declares variables for loop-carried values, runs `body`, and lets the results be the variables.
     fn for_loop(&mut self, op: Op, step: u32, rolled: bool) {
         let function = self.function;
@@ -586,7 +461,7 @@ impl<'p> KernelPrinter<'p> {
             LoopOp::Const(literal) => match (literal.value, &ty) {
                 (Number::Real(value), _) => Expression::literal(float_literal(value.get())),
                 (Number::Int(value), Type::Scalar(Scalar::I64)) => Expression::literal(int64_literal(value)),
-                (Number::Int(value), _) => Expression::literal(int32_literal(value as i32)),
+                (Number::Int(value), _) => self.number(NumberPlace::Literal(data.results[0]), value),
             },
             LoopOp::Add(head) => self.sum("+", ["add_wrap", "add_wrap_i64"], head.wrap, &ty, arg(0), arg(1)),
             LoopOp::Sub(head) => self.sum("-", ["sub_wrap", "sub_wrap_i64"], head.wrap, &ty, arg(0), arg(1)),
@@ -756,19 +631,6 @@ impl<'p> KernelPrinter<'p> {
         Expression::cast(signed, &shifted)
     }
 
-    /// Where a row of a scattered buffer begins, in elements from the start of its arena.
-    fn row_start(&mut self, memory: Option<Value>, row: &Expression) -> Expression {
-        let table = memory.and_then(|memory| self.tables.get(memory));
-        let Some((table, factor)) = table else { return Expression::literal("0") };
-        let entry = Expression::subscript(table, row);
-        match factor {
-            1 => entry,
-            _ => {
-                Expression::binary(&entry, "*", &Expression::literal(factor.to_string()), Precedence::Product)
-            }
-        }
-    }
-
     fn load(&mut self, memory: Option<Value>, offset: &Expression) -> Expression {
         let Some(memory) = memory else { return Expression::primary("0") };
         let element = self.memref(memory).element;
@@ -803,11 +665,6 @@ fn writes_memory(kind: &LoopOp) -> bool {
             | LoopOp::Matmul(_)
             | LoopOp::Depthwise(_)
     )
-}
-
-/// A sum with a number, of which 0 goes without saying.
-fn offset_by(text: &str, by: usize) -> String {
-    if by == 0 { text.to_owned() } else { format!("{text} + {by}") }
 }
 
 /// `name = text`, as a compound assignment where the text begins with the name.

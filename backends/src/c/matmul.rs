@@ -3,7 +3,7 @@
 //! Compilers spill when eight accumulators live in a loop, part loads that would follow each other, and mix encodings, which
 //! takes a third more cycles on a Cortex-M4. So the function is *naked*: it saves what it uses, and asks nothing of
 //! the compiler's registers, options or version. One function serves all layers of a form, whatever their size: it enters a
-//! loop of [`UNROLLED`] pairs in the middle.
+//! loop of many pairs in the middle.
 //!
 //! Registers: r0 inputs, r1 weights, r2, r3, r12 and lr what was loaded, r4 to r11 sums, two pixels of a row side by side. r0 and
 //! r1 point to the last pair of the loop's body, so that offsets are small and the last loads move them on.
@@ -12,9 +12,10 @@
 //! first then takes one cycle), those that the M7 takes at once being neighbours; all instructions are 32 bits wide and aligned.
 
 use super::assembly::statements;
-use mcunet_ir::loops::matmul::words_of_group;
+use mcunet_ir::loops::matmul::{GROUP, UNROLL, words_of_group};
 use mcunet_ir::loops::ops::Matmul;
-use mcunet_passes::cost::matmul::{Function, UNROLLED};
+use mcunet_passes::cost::matmul::{Function, UNROLLED_REST};
+use std::fmt::Write;
 
 /// What one function does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,7 +34,7 @@ impl Form {
 
     /// The function's name.
     pub fn name(&self) -> String {
-        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow } = self.0;
+        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow, unrolled } = self.0;
         let mut name = format!("matmul_{rows}x{pixels}");
         let parts = [
             (narrow, "_narrow"),
@@ -43,6 +44,10 @@ impl Form {
             (!rows_adjoin, "_planar"),
         ];
         parts.iter().filter(|part| part.0).for_each(|part| name.push_str(part.1));
+        let usual = if rows == GROUP { UNROLL } else { UNROLLED_REST };
+        if unrolled != usual {
+            let _ = write!(name, "_by_{unrolled}");
+        }
         name
     }
 
@@ -113,7 +118,7 @@ impl Assembly {
 
     /// From the first pair of the body to its last, in bytes of inputs and of weights.
     fn spans(&self) -> [usize; 2] {
-        let last = UNROLLED - self.form.together;
+        let last = self.form.unrolled - self.form.together;
         [last * self.input_bytes(), last * 4 * self.words()]
     }
 
@@ -165,7 +170,7 @@ impl Assembly {
         self.line(format!("str r4, [sp, #{}]", frame::WEIGHTS_END));
         // Pairs of the body that the first round leaves out.
         self.line("rsb r4, r5, #0");
-        self.line(format!("and r4, r4, #{}", UNROLLED - 1));
+        self.line(format!("and r4, r4, #{}", self.form.unrolled - 1));
         let scale = |bytes: usize| bytes.ilog2();
         let per_pair = self.input_bytes();
         self.line(format!("add r6, r1, r5, lsl #{}", scale(per_pair)));
@@ -247,7 +252,7 @@ impl Assembly {
     fn last_round(&self) -> Vec<String> {
         let [inputs, weights] = self.loaded();
         let load = |registers: &[&str], base: &str, per_pair: usize| -> Vec<String> {
-            let bytes = UNROLLED * per_pair;
+            let bytes = self.form.unrolled * per_pair;
             let moving = format!("ldr.w {}, [{base}], #{bytes}", registers[0]);
             let others = registers.iter().enumerate().skip(1);
             let others = others.map(|(at, register)| {
@@ -297,7 +302,7 @@ impl Assembly {
         self.line("3:");
         let together = self.form.together;
         let rounds: Vec<String> =
-            (1..UNROLLED / together).rev().map(|round| format!("-{}", round * together)).collect();
+            (1..self.form.unrolled / together).rev().map(|round| format!("-{}", round * together)).collect();
         self.line(format!(".irp k, {}", rounds.join(", ")));
         let round = self.round();
         self.lines.extend(round);
@@ -429,14 +434,15 @@ mod tests {
             let [rows_adjoin, signed, limited] = [1, 2, 4].map(|bit| (number / 12) & bit != 0);
             let (rows, kind) = (1 + number % 4, number / 4 % 3);
             let (pixels, together) = [(1, 1), (1, 2), (2, 1)][kind];
-            Function { rows, pixels, together, rows_adjoin, signed, limited, narrow: false }
+            Function { rows, pixels, together, rows_adjoin, signed, limited, narrow: false, unrolled: UNROLL }
         })
     }
 
     #[test]
     fn the_cost_model_counts_what_is_printed() {
         let narrow = forms().filter(|form| form.together == 2).map(|form| Function { narrow: true, ..form });
-        for form in forms().chain(narrow) {
+        let small = forms().map(|form| Function { unrolled: UNROLLED_REST, ..form });
+        for form in forms().chain(narrow).chain(small) {
             let (parts, whole) = (form.parts(), Assembly::of(&Form(form)));
             let mut assembly = Assembly { form, lines: Vec::new() };
             let round = count(&assembly.round());

@@ -16,6 +16,7 @@ mod prelude;
 mod project;
 mod project_rows;
 mod rows;
+mod shared;
 mod source;
 mod streams;
 mod weights;

@@ -59,6 +59,25 @@ macro_rules! widen_eights {
     };
 }
 
+/// A helper that is called instead of copied into every layer.
+macro_rules! widen_called {
+    ($name:literal) => {
+        Helper {
+            name: concat!($name, "_any"),
+            needs: &[$name, "called"],
+            text: concat!(
+                "/* As ",
+                $name,
+                ", for any number of elements: one copy of the code. */\nCALLED static void ",
+                $name,
+                "_any(const int8_t *from, int16_t *to, int32_t count, int32_t zero_point)\n{\n    ",
+                $name,
+                "(from, to, count, zero_point);\n}\n"
+            ),
+        }
+    };
+}
+
 /// Whether the DSP extension is at hand.
 const DSP: &str = "/* The DSP extension of Armv7E-M and Armv8-M. */
 #if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb__)
@@ -81,6 +100,17 @@ const HELPERS: &[Helper] = &[
 #define ROLLED _Pragma(\"GCC unroll 1\")
 #else
 #define ROLLED
+#endif
+",
+    },
+    Helper {
+        name: "called",
+        needs: &[],
+        text: "/* A function that compilers are not to copy to where it is called. */
+#if defined(__GNUC__)
+#define CALLED __attribute__((noinline))
+#else
+#define CALLED
 #endif
 ",
     },
@@ -705,6 +735,8 @@ static inline void widen_rest(const int8_t *from, int16_t *to, int32_t count, in
     },
     widen_eights!("widen_next", "each word after the one before", 1, "16", "12", "8", "4"),
     widen_eights!("widen_alternating", "every other word", 2, "32", "24", "16", "8"),
+    widen_called!("widen_next"),
+    widen_called!("widen_alternating"),
     Helper {
         name: "widen_part",
         needs: &["splat_lanes", "load_i8x4", "store_i16x2", "extend_add_even", "extend_add_odd"],

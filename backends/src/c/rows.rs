@@ -13,11 +13,22 @@ use std::fmt::Write;
 /// Bytes that all rows begin at a multiple of, where planning aligns them.
 const UNIT: usize = 4;
 
+/// The table of a buffer.
+#[derive(Clone, Debug)]
+pub struct RowTable {
+    /// Its name.
+    pub name: String,
+    /// Type of its entries.
+    pub ty: &'static str,
+    /// What they are to be multiplied with, to be elements.
+    pub factor: usize,
+}
+
 /// The tables of a function.
 #[derive(Clone, Debug, Default)]
 pub struct RowTables {
-    /// Table of every scattered buffer, and what its entries are to be multiplied with.
-    of_buffer: HashMap<Value, (String, usize)>,
+    /// Table of every scattered buffer.
+    of_buffer: HashMap<Value, RowTable>,
     /// Definitions of the tables.
     pub text: String,
 }
@@ -45,7 +56,7 @@ impl RowTables {
                 let _ = write!(tables.text, "static const {ty} {next}[{count}] = {{\n{values}}};\n");
                 next
             });
-            tables.of_buffer.insert(value, (name.clone(), factor));
+            tables.of_buffer.insert(value, RowTable { name: name.clone(), ty, factor });
         }
         if !tables.text.is_empty() {
             let comment = "/* Where in the arena rows begin that are kept one by one, for as long as they are needed. */\n";
@@ -54,9 +65,9 @@ impl RowTables {
         tables
     }
 
-    /// Table of a scattered buffer and the elements that an entry's unit stands for.
-    pub fn get(&self, buffer: Value) -> Option<(&str, usize)> {
-        self.of_buffer.get(&buffer).map(|(name, factor)| (name.as_str(), *factor))
+    /// Table of a scattered buffer.
+    pub fn get(&self, buffer: Value) -> Option<&RowTable> {
+        self.of_buffer.get(&buffer)
     }
 }
 

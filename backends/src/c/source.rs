@@ -6,15 +6,17 @@ use super::kernel::{KernelPrinter, Printed};
 use super::names::{Names, comment, identifier};
 use super::prelude;
 use super::rows::RowTables;
+use super::shared::{Class, Fields, LAYER};
 use super::streams::Streams;
 use super::weights::{element_type, initializer};
 use mcunet_ir::Diagnostics;
 use mcunet_ir::loops::LoopOp;
-use mcunet_ir::loops::ops::{Buffer, Role};
+use mcunet_ir::loops::ops::{Buffer, Kernel, Role};
 use mcunet_ir::loops::program::{Part, Program};
 use mcunet_ir::module::{Function, OpKind, Value};
 use mcunet_ir::tensor::Data;
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// `<name>.c`.
@@ -25,15 +27,33 @@ pub fn source(function: &Function, names: &Names, arenas: &Arenas) -> Result<Str
     let (mut helpers, mut all_routines) = (BTreeSet::new(), BTreeSet::new());
     let mut layers = String::new();
     let mut calls = String::new();
+    let classes = Class::all(function, &program, arenas, &tables);
+    // What a class has printed, from its first member on.
+    let mut printed: BTreeMap<&str, Printed> = BTreeMap::new();
     for part in &program.parts {
+        let in_cascade = part.cascade.is_some();
         for index in part.kernels.clone() {
-            let kernel = program.kernels[index];
-            let Printed { body, used, routines } =
-                KernelPrinter::new(function, names, &tables, arenas, kernel).print(part.cascade.is_none())?;
-            helpers.extend(used);
-            all_routines.extend(routines);
-            let in_cascade = part.cascade.is_some();
-            layers.push_str(&layer_function(function, names, arenas, &program, index, in_cascade, &body));
+            let writer = LayerWriter { function, names, arenas, program: &program, index, in_cascade };
+            let printer = KernelPrinter::new(function, names, &tables, arenas, program.kernels[index]);
+            let class = classes.iter().find(|class| class.members.iter().any(|member| member.index == index));
+            let Some(class) = class else {
+                let Printed { body, used, routines, .. } = printer.print(!in_cascade)?;
+                helpers.extend(used);
+                all_routines.extend(routines);
+                layers.push_str(&writer.layer(&body));
+                continue;
+            };
+            let shared = match printed.entry(&class.name) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let shared = printer.shared_by(class).print(!in_cascade)?;
+                    helpers.extend(&shared.used);
+                    all_routines.extend(&shared.routines);
+                    layers.push_str(&writer.shared(class, &shared));
+                    entry.insert(shared)
+                }
+            };
+            layers.push_str(&writer.layer(&writer.call_of_shared(class, &shared.fields)));
         }
         let touched = arenas.touched(function, &program.kernels[part.kernels.clone()]);
         if part.cascade.is_some() {
@@ -120,33 +140,82 @@ fn success(names: &Names, handing: &Streams) -> String {
     if handing.any() { format!("    return {}_OK;\n", names.upper) } else { String::new() }
 }
 
-/// A layer of a cascade makes the row it is given; any other makes all its rows.
-fn layer_function(
-    function: &Function,
-    names: &Names,
-    arenas: &Arenas,
-    program: &Program,
+/// Writes the function of a layer. One of a cascade makes the row it is given; any other makes all its rows.
+struct LayerWriter<'p> {
+    function: &'p Function,
+    names: &'p Names,
+    arenas: &'p Arenas,
+    program: &'p Program,
     index: usize,
     in_cascade: bool,
-    body: &str,
-) -> String {
-    let kernel = program.head(function, index);
-    let row = if in_cascade && kernel.rows > 1 { "row" } else { "" };
-    let what = if row.is_empty() { "" } else { " Makes one row." };
-    let handing = Streams::of_kernels(function, &[program.kernels[index]]);
-    let touched = arenas.touched(function, &[program.kernels[index]]);
-    let (ty, parameters) = signature(names, &touched, row, &handing);
-    let end = success(names, &handing);
-    let origin = handing
-        .port_name(function)
-        .unwrap_or_else(|| function.ops[program.kernels[index]].origin.to_string());
-    format!(
-        "/* Layer {index}: {}, {}.{what} */\n{}_LAYER static {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
-        comment(&kernel.layer),
-        comment(&origin),
-        names.upper,
-        layer_name(function, program, index),
-    )
+}
+
+impl LayerWriter<'_> {
+    fn head(&self) -> &Kernel {
+        self.program.head(self.function, self.index)
+    }
+
+    fn row(&self) -> &'static str {
+        if self.in_cascade && self.head().rows > 1 { "row" } else { "" }
+    }
+
+    fn touched(&self) -> Vec<&Arena> {
+        self.arenas.touched(self.function, &[self.program.kernels[self.index]])
+    }
+
+    /// The layer with this body.
+    fn layer(&self, body: &str) -> String {
+        let Self { function, names, program, index, .. } = *self;
+        let what = if self.row().is_empty() { "" } else { " Makes one row." };
+        let handing = Streams::of_kernels(function, &[program.kernels[index]]);
+        let (ty, parameters) = signature(names, &self.touched(), self.row(), &handing);
+        let end = success(names, &handing);
+        let origin = handing
+            .port_name(function)
+            .unwrap_or_else(|| function.ops[program.kernels[index]].origin.to_string());
+        format!(
+            "/* Layer {index}: {}, {}.{what} */\n{}_LAYER static {ty} {}({parameters})\n{{\n{body}{end}}}\n\n",
+            comment(&self.head().layer),
+            comment(&origin),
+            names.upper,
+            layer_name(function, program, index),
+        )
+    }
+
+    /// The function that a class shares, of which this is the first layer.
+    fn shared(&self, class: &Class, Printed { body, fields, .. }: &Printed) -> String {
+        let handing = Streams::of_kernels(self.function, &[]);
+        let (ty, mut parameters) = signature(self.names, &self.touched(), self.row(), &handing);
+        let mut definition = String::new();
+        if fields.any() {
+            definition = fields.definition(class);
+            let _ = write!(parameters, ", const {} *{LAYER}", Fields::type_name(class));
+        }
+        format!(
+            "{definition}/* The code of layers {}: one function instead of {}, which would be the same but for memory and numbers. */\n\
+             {}_LAYER static {ty} {}({parameters})\n{{\n{body}}}\n\n",
+            class.layers(),
+            class.members.len(),
+            self.names.upper,
+            class.name,
+        )
+    }
+
+    /// The body of a layer that shares its code.
+    fn call_of_shared(&self, class: &Class, fields: &Fields) -> String {
+        let row = Some(self.row()).filter(|row| !row.is_empty());
+        let pointers = self.touched().into_iter().map(|arena| arena.pointer.as_str());
+        let mut arguments: Vec<&str> = pointers.chain(row).collect();
+        let mut body = String::new();
+        if fields.any() {
+            let position = class.members.iter().position(|member| member.index == self.index).unwrap_or(0);
+            let (ty, values) = (Fields::type_name(class), fields.values(position));
+            body = format!("    static const {ty} {LAYER} = {{\n{values}    }};\n");
+            arguments.push("&layer");
+        }
+        let _ = writeln!(body, "    {}({});", class.name, arguments.join(", "));
+        body
+    }
 }
 
 fn cascade_name(part: &Part) -> String {

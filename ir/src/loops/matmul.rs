@@ -19,6 +19,12 @@ pub const GROUP: usize = 4;
 /// shifts.
 const CONSTANTS: usize = 2;
 
+/// Pairs of columns that the body of a loop multiplies, where nothing else is asked for.
+pub const UNROLL: usize = 16;
+
+/// Where code is to be small.
+pub const LEAST_UNROLL: usize = 4;
+
 /// Pairs of a run of `count` columns; the last one is filled up with zero.
 pub fn pairs_of_run(count: usize) -> usize {
     count.div_ceil(2)

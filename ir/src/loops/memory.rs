@@ -107,8 +107,10 @@ pub enum PackLayout {
         /// Rows of a group.
         block: usize,
     },
-    /// A depthwise filter of `rows` x `columns` taps x `channels`, channel by channel: each row of taps is filled up with zeros
-    /// to words of four, whose even and odd bytes are pairs of taps: `#loop.depthwise_words<rows, columns, channels>`.
+    /// A depthwise filter of `rows` x `columns` taps x `channels`, channel by channel, of which words of four are read whose even
+    /// and odd bytes are pairs of taps: `#loop.depthwise_words<rows, columns, channels, pitch>`. Rows begin `pitch` elements after
+    /// each other. Filled up with zeros they are whole words; one directly after the other, their last words have taps of
+    /// the next as well, and only the last row is filled up.
     DepthwiseWords {
         /// Rows of taps.
         rows: usize,
@@ -116,6 +118,8 @@ pub enum PackLayout {
         columns: usize,
         /// Channels, innermost in the source.
         channels: usize,
+        /// From a row to the next, at least `columns` and at most whole words.
+        pitch: usize,
     },
     /// What `loop.matmul` reads, as [`super::matmul::pack`] says. Sources are a filter of `columns` columns a row in runs of
     /// `run`, a bias, and multiplier and shift of each row: `#loop.matmul<columns, run, zero_point>`.
@@ -183,10 +187,11 @@ impl PackLayout {
             let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             return (element, rows.next_multiple_of(block.max(1)).saturating_mul(columns));
         }
-        if let PackLayout::DepthwiseWords { rows, columns, channels } = *self {
+        if let PackLayout::DepthwiseWords { rows, columns, channels, pitch } = *self {
             let element = sources.first().map_or(Scalar::I8, |first| first.element.unpacked());
             let row = columns.checked_next_multiple_of(4).unwrap_or(usize::MAX);
-            return (element, rows.saturating_mul(row).saturating_mul(channels));
+            let all = rows.saturating_mul(pitch).saturating_mul(channels);
+            return (element, all.saturating_add(row.saturating_sub(pitch)));
         }
         if let PackLayout::Matmul { columns, run, .. } = *self {
             let pairs = (columns / run.max(1)).saturating_mul(matmul::pairs_of_run(run));
@@ -249,10 +254,15 @@ impl PackLayout {
                 expect_elements(&sources[0], rows, columns)?;
                 pack_paired(&sources[0], bits, [rows, columns, block])
             }
-            PackLayout::DepthwiseWords { rows, columns, channels } => {
+            PackLayout::DepthwiseWords { rows, columns, channels, pitch } => {
                 expect(1)?;
                 expect_elements(&sources[0], rows.saturating_mul(columns), channels)?;
-                fill_rows_of_taps(&sources[0], rows, columns, channels)
+                if !(columns..=columns.next_multiple_of(4)).contains(&pitch) {
+                    return Err(format!(
+                        "expected rows of {columns} taps, filled up to words at most, got {pitch}"
+                    ));
+                }
+                fill_rows_of_taps(&sources[0], [rows, columns, channels], pitch)
             }
             PackLayout::Matmul { columns, run, zero_point } => {
                 matmul::pack(sources, columns, run, zero_point)
@@ -301,8 +311,8 @@ impl PackLayout {
             PackLayout::PackedPaired { bits, rows, columns, block } => {
                 ("loop.packed_paired", vec![int(bits), int(rows), int(columns), int(block)])
             }
-            PackLayout::DepthwiseWords { rows, columns, channels } => {
-                ("loop.depthwise_words", vec![int(rows), int(columns), int(channels)])
+            PackLayout::DepthwiseWords { rows, columns, channels, pitch } => {
+                ("loop.depthwise_words", vec![int(rows), int(columns), int(channels), int(pitch)])
             }
             PackLayout::Matmul { columns, run, zero_point } => {
                 ("loop.matmul", vec![int(columns), int(run), zero_point])
@@ -373,13 +383,17 @@ pub fn tap_place(column: usize) -> (usize, bool) {
     (column / 4 * 2 + column % 2, column % 4 >= 2)
 }
 
-fn fill_rows_of_taps(data: &Data, rows: usize, columns: usize, channels: usize) -> Result<Data, String> {
+fn fill_rows_of_taps(
+    data: &Data,
+    [rows, columns, channels]: [usize; 3],
+    pitch: usize,
+) -> Result<Data, String> {
     let source = data.to_i64s().ok_or("expected an integer filter, got floats")?;
     let filled = columns.next_multiple_of(4);
-    let mut words = vec![0i64; channels * rows * filled];
+    let mut words = vec![0i64; channels * rows * pitch + filled - pitch];
     for (at, &weight) in source.iter().enumerate() {
         let (tap, channel) = (at / channels, at % channels);
-        words[(channel * rows + tap / columns) * filled + tap % columns] = weight;
+        words[(channel * rows + tap / columns) * pitch + tap % columns] = weight;
     }
     Data::from_i64s(data.scalar(), words).ok_or_else(|| "expected an integer filter, got floats".to_owned())
 }
@@ -442,7 +456,8 @@ impl AttrValue for PackLayout {
                 (PackLayout::PackedPaired { bits, rows, columns: size(2)?, block: size(3)? }, 4)
             }
             "loop.depthwise_words" => {
-                (PackLayout::DepthwiseWords { rows: size(0)?, columns: size(1)?, channels: size(2)? }, 3)
+                let (rows, columns) = (size(0)?, size(1)?);
+                (PackLayout::DepthwiseWords { rows, columns, channels: size(2)?, pitch: size(3)? }, 4)
             }
             "loop.matmul" => {
                 let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
@@ -522,11 +537,16 @@ mod tests {
     fn rows_of_taps_are_filled_to_words() {
         // Two channels of one row of five taps.
         let filter = Data::I8(vec![1, -1, 2, -2, 3, -3, 4, -4, 5, -5]);
-        let layout = PackLayout::DepthwiseWords { rows: 1, columns: 5, channels: 2 };
-        assert_eq!(layout.result(&[]), (Scalar::I8, 16));
+        let layout = |rows, pitch| PackLayout::DepthwiseWords { rows, columns: 5, channels: 2, pitch };
+        assert_eq!(layout(1, 8).result(&[]), (Scalar::I8, 16));
         let expected = vec![1, 2, 3, 4, 5, 0, 0, 0, -1, -2, -3, -4, -5, 0, 0, 0];
-        assert_eq!(pack(layout, &[filter]), Ok(Data::I8(expected)));
-        assert!(pack(PackLayout::DepthwiseWords { rows: 2, columns: 5, channels: 2 }, &[]).is_err());
+        assert_eq!(pack(layout(1, 8), std::slice::from_ref(&filter)), Ok(Data::I8(expected)));
+        assert_eq!(layout(1, 5).result(&[]), (Scalar::I8, 13));
+        let expected = vec![1, 2, 3, 4, 5, -1, -2, -3, -4, -5, 0, 0, 0];
+        assert_eq!(pack(layout(1, 5), std::slice::from_ref(&filter)), Ok(Data::I8(expected)));
+        assert!(pack(layout(1, 4), std::slice::from_ref(&filter)).is_err());
+        assert!(pack(layout(1, 9), &[filter]).is_err());
+        assert!(pack(layout(2, 8), &[]).is_err());
         // A row's pairs are the even and the odd bytes of its words.
         assert_eq!(
             [0, 1, 2, 3, 4].map(tap_place),

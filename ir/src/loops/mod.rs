@@ -14,6 +14,7 @@ pub mod memory;
 pub mod ops;
 pub mod packed;
 pub mod program;
+pub mod skeleton;
 mod verify;
 
 pub use ops::LoopOp;

@@ -6,6 +6,7 @@
 use super::LoopSemantics;
 use crate::attr::{Number, ResourceRef, attr_enum};
 use crate::define::define_ops;
+use crate::loops::matmul::UNROLL;
 use crate::loops::memory::{PackLayout, Place};
 use crate::rows::RowNeed;
 use crate::schedule::Schedule;
@@ -101,11 +102,14 @@ define_ops! {
     /// writes (all of them if `rows` is 1), and reads the rows that `needs` says of those it only reads, in their order (whole ones if it is left out).
     /// A pair `[w, r]` of `in_place` says that buffer `w` may share bytes with buffer `r`, element by element, because the
     /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
+    /// Kernels of one `shared` name are the same code, but for the memory that they work on and integers in it; back ends
+    /// make one function of them.
     ///
     /// - C1: there is one need per buffer that is only read, or none at all.
     /// - C2: buffers that are written have as many rows as the kernel, if that makes more than one; or a single one, which it
     ///   keeps from its first row to its last, as the sums of a mean.
     /// - C3: rows that are needed of a scattered buffer are counted as the buffer counts them.
+    /// - C4: kernels of one `shared` name have equal code ([`crate::loops::skeleton`]), and hand no rows over.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }
         attrs {
@@ -114,6 +118,7 @@ define_ops! {
             rows: usize = 1,
             needs: Vec<RowNeed> = Vec::new(),
             in_place: Vec<[usize; 2]> = Vec::new(),
+            shared: Option<Arc<str>> = None,
         }
         regions 1
     }
@@ -313,10 +318,12 @@ define_ops! {
     /// inputs of one or two pixels from `inputs_offset` on: i16 elements that `loop.widen` wrote, the pairs of two pixels
     /// alternating, or i8 elements of one pixel as they are. Sums are requantized, the sign of the accumulator taken into account
     /// if `signed`, `zero_point` added, limited, and stored: row `r` of pixel `p` at `offset + r * row_step + p * pixel_step`.
+    /// The code is to have a loop over `unroll` pairs at a time.
     ///
     /// - C1: `pixels` is 1 or 2; there is a row and a pair; limits and zero point lie within int8; neighbouring rows or neighbouring pixels are
     ///   neighbours in the output.
     /// - C2: weights and inputs have the elements that this takes. Of i8 inputs there is one pixel and an even number of pairs.
+    /// - C3: `unroll` is 4, 8 or 16.
     Matmul = "loop.matmul" {
         operands { weights: MemRef, inputs: MemRef, inputs_offset: I32, output: MemRef, offset: I32 }
         attrs {
@@ -328,6 +335,7 @@ define_ops! {
             signed: bool = true,
             zero_point: i32 = 0,
             limits: [i32; 2] = [-128, 127],
+            unroll: usize = UNROLL,
         }
         traits [Reads, Writes, Dsp]
     }

@@ -7,6 +7,7 @@ use super::LoopOp;
 use super::ops::Kernel;
 use crate::module::{Function, Op, OpKind};
 use crate::rows::RowNeed;
+use std::collections::BTreeSet;
 
 /// Steps that a function may have; tens of times what any network for a microcontroller needs.
 pub const MAX_STEPS: usize = 1 << 22;
@@ -152,6 +153,20 @@ fn streamed(
         }
     }
     found
+}
+
+/// Bytes of the constants that a function's kernels read.
+pub fn constant_bytes(function: &Function) -> usize {
+    let mut names = BTreeSet::new();
+    let mut bytes = 0;
+    for op in function.walk() {
+        if let OpKind::Loop(LoopOp::Data(data)) = &function.ops[op].kind
+            && names.insert(&data.value.name)
+        {
+            bytes += data.value.count * data.value.element.size_bytes();
+        }
+    }
+    bytes
 }
 
 /// Kernels in the body of a cascade.

@@ -147,6 +147,10 @@ semantics! {
             let (rows, pixels) = (op.row_step, op.pixel_step);
             report.push(format!("expected a step of 1 for rows or pixels, got {rows} and {pixels}"));
         }
+        // matmul C3
+        if !matches!(op.unroll, 4 | 8 | 16) {
+            report.push(format!("expected to unroll 4, 8 or 16 pairs, got {}", op.unroll));
+        }
         // matmul C2
         if narrow && (op.pixels != 1 || !op.pairs.is_multiple_of(2)) {
             let (pixels, pairs) = (op.pixels, op.pairs);

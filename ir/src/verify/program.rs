@@ -4,14 +4,18 @@
 //! P3: a kernel says what it needs of every buffer that it only reads, counted as the buffer counts, and makes the rows
 //! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
 //! input that is received row by row is asked for every row once and in order, in one or several sweeps. P6: an output that
-//! is sent row by row is handed over once, every row in order, by a kernel that needs the row whole.
+//! is sent row by row is handed over once, every row in order, by a kernel that needs the row whole. P7: kernels that share
+//! a function are the same code.
 
 use super::Report;
 use crate::loops::LoopOp;
 use crate::loops::ops::{Buffer, Cascade, Kernel, Role};
 use crate::loops::program::{MAX_STEPS, Streamed, kernels_of, received, sent, step_count};
+use crate::loops::skeleton::{Code, Skeleton};
 use crate::module::{Function, Op, OpKind, Port, Value};
 use crate::rows::{MAX_ROWS, RowNeed};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 pub(super) fn check(function: &Function, report: &mut Report) {
     let steps = step_count(function);
@@ -28,6 +32,7 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             _ => {}
         }
     }
+    check_shared(function, report);
     let received = received(function);
     for (position, found) in received.iter().enumerate() {
         let earlier = received[..position].iter().filter(|other| other.index == found.index);
@@ -50,6 +55,32 @@ pub(super) fn check(function: &Function, report: &mut Report) {
             report.at(function, found.op, message);
         }
         check_sent(function, found, report);
+    }
+}
+
+/// P7.
+fn check_shared(function: &Function, report: &mut Report) {
+    let mut first_of: BTreeMap<&str, Code> = BTreeMap::new();
+    for op in function.walk() {
+        let OpKind::Loop(LoopOp::Kernel(Kernel { shared: Some(name), .. })) = &function.ops[op].kind else {
+            continue;
+        };
+        // loop.kernel C4
+        let Some(Skeleton { code, .. }) = Skeleton::of(function, op) else {
+            report.at(function, op, "expected no kernel that hands rows over to share its code, got one");
+            continue;
+        };
+        match first_of.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(code);
+            }
+            Entry::Occupied(entry) if *entry.get() != code => {
+                let message =
+                    format!("expected the same code as other kernels that share '{name}', got another");
+                report.at(function, op, message);
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 }
 

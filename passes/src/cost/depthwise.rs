@@ -132,6 +132,12 @@ fn block(places: &[isize]) -> Block {
 }
 
 impl Function {
+    /// Bytes of its code; all of its instructions are wide.
+    pub fn code_bytes(&self) -> u64 {
+        let Parts { call, channel, left, pair, right } = self.parts();
+        (4.0 * [call, channel, left, pair, right].map(|mix| mix.instructions()).iter().sum::<f64>()) as u64
+    }
+
     /// Its instructions.
     pub fn parts(&self) -> Parts {
         let [limited, went_on, ends, goes_on] =

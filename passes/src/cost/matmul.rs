@@ -23,6 +23,8 @@ pub struct Function {
     pub limited: bool,
     /// Whether inputs are int8 and extended as they are read.
     pub narrow: bool,
+    /// Pairs of the body of its loop.
+    pub unrolled: usize,
 }
 
 /// Instructions of a function by how often they are executed.
@@ -38,8 +40,8 @@ pub struct Parts {
     pub body: Mix,
 }
 
-/// Pairs of the body of the loop.
-pub const UNROLLED: usize = 16;
+/// Pairs of the body of the loop that takes what is left of rows, at most: it runs once where the loop of fours runs often.
+pub const UNROLLED_REST: usize = 4;
 
 impl Function {
     /// The functions that an operation calls, and for how many groups: of four rows, and of what is left.
@@ -52,10 +54,21 @@ impl Function {
             signed: op.signed,
             limited: op.limits != [-128, 127],
             narrow,
+            unrolled: op.unroll,
         };
         let (groups, left) = (op.rows / GROUP, op.rows % GROUP);
         let whole = (groups > 0).then_some((function, groups));
-        whole.into_iter().chain((left > 0).then_some((Self { rows: left, ..function }, 1)))
+        let rest = Self { rows: left, unrolled: op.unroll.min(UNROLLED_REST), ..function };
+        whole.into_iter().chain((left > 0).then_some((rest, 1)))
+    }
+
+    /// Bytes of its code.
+    pub fn code_bytes(&self) -> u64 {
+        let Parts { call, group, round, body } = self.parts();
+        let rounds = (self.unrolled / self.together) as f64;
+        let instructions = [call, group, body].map(|mix| mix.instructions()).iter().sum::<f64>();
+        // All of them are wide.
+        ((instructions + round.instructions() * rounds) * 4.0) as u64
     }
 
     /// Its instructions.
@@ -118,7 +131,7 @@ pub fn matmul(op: &Matmul, narrow: bool) -> Mix {
         let parts = function.parts();
         let groups = groups as f64;
         let rounds = (op.pairs / function.together) as f64;
-        let bodies = op.pairs.div_ceil(UNROLLED) as f64;
+        let bodies = op.pairs.div_ceil(function.unrolled) as f64;
         // The entry into the loop, its ends, and the end of the group.
         let branches = Mix {
             taken: 1.0 + (bodies - 1.0),
@@ -138,16 +151,47 @@ pub fn call() -> Mix {
     Mix { alu: 6.0, taken: 2.0, ..Mix::default() }
 }
 
-/// Code of `loop.widen`: loops for eight elements and for four, and what is left; or the tests of each four.
-pub fn widening_code(is_whole: bool) -> Mix {
-    Mix::alu(if is_whole { 35.0 } else { 60.0 })
+/// Elements from which on a run that is no multiple of eight calls the function that widens instead of having a copy.
+const CALLED_FROM: usize = 32;
+
+/// How the emitted C widens a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Widening {
+    /// Parts of the run may lie outside.
+    Part,
+    /// All of it is there, and the code is, too.
+    Copied,
+    /// All of it is there; what widens it is a function that others call as well.
+    Called,
 }
 
-/// One execution of `loop.widen`; `is_whole` if all elements are known to lie inside.
-pub fn widen(op: &Widen, is_whole: bool) -> Mix {
+impl Widening {
+    /// Of a run of which all elements are there if it `is_whole`, and of so many, if that is known.
+    pub fn of(is_whole: bool, step: usize, count: Option<usize>) -> Self {
+        let is_short = count.is_some_and(|count| count.is_multiple_of(8) || count < CALLED_FROM);
+        match is_whole {
+            false => Widening::Part,
+            true if is_short || step > 2 => Widening::Copied,
+            true => Widening::Called,
+        }
+    }
+
+    /// Code of it: a loop for eight elements, and what is left; the tests of each four; or a call.
+    pub fn code(self, op: &Widen) -> Mix {
+        Mix::alu(match self {
+            Widening::Part => 60.0,
+            Widening::Copied if op.count.is_multiple_of(8) => 16.0,
+            Widening::Copied => 28.0,
+            Widening::Called => 6.0,
+        })
+    }
+}
+
+/// One execution of `loop.widen`.
+pub fn widen(op: &Widen, widening: Widening) -> Mix {
     let fours = (op.count / 4) as f64;
     let rest = (op.count % 4) as f64;
-    if !is_whole {
+    if widening == Widening::Part {
         // Each four are tested. About half of them lie outside.
         let fours = pairs_of_run(op.count).div_ceil(2) as f64;
         return Mix { alu: 8.0, ..Mix::default() }
@@ -166,5 +210,10 @@ pub fn widen(op: &Widen, is_whole: bool) -> Mix {
     };
     let four = Mix { alu: 3.0, ram_loads: 1.0, ram_stores: 2.0, untaken: 1.0, ..Mix::default() };
     let single = Mix { alu: 1.0, ram_loads: 1.0, narrow_loads: 1.0, ram_stores: 1.0, ..Mix::default() };
-    Mix::alu(4.0) + loops + eight * eights + four * (fours - 2.0 * eights) + single * rest
+    let called = match widening {
+        // It is there for any number of elements: what is left is looked for.
+        Widening::Called => call() + Mix { alu: 4.0, untaken: 2.0, taken: 2.0, ..Mix::default() },
+        _ => Mix::default(),
+    };
+    called + Mix::alu(4.0) + loops + eight * eights + four * (fours - 2.0 * eights) + single * rest
 }

@@ -16,6 +16,7 @@ mod pointers;
 mod registers;
 mod scope;
 mod select;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod unroll;
@@ -29,10 +30,14 @@ mod cortex_m4;
 mod cortex_m7;
 
 use crate::target::{Core, Target};
+use mcunet_ir::loops::LoopOp;
+use mcunet_ir::loops::ops::Depthwise;
 use mcunet_ir::loops::program::Program;
-use mcunet_ir::module::Module;
+use mcunet_ir::module::{Function, Module, OpKind};
+use mcunet_ir::types::Scalar;
 use mix::Mix;
-use std::collections::BTreeMap;
+use shared::Shared;
+use std::collections::{BTreeMap, BTreeSet};
 use walk::{Calls, KernelMix};
 
 /// What the compiler can use.
@@ -165,14 +170,14 @@ pub struct Figures {
     pub flash_loads: u64,
     /// Words or less that are stored.
     pub stores: u64,
-    /// Bytes of code.
+    /// Bytes of code, of what kernels share at the first of them, with what these give the function.
     pub code_bytes: u64,
 }
 
 /// What an invocation costs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cost {
-    /// In all.
+    /// In all; of code also the functions that layers call.
     pub total: Figures,
     /// Of each kernel, in the order of [`Program::kernels`]: the layers.
     pub layers: Vec<Figures>,
@@ -185,23 +190,62 @@ pub fn of_module(module: &Module, target: &Target) -> Cost {
 
 /// The cost of one invocation of a lowered module on a core.
 pub fn of_module_on(module: &Module, core: Core) -> Cost {
+    module.functions.first().map_or_else(Cost::default, |function| of_function_on(function, core))
+}
+
+/// The cost of one invocation of a lowered function on a core.
+pub fn of_function_on(function: &Function, core: Core) -> Cost {
     let timing = Timing::of(core);
-    let Some(function) = module.functions.first() else { return Cost::default() };
     let program = Program::of(function);
+    let shared = Shared::of(function, &program);
     let mut layers = Vec::new();
     for part in &program.parts {
         for index in part.kernels.clone() {
+            let kernel = program.kernels[index];
             let calls = Calls { rows: program.head(function, index).rows, per_row: part.cascade.is_some() };
-            let mut mix = walk::kernel(function, program.kernels[index], calls, &timing.isa);
+            let sharer = shared.sharers.get(&kernel);
+            let opened = shared.function.as_ref().filter(|_| sharer.is_some());
+            let mut mix = walk::kernel(function, opened, kernel, calls, &timing.isa);
+            let mut own_bytes = 0;
+            if let Some(sharer) = sharer {
+                mix.executed += shared::call() * if calls.per_row { calls.rows as f64 } else { 1.0 };
+                mix.code = if sharer.is_first { mix.code } else { Mix::default() };
+                own_bytes = sharer.own_bytes as u64;
+            }
             if calls.per_row {
                 mix.executed += dispatch() * calls.rows as f64;
                 mix.code += dispatch();
             }
-            layers.push(figures(&mix, timing));
+            let figures = figures(&mix, timing);
+            layers.push(Figures { code_bytes: figures.code_bytes + own_bytes, ..figures });
         }
     }
-    let total = layers.iter().fold(Figures::default(), Figures::plus);
+    let mut total = layers.iter().fold(Figures::default(), Figures::plus);
+    total.code_bytes += called_code_bytes(function);
     Cost { total, layers }
+}
+
+/// Bytes of the functions that kernels call for products and depthwise convolutions.
+fn called_code_bytes(function: &Function) -> u64 {
+    let mut products = BTreeSet::new();
+    let mut windows = BTreeSet::new();
+    for op in function.walk() {
+        let data = &function.ops[op];
+        match &data.kind {
+            OpKind::Loop(LoopOp::Matmul(head)) => {
+                let inputs = function.ty(data.operands[1]).as_memref();
+                let narrow = inputs.is_some_and(|inputs| inputs.element == Scalar::I8);
+                products.extend(matmul::Function::of(head, narrow).map(|(function, _)| function));
+            }
+            OpKind::Loop(LoopOp::Depthwise(head)) => {
+                let rows = Depthwise::rows(&data.operands).len();
+                windows.extend(depthwise::Function::of(head, rows).map(|(function, _)| function));
+            }
+            _ => {}
+        }
+    }
+    let products = products.iter().map(matmul::Function::code_bytes);
+    products.chain(windows.iter().map(depthwise::Function::code_bytes)).sum()
 }
 
 /// Cycles of one invocation of a module that was lowered for `core`, on that and the other cores that have their own table

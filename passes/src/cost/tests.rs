@@ -40,7 +40,7 @@ fn mix(rows: usize, body: &str) -> KernelMix {
     let module = module(rows, body);
     let function = &module.functions[0];
     let kernel = Program::of(function).kernels[0];
-    walk::kernel(function, kernel, Calls { rows, per_row: false }, &isa())
+    walk::kernel(function, None, kernel, Calls { rows, per_row: false }, &isa())
 }
 
 #[test]

@@ -12,7 +12,9 @@
 
 use super::Isa;
 use super::count::Counts;
+use super::depthwise;
 use super::linear::is_address_arithmetic;
+use super::matmul::{self, Widening};
 use super::mix::Mix;
 use super::pointers::{Group, Key};
 use super::registers::{self, Needs};
@@ -20,7 +22,6 @@ use super::scope::Scope;
 use super::select::literal;
 use super::unroll::Unrolled;
 use super::values::Varies;
-use super::{depthwise, matmul};
 use mcunet_ir::loops::ops::Depthwise;
 use mcunet_ir::loops::{LoopOp, copies_onto_itself};
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
@@ -45,15 +46,27 @@ pub struct Calls {
     pub per_row: bool,
 }
 
-/// Counts the instructions of `kernel`.
-pub fn kernel(function: &Function, kernel: Op, calls: Calls, isa: &Isa) -> KernelMix {
+/// Counts the instructions of `kernel`; `shared` is the function as it is with kernels that share functions.
+pub fn kernel(
+    function: &Function,
+    shared: Option<&Function>,
+    kernel: Op,
+    calls: Calls,
+    isa: &Isa,
+) -> KernelMix {
     let counts = Counts::of(function, kernel, calls.rows);
     let body = function.ops[kernel].regions[0];
+    let unrolled = match shared {
+        // How often a loop runs is not known to the compiler.
+        Some(shared) => Unrolled::of(shared, body, &Counts::of(shared, kernel, calls.rows)),
+        None => Unrolled::of(function, body, &counts),
+    };
     let mut walk = Walk {
-        function,
+        function: shared.unwrap_or(function),
+        apart: function,
         isa,
         counts: &counts,
-        unrolled: Unrolled::of(function, body, &counts),
+        unrolled,
         live: HashMap::new(),
         computed: HashSet::new(),
         variance: HashMap::new(),
@@ -120,6 +133,8 @@ impl Frame {
 /// [`super::accesses`].
 pub(super) struct Walk<'f> {
     pub function: &'f Function,
+    /// The function with the numbers that kernels do not share.
+    apart: &'f Function,
     pub isa: &'f Isa,
     pub counts: &'f Counts,
     unrolled: Unrolled,
@@ -252,11 +267,14 @@ impl<'f> Walk<'f> {
                 LoopOp::Copy(head) => self.move_bytes(data.operands[0], true, head.count),
                 LoopOp::Fill(head) => self.move_bytes(data.operands[1], false, head.count),
                 LoopOp::Widen(head) => {
-                    let [first, end] = [2, 3].map(|i| literal(function, data.operands[i]));
+                    let apart = &self.apart.ops[op].operands;
+                    let [first, end] = [2, 3].map(|i| literal(self.apart, apart[i]));
                     let is_whole = first == Some(0) && end == Some(head.count as i64);
+                    let count = literal(function, data.operands[3]).map(|_| head.count);
+                    let widening = Widening::of(is_whole, head.step, count);
                     let (executions, copies) = (self.executions_here(), self.frame().copies);
-                    self.add(executions, 0.0, matmul::widen(head, is_whole));
-                    self.add(0.0, copies, matmul::widening_code(is_whole));
+                    self.add(executions, 0.0, matmul::widen(head, widening));
+                    self.add(0.0, copies, widening.code(head));
                 }
                 // The function is shared by layers; its call is not.
                 LoopOp::Matmul(head) => {

@@ -17,6 +17,7 @@ use super::kernel::Kernel;
 use super::rows::{ImageRow, RowMap, to_i32};
 use super::sub_byte::{Field, Packing};
 use super::window::{Interior, Taps, for_segments};
+use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
@@ -71,7 +72,10 @@ impl LowerOp for DepthwiseConv2d {
         {
             return Ok(());
         }
-        let bias = kernel.expect_constant(2, "bias")?;
+        let mut bias = kernel.expect_constant(2, "bias")?;
+        if kernel.is_planar_operand(0) {
+            bias = narrow(kernel, bias);
+        }
         let bias = kernel.pack(vec![bias], PackLayout::Verbatim);
         let epilogue = Epilogue::new(kernel, self.clamp, channels, bias, bound)?;
         let unroll = kernel.features().unroll && filter[2] <= MAX_UNROLLED_TAPS;
@@ -118,6 +122,13 @@ impl LowerOp for DepthwiseConv2d {
         });
         Ok(())
     }
+}
+
+/// Biases in 16 bits, if all of them fit: that is half of the flash.
+fn narrow(kernel: &mut Kernel<'_>, bias: ResourceRef) -> ResourceRef {
+    let Some(Data::I32(biases)) = kernel.constant_data(2) else { return bias };
+    let narrow: Result<Vec<i16>, _> = biases.into_iter().map(i16::try_from).collect();
+    narrow.map_or_else(|_| bias.clone(), |narrow| kernel.resource(&bias.name, &Data::I16(narrow)))
 }
 
 fn zero_point(ty: &TensorType) -> i32 {

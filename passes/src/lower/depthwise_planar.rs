@@ -178,6 +178,7 @@ pub(super) struct Planar {
     input: RowMap,
     output: RowMap,
     weights: Value,
+    pitch: usize,
     bias: Value,
     zero_point: i32,
     requantizer: Requantizer,
@@ -217,14 +218,19 @@ impl Planar {
         };
         let filter = kernel.expect_constant(1, "filter")?;
         let (rows, columns) = (windows.y.taps, windows.x.taps);
-        let weights = kernel.pack(vec![filter], PackLayout::DepthwiseWords { rows, columns, channels });
         let (bulk, rest) = groups(&windows.x);
+        // Words that straddle others take longer to load: once for a row of a channel is fine, again and again is not.
+        let is_dense = bulk.is_none() || !kernel.features().unroll;
+        let pitch = if is_dense { columns } else { columns.next_multiple_of(4) };
+        let layout = PackLayout::DepthwiseWords { rows, columns, channels, pitch };
+        let weights = kernel.pack(vec![filter], layout);
         Ok(Self {
             windows,
             channels,
             input: kernel.source(0),
             output: kernel.target(0),
             weights,
+            pitch,
             bias,
             zero_point: kernel.operand_type(0).affine().map_or(0, |affine| affine.zero_point),
             requantizer: *requantizer,
@@ -238,9 +244,9 @@ impl Planar {
         self.windows.y.taps * tap_pairs(self.windows.x.taps)
     }
 
-    /// Bytes of a row of a channel's weights.
+    /// From a row of a channel's weights to the next.
     fn row_bytes(&self) -> i32 {
-        to_i32(self.windows.x.taps.next_multiple_of(4))
+        to_i32(self.pitch)
     }
 
     /// Emits a row of the result.
@@ -328,7 +334,8 @@ impl Planar {
                 let row = b.add(row, lane.input);
                 add(b, row, Tap::Known(ky), &sums)
             }),
-            RowsUnder::Some(taps) => b.for_loop(taps.first, taps.end, 1, start, |b, ky, sums| {
+            // Borders are few rows: copies of the body would cost more flash than they save cycles.
+            RowsUnder::Some(taps) => b.rolled_loop(taps.first, taps.end, 1, start, |b, ky, sums| {
                 let row = self.input.start_under(b, &self.windows.y, *taps, ky);
                 let row = b.add(row, lane.input);
                 add(b, row, Tap::Counted(ky), sums)

@@ -390,6 +390,7 @@ impl<'k> Kernel<'k> {
             rows: self.rows(),
             needs: if needs.iter().all(|need| *need == RowNeed::Whole) { Vec::new() } else { needs },
             in_place,
+            shared: None,
         };
         let body = self.body;
         self.b.within(body, |b| b.op(l::Yield {}, &[], &[]));
@@ -474,6 +475,6 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     b.op(l::Yield {}, &[], &[]);
     let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
     let (needs, in_place) = (Vec::new(), Vec::new());
-    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place };
+    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place, shared: None };
     b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
 }

@@ -13,7 +13,7 @@ use super::requantize::short_table;
 use super::rows::to_i32;
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
-use mcunet_ir::loops::matmul::pairs_of_run;
+use mcunet_ir::loops::matmul::{LEAST_UNROLL, UNROLL, pairs_of_run};
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::tensor::Data;
@@ -103,6 +103,7 @@ impl Matmul {
             signed,
             zero_point: result_zero_point,
             limits,
+            unroll: if kernel.features().unroll { UNROLL } else { LEAST_UNROLL },
         };
         Some(Self { weights, scratch, op, run, zero_point })
     }
