@@ -74,10 +74,7 @@ impl Function {
         let window = |number: usize| (left.len() + number) * stride - before;
         let pairs = match stride {
             // The last outputs are made together with one that misses a column.
-            1 => {
-                rest.checked_sub(rest % 2 + if window(rest) > width - TAPS + 1 { 2 } else { 0 }).unwrap_or(0)
-                    / 2
-            }
+            1 => rest.saturating_sub(rest % 2 + if window(rest) > width - TAPS + 1 { 2 } else { 0 }) / 2,
             // Of pixels 0 to 4, or 0 to 5 if windows begin at odd ones.
             _ => (rest / 2).min((width - 1 - before) / 4),
         };
