@@ -219,8 +219,10 @@ impl Planar {
         let filter = kernel.expect_constant(1, "filter")?;
         let (rows, columns) = (windows.y.taps, windows.x.taps);
         let (bulk, rest) = groups(&windows.x);
-        // Words that straddle others take longer to load: once for a row of a channel is fine, again and again is not.
-        let is_dense = bulk.is_none() || !kernel.features().unroll;
+        // Words that straddle others take longer to load: once for a row of a channel is fine, again and again is not, nor
+        // where all else is issued in pairs.
+        let features = kernel.features();
+        let is_dense = !features.unroll || (bulk.is_none() && !features.issues_two);
         let pitch = if is_dense { columns } else { columns.next_multiple_of(4) };
         let layout = PackLayout::DepthwiseWords { rows, columns, channels, pitch };
         let weights = kernel.pack(vec![filter], layout);
