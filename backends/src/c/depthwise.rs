@@ -15,6 +15,42 @@ use mcunet_ir::loops::depthwise::record_words;
 use mcunet_ir::loops::ops::Depthwise;
 use mcunet_passes::cost::depthwise::{Block, Function, TAPS};
 
+/// The functions behind `loop.depthwise` in C, for all forms and for windows without one.
+pub const IN_C: &str = "/* A row of a depthwise convolution, channel by channel. `rows` are the rows under the window, of which those before number
+ * `first` or from `end` on are missing. `shape` has the number of channels, pixels and outputs of a row, the distance of two
+ * channels and of two pixels of the output, the value of pixels outside, the zero point of results twice and one, and their
+ * limits. */
+UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape,
+                                 int32_t first, int32_t end, int32_t height, int32_t width, int32_t stride,
+                                 int32_t before, bool is_signed)
+{
+    const int32_t row_bytes = (width + 3) / 4 * 4;
+    const int32_t words = 2 + height * row_bytes / 4 + (width % 4 == 0);
+    for (int32_t channel = 0; channel < shape[0]; channel++) {
+        const int32_t *const record = weights + channel * words;
+        const int8_t *const taps = (const int8_t *)(record + 1);
+        const int32_t shift = taps[4 * (words - 2) - 1] & 31;
+        const int32_t offset = (int32_t)((uint32_t)shape[6] << shift);
+        for (int32_t x = 0; x < shape[2]; x++) {
+            /* Twice the sum. */
+            int32_t sum = record[words - 1];
+            for (int32_t ky = 0; ky < height; ky++) {
+                for (int32_t kx = 0; kx < width; kx++) {
+                    const int32_t at = x * stride - before + kx;
+                    const bool inside = ky >= first && ky < end && at >= 0 && at < shape[1];
+                    const int32_t pixel = inside ? rows[ky][channel * shape[1] + at] : shape[5];
+                    sum = add_wrap(sum, 2 * taps[ky * row_bytes + kx] * pixel);
+                }
+            }
+            const int32_t addend = add_wrap(offset, is_signed ? sum >> 31 : 0);
+            const int32_t scaled = mul_add_high(sum, record[0], addend) >> shift >> 1;
+            const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[7]), shape[8]);
+            output[channel * shape[3] + x * shape[4]] = (int8_t)result;
+        }
+    }
+}
+";
+
 /// What one function does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Form(Function);

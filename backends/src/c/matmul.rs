@@ -17,6 +17,57 @@ use mcunet_ir::loops::ops::Matmul;
 use mcunet_passes::cost::matmul::{Function, UNROLLED_REST};
 use std::fmt::Write;
 
+/// The functions behind `loop.matmul` in C, for all forms.
+pub const IN_C: &str = "/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
+ * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
+ * twice and one, and their limits. */
+#if !HAS_NAKED
+static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
+                        const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin)
+{
+    const int32_t pairs = shape[1];
+    const int32_t words = (rows + 1) / 2;
+    const int32_t row_step = rows_adjoin ? 1 : shape[2];
+    const int32_t pixel_step = rows_adjoin ? shape[2] : 1;
+    const int32_t *const end = weights + shape[0] / 4;
+    while (weights != end) {
+        const int32_t *const constants = weights + rows + pairs * words;
+        for (int32_t pixel = 0; pixel < pixels; pixel++) {
+            int32_t sums[4];
+            for (int32_t row = 0; row < rows; row++) {
+                sums[row] = weights[row];
+            }
+            for (int32_t pair = 0; pair < pairs; pair++) {
+                const uint32_t input = inputs == NULL ? load_i16x2(&widened[2 * (pair * pixels + pixel)])
+                                                      : sign_extend_lanes(load_i8x4(&inputs[pair / 2 * 4]) >> (pair % 2 * 8));
+                for (int32_t row = 0; row < rows; row += 2) {
+                    const uint32_t both = (uint32_t)weights[rows + pair * words + row / 2];
+                    const bool two = row + 1 < rows;
+                    if (two) {
+                        sums[row + 1] = dual_mac(both, input, sums[row + 1]);
+                    }
+                    sums[row] = dual_mac(two ? sign_extend_lanes(both) : both, input, sums[row]);
+                }
+            }
+            for (int32_t row = 0; row < rows; row++) {
+                const bool high = row % 2 == 1;
+                const int32_t value = high ? sub_wrap(sums[row], sums[row - 1]) >> 7 : sums[row];
+                const int32_t sign = is_signed ? value >> 31 : 0;
+                const int32_t shift = (constants[rows] >> (8 * row)) & 31;
+                const int32_t offset = (int32_t)((uint32_t)shape[3] << shift);
+                const int32_t addend = add_wrap(offset, add_wrap(high ? 0 : value, sign));
+                const int32_t scaled = mul_add_high(value, constants[row], addend) >> shift >> 1;
+                const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[4]), shape[5]);
+                output[row * row_step + pixel * pixel_step] = (int8_t)result;
+            }
+        }
+        weights = constants + rows + 1;
+        output += rows * row_step;
+    }
+}
+#endif
+";
+
 /// What one function does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Form(Function);

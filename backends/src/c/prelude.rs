@@ -3,6 +3,7 @@
 //! Each is the operation of the `loop` dialect of nearly the same name; `ir/src/loops/eval.rs` is the specification.
 
 use super::assembly::Routine;
+use super::{depthwise, matmul};
 use std::collections::BTreeSet;
 
 /// A helper: its name, helpers it needs, and its text.
@@ -793,93 +794,12 @@ static inline void widen_part(const int8_t *memory, int32_t from, int32_t first,
     Helper {
         name: "matmul_rows",
         needs: &["naked", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
-        text: "/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
- * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
- * twice and one, and their limits. */
-#if !HAS_NAKED
-static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
-                        const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin)
-{
-    const int32_t pairs = shape[1];
-    const int32_t words = (rows + 1) / 2;
-    const int32_t row_step = rows_adjoin ? 1 : shape[2];
-    const int32_t pixel_step = rows_adjoin ? shape[2] : 1;
-    const int32_t *const end = weights + shape[0] / 4;
-    while (weights != end) {
-        const int32_t *const constants = weights + rows + pairs * words;
-        for (int32_t pixel = 0; pixel < pixels; pixel++) {
-            int32_t sums[4];
-            for (int32_t row = 0; row < rows; row++) {
-                sums[row] = weights[row];
-            }
-            for (int32_t pair = 0; pair < pairs; pair++) {
-                const uint32_t input = inputs == NULL ? load_i16x2(&widened[2 * (pair * pixels + pixel)])
-                                                      : sign_extend_lanes(load_i8x4(&inputs[pair / 2 * 4]) >> (pair % 2 * 8));
-                for (int32_t row = 0; row < rows; row += 2) {
-                    const uint32_t both = (uint32_t)weights[rows + pair * words + row / 2];
-                    const bool two = row + 1 < rows;
-                    if (two) {
-                        sums[row + 1] = dual_mac(both, input, sums[row + 1]);
-                    }
-                    sums[row] = dual_mac(two ? sign_extend_lanes(both) : both, input, sums[row]);
-                }
-            }
-            for (int32_t row = 0; row < rows; row++) {
-                const bool high = row % 2 == 1;
-                const int32_t value = high ? sub_wrap(sums[row], sums[row - 1]) >> 7 : sums[row];
-                const int32_t sign = is_signed ? value >> 31 : 0;
-                const int32_t shift = (constants[rows] >> (8 * row)) & 31;
-                const int32_t offset = (int32_t)((uint32_t)shape[3] << shift);
-                const int32_t addend = add_wrap(offset, add_wrap(high ? 0 : value, sign));
-                const int32_t scaled = mul_add_high(value, constants[row], addend) >> shift >> 1;
-                const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[4]), shape[5]);
-                output[row * row_step + pixel * pixel_step] = (int8_t)result;
-            }
-        }
-        weights = constants + rows + 1;
-        output += rows * row_step;
-    }
-}
-#endif
-",
+        text: matmul::IN_C,
     },
     Helper {
         name: "depthwise_row",
         needs: &["naked", "add_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
-        text: "/* A row of a depthwise convolution, channel by channel. `rows` are the rows under the window, of which those before number
- * `first` or from `end` on are missing. `shape` has the number of channels, pixels and outputs of a row, the distance of two
- * channels and of two pixels of the output, the value of pixels outside, the zero point of results twice and one, and their
- * limits. */
-UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape,
-                                 int32_t first, int32_t end, int32_t height, int32_t width, int32_t stride,
-                                 int32_t before, bool is_signed)
-{
-    const int32_t row_bytes = (width + 3) / 4 * 4;
-    const int32_t words = 2 + height * row_bytes / 4 + (width % 4 == 0);
-    for (int32_t channel = 0; channel < shape[0]; channel++) {
-        const int32_t *const record = weights + channel * words;
-        const int8_t *const taps = (const int8_t *)(record + 1);
-        const int32_t shift = taps[4 * (words - 2) - 1] & 31;
-        const int32_t offset = (int32_t)((uint32_t)shape[6] << shift);
-        for (int32_t x = 0; x < shape[2]; x++) {
-            /* Twice the sum. */
-            int32_t sum = record[words - 1];
-            for (int32_t ky = 0; ky < height; ky++) {
-                for (int32_t kx = 0; kx < width; kx++) {
-                    const int32_t at = x * stride - before + kx;
-                    const bool inside = ky >= first && ky < end && at >= 0 && at < shape[1];
-                    const int32_t pixel = inside ? rows[ky][channel * shape[1] + at] : shape[5];
-                    sum = add_wrap(sum, 2 * taps[ky * row_bytes + kx] * pixel);
-                }
-            }
-            const int32_t addend = add_wrap(offset, is_signed ? sum >> 31 : 0);
-            const int32_t scaled = mul_add_high(sum, record[0], addend) >> shift >> 1;
-            const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[7]), shape[8]);
-            output[channel * shape[3] + x * shape[4]] = (int8_t)result;
-        }
-    }
-}
-",
+        text: depthwise::IN_C,
     },
 ];
 

@@ -9,7 +9,6 @@
 //!
 //! Invariant: sums are modulo 2^32.
 
-use super::eval::mul_add_high;
 use super::matmul::Finish;
 use crate::tensor::Data;
 
@@ -95,11 +94,7 @@ impl<'r> Record<'r> {
         });
         let doubled = products.fold(self.words[self.words.len() - 1], i32::wrapping_add);
         let shift = self.byte(4 * (self.words.len() - CONSTANTS) - 1) as u32 & 31;
-        // The zero point, and a half to round.
-        let addend = (2 * finish.zero_point + 1).wrapping_shl(shift);
-        let sign = if finish.signed { doubled >> 31 } else { 0 };
-        let scaled = mul_add_high(doubled, self.words[0], addend.wrapping_add(sign)) >> shift >> 1;
-        scaled.clamp(-128, 127).clamp(finish.limits[0], finish.limits[1])
+        finish.of(doubled, 0, self.words[0], shift)
     }
 }
 

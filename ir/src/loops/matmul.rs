@@ -126,6 +126,19 @@ pub struct Finish {
     pub zero_point: i32,
 }
 
+impl Finish {
+    /// From a sum to its result: `factor` times `value` over 2^32, plus `own`, shifted to the right by `shift`, which is below
+    /// 32, and one more.
+    pub fn of(self, value: i32, own: i32, factor: i32, shift: u32) -> i32 {
+        // The zero point, and a half to round.
+        let addend = (2 * self.zero_point + 1).wrapping_shl(shift);
+        let sign = if self.signed { value >> 31 } else { 0 };
+        let sum = own.wrapping_add(sign).wrapping_add(addend);
+        let scaled = mul_add_high(value, factor, sum) >> shift >> 1;
+        scaled.clamp(-128, 127).clamp(self.limits[0], self.limits[1])
+    }
+}
+
 /// The results of one group of `rows` rows for one pixel. `group` are its packed words, `input` the pixel's pairs.
 pub fn group_results(rows: usize, group: &[i32], inputs: &[u32], finish: Finish) -> Vec<i32> {
     let words = words_of_group(rows);
@@ -147,16 +160,11 @@ pub fn group_results(rows: usize, group: &[i32], inputs: &[u32], finish: Finish)
     (0..rows)
         .map(|row| {
             let (factor, shift) = (constants[row], constants[rows] >> (8 * row) & 31);
-            // The zero point, and a half to round.
-            let addend = (2 * finish.zero_point + 1).wrapping_shl(shift as u32);
             let (value, own) = match row % 2 {
                 1 => (sums[row].wrapping_sub(sums[row - 1]) >> 7, 0),
                 _ => (sums[row], sums[row]),
             };
-            let sign = if finish.signed { value >> 31 } else { 0 };
-            let sum = own.wrapping_add(sign).wrapping_add(addend);
-            let scaled = mul_add_high(value, factor, sum) >> shift >> 1;
-            scaled.clamp(-128, 127).clamp(finish.limits[0], finish.limits[1])
+            finish.of(value, own, factor, shift as u32)
         })
         .collect()
 }

@@ -347,8 +347,8 @@ define_ops! {
     /// [`super::depthwise::pack`] does. Sums are requantized, their sign taken into account if `signed`, `zero_point` added, limited, and
     /// stored at `offset + c * channel_step + x * pixel_step`.
     ///
-    /// - C1: there are rows, columns, channels and outputs, and a stride; padding, limits and zero point lie within int8.
-    /// - C2: weights and pixels have the elements that this takes.
+    /// - C1: there are rows, columns, channels and outputs, and a stride, of 31 bits; padding, limits and zero point lie within int8.
+    /// - C2: weights, pixels and results have the elements that this takes.
     Depthwise = "loop.depthwise" {
         operands {
             weights: MemRef,

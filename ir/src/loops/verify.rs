@@ -171,6 +171,10 @@ semantics! {
                 "expected rows, columns, channels, outputs and a stride, got {rows}, {columns}, {channels}, {outputs} and {stride}"
             ));
         }
+        if [stride, op.before, columns].iter().any(|&size| i32::try_from(size).is_err()) {
+            let before = op.before;
+            report.push(format!("expected sizes of 31 bits, got {columns} columns, stride {stride}, {before} before"));
+        }
         if i8::try_from(op.padding).is_err() {
             report.push(format!("expected padding within int8, got {}", op.padding));
         }
@@ -179,6 +183,7 @@ semantics! {
         let words = depthwise::record_words(rows, columns).saturating_mul(channels);
         has_elements("weights", operands[0], words, report);
         has_elements("pixels", operands[1], op.width.saturating_mul(channels), report);
+        has_elements("results", operands[2], outputs.saturating_mul(channels), report);
     }
     Copy |_op, operands, _results, report| {
         if let (Some(source), Some(target)) = (operands[0].as_memref(), operands[2].as_memref())
