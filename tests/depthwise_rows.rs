@@ -3,23 +3,9 @@
 
 mod common;
 
+use common::numbers::Numbers;
 use mcunet_testing::tools::has_tool;
 use std::fmt::Write;
-
-/// Numbers that look random, the same in every run.
-struct Numbers(u32);
-
-impl Numbers {
-    fn next(&mut self, low: i32, high: i32) -> i32 {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        low + (self.0 >> 8) as i32 % (high - low + 1)
-    }
-
-    fn list(&mut self, count: usize, low: i32, high: i32) -> String {
-        let numbers: Vec<String> = (0..count).map(|_| self.next(low, high).to_string()).collect();
-        numbers.join(", ")
-    }
-}
 
 /// A network of one pointwise and one depthwise convolution for each of some widths, strides and borders, side by side.
 fn module(widths: &[usize]) -> String {

@@ -1,5 +1,8 @@
 //! What the tests of the command line share: the compiler in process, and a small model.
 
+#[allow(dead_code)] // not every test program needs it
+pub mod numbers;
+
 use std::ffi::OsString;
 
 /// Runs the compiler in process; its exit code, output and errors.

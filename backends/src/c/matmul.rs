@@ -85,7 +85,8 @@ impl Form {
 
     /// The function's name.
     pub fn name(&self) -> String {
-        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow, unrolled } = self.0;
+        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow, unrolled, pipelined } =
+            self.0;
         let mut name = format!("matmul_{rows}x{pixels}");
         let parts = [
             (narrow, "_narrow"),
@@ -93,6 +94,7 @@ impl Form {
             (signed, "_signed"),
             (limited, "_limited"),
             (!rows_adjoin, "_planar"),
+            (pipelined, "_ahead"),
         ];
         parts.iter().filter(|part| part.0).for_each(|part| name.push_str(part.1));
         let usual = if rows == GROUP { UNROLL } else { UNROLLED_REST };
@@ -145,7 +147,9 @@ mod frame {
     pub const ZERO_POINT: usize = 28;
     pub const LOW: usize = 32;
     pub const HIGH: usize = 36;
-    pub const BYTES: usize = 40;
+    /// Inputs of the first pair.
+    pub const FIRST: usize = 40;
+    pub const BYTES: usize = 48;
 }
 
 impl Assembly {
@@ -194,8 +198,10 @@ impl Assembly {
 
     /// Computes what lies on the stack.
     fn prologue(&mut self) {
-        let Function { rows, pixels, together, rows_adjoin, limited, .. } = self.form;
+        let Function { rows, pixels, together, rows_adjoin, limited, pipelined, .. } = self.form;
         let [inputs, weights] = self.spans();
+        // A pipelined loop has a pair less, and points to the one after it.
+        let ahead = usize::from(pipelined);
         let (head, tail) = (4 * rows, self.constant_bytes());
         self.line("push {r4-r11, lr}");
         self.line(format!("sub sp, sp, #{}", frame::BYTES));
@@ -220,18 +226,21 @@ impl Assembly {
         self.line(format!("sub r4, r4, #{tail}"));
         self.line(format!("str r4, [sp, #{}]", frame::WEIGHTS_END));
         // Pairs of the body that the first round leaves out.
-        self.line("rsb r4, r5, #0");
+        self.line(format!("rsb r4, r5, #{ahead}"));
         self.line(format!("and r4, r4, #{}", self.form.unrolled - 1));
         let scale = |bytes: usize| bytes.ilog2();
         let per_pair = self.input_bytes();
         self.line(format!("add r6, r1, r5, lsl #{}", scale(per_pair)));
         self.line(format!("add r6, r6, #{inputs}"));
         self.line(format!("str r6, [sp, #{}]", frame::INPUTS_END));
+        if pipelined {
+            self.line(format!("str r1, [sp, #{}]", frame::FIRST));
+        }
         self.line(format!("sub r1, r1, r4, lsl #{}", scale(per_pair)));
-        self.line(format!("add r1, r1, #{inputs}"));
+        self.line(format!("add r1, r1, #{}", inputs + ahead * per_pair));
         self.line(format!("str r1, [sp, #{}]", frame::INPUTS));
         self.line(format!("lsl r6, r4, #{}", scale(4 * self.words())));
-        self.line(format!("rsb r6, r6, #{}", head + tail));
+        self.line(format!("rsb r6, r6, #{}", head + tail + ahead * 4 * self.words()));
         self.line(format!("str r6, [sp, #{}]", frame::NEXT));
         if together == 2 {
             self.line("lsr r4, r4, #1");
@@ -249,7 +258,7 @@ impl Assembly {
 
     /// Loads what sums begin with, and enters the loop.
     fn start_of_group(&mut self) {
-        let Function { rows, pixels, .. } = self.form;
+        let Function { rows, pixels, pipelined, .. } = self.form;
         self.line(".balign 4");
         self.line("2:");
         let after = self.after_weights() + self.constant_bytes() as isize;
@@ -257,14 +266,27 @@ impl Assembly {
             let at = after + 4 * row as isize;
             self.line(format!("ldr.w {}, [r1, #{at}]", self.sum(row, 0)));
         }
-        for (register, at) in [("r0", frame::INPUTS), ("r2", frame::NEXT), ("r3", frame::ENTRY)] {
-            self.line(format!("ldr.w {register}, [sp, #{at}]"));
+        // The second word of weights is loaded in the loop, whose first round leaves its register alone.
+        let [next, entry] = if pipelined { ["lr", "lr"] } else { ["r2", "r3"] };
+        if pipelined {
+            self.line(format!("ldr.w r0, [sp, #{}]", frame::FIRST));
+            self.line(format!("ldr.w r12, [r1, #{}]", after + 4 * rows as isize));
+            self.line("ldr.w r2, [r0]");
+            self.line("ldr.w r3, [r0, #4]");
+        }
+        self.line(format!("ldr.w r0, [sp, #{}]", frame::INPUTS));
+        self.line(format!("ldr.w {next}, [sp, #{}]", frame::NEXT));
+        if !pipelined {
+            self.line(format!("ldr.w {entry}, [sp, #{}]", frame::ENTRY));
         }
         for row in (0..rows).filter(|_| pixels == 2) {
             self.line(format!("mov.w {}, {}", self.sum(row, 1), self.sum(row, 0)));
         }
-        self.line("add.w r1, r1, r2");
-        self.line("bx r3");
+        self.line(format!("add.w r1, r1, {next}"));
+        if pipelined {
+            self.line(format!("ldr.w {entry}, [sp, #{}]", frame::ENTRY));
+        }
+        self.line(format!("bx {entry}"));
     }
 
     /// Bytes of what follows a group's weights: a factor for each row, and shifts.
@@ -287,6 +309,11 @@ impl Assembly {
 
     /// Instructions of one round but the last, as macros of `\\k`, the distance from the last in pairs.
     fn round(&self) -> Vec<String> {
+        if self.form.pipelined {
+            return self.pipelined_round(|register, base, at| {
+                Some(format!("ldr.w {register}, [{base}, #(\\\\k*8+{at})]"))
+            });
+        }
         let [inputs, weights] = self.loaded();
         let load = |register: &str, base: &str, bytes: usize, at: usize| {
             format!("ldr.w {register}, [{base}, #(\\\\k*{bytes}+{})]", 4 * at)
@@ -301,6 +328,17 @@ impl Assembly {
 
     /// Instructions of the last round: its loads move the pointers on.
     fn last_round(&self) -> Vec<String> {
+        if self.form.pipelined {
+            let bytes = 8 * self.form.unrolled as isize;
+            return self.pipelined_round(|register, base, at| {
+                Some(match (register, at) {
+                    // The second inputs follow the first, which moved their pointer on.
+                    ("r3", _) => format!("ldr.w r3, [{base}, #{}]", at - bytes),
+                    (_, 0) => format!("ldr.w {register}, [{base}], #{bytes}"),
+                    _ => format!("ldr.w {register}, [{base}, #{at}]"),
+                })
+            });
+        }
         let [inputs, weights] = self.loaded();
         let load = |registers: &[&str], base: &str, per_pair: usize| -> Vec<String> {
             let bytes = self.form.unrolled * per_pair;
@@ -315,6 +353,42 @@ impl Assembly {
             alternating(load(&inputs, "r0", self.input_bytes()), load(&weights, "r1", 4 * self.words()));
         lines.extend(self.multiplications());
         lines
+    }
+
+    /// A round of a pipelined loop, which a Cortex-M7 takes 8 cycles for: with each product it issues one of the others, of
+    /// which nothing waits for the one before it. `load` gives the load of a register from so many bytes after a pointer,
+    /// which is at the next pair.
+    fn pipelined_round(&self, load: impl Fn(&str, &str, isize) -> Option<String>) -> Vec<String> {
+        let mac = |row: usize, pixel: usize| {
+            let sum = self.sum(row, pixel);
+            Some(format!("smlad {sum}, {}, {}, {sum}", ["r12", "lr"][row / 2], ["r2", "r3"][pixel]))
+        };
+        let extend = |register: &str| Some(format!("sxtb16.w {register}, {register}"));
+        let lines = [
+            mac(1, 0),
+            load("lr", "r1", -4),
+            mac(1, 1),
+            extend("r12"),
+            mac(3, 0),
+            mac(3, 1),
+            extend("lr"),
+            mac(0, 0),
+            mac(0, 1),
+            load("r12", "r1", 0),
+            mac(2, 0),
+            load("r2", "r0", 0),
+            mac(2, 1),
+            load("r3", "r0", 4),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+
+    /// The last round of a pipelined loop, behind it: nothing but the second word of weights is left to load.
+    fn round_behind(&self) -> Vec<String> {
+        let back = 8 * self.form.unrolled as isize;
+        self.pipelined_round(|register, base, at| {
+            (register == "lr").then(|| format!("ldr.w lr, [{base}, #{}]", at + 8 - back))
+        })
     }
 
     /// Products of what a round has loaded. Between an extension and what waits for it are other products.
@@ -360,9 +434,14 @@ impl Assembly {
         self.line(".endr");
         let last = self.last_round();
         self.lines.extend(last);
-        self.line(format!("ldr.w r2, [sp, #{}]", frame::INPUTS_END));
-        self.line("cmp.w r0, r2");
+        let free = if self.form.pipelined { "lr" } else { "r2" };
+        self.line(format!("ldr.w {free}, [sp, #{}]", frame::INPUTS_END));
+        self.line(format!("cmp.w r0, {free}"));
         self.line("bne.w 3b");
+        if self.form.pipelined {
+            let behind = self.round_behind();
+            self.lines.extend(behind);
+        }
     }
 
     /// A row's multiplier, and what its addend is made from.
@@ -479,21 +558,34 @@ fn alternating(first: Vec<String>, second: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::c::assembly::tests::{count, literals_are_short};
+    use mcunet_passes::cost::matmul::Parts;
 
     fn forms() -> impl Iterator<Item = Function> {
         (0..4 * 3 * 8).map(|number| {
             let [rows_adjoin, signed, limited] = [1, 2, 4].map(|bit| (number / 12) & bit != 0);
             let (rows, kind) = (1 + number % 4, number / 4 % 3);
             let (pixels, together) = [(1, 1), (1, 2), (2, 1)][kind];
-            Function { rows, pixels, together, rows_adjoin, signed, limited, narrow: false, unrolled: UNROLL }
+            Function {
+                rows,
+                pixels,
+                together,
+                rows_adjoin,
+                signed,
+                limited,
+                narrow: false,
+                unrolled: UNROLL,
+                pipelined: false,
+            }
         })
     }
 
     #[test]
     fn the_cost_model_counts_what_is_printed() {
         let narrow = forms().filter(|form| form.together == 2).map(|form| Function { narrow: true, ..form });
+        let ahead = forms().filter(|form| form.rows == GROUP && form.pixels == 2);
+        let ahead = ahead.map(|form| Function { pipelined: true, ..form });
         let small = forms().map(|form| Function { unrolled: UNROLLED_REST, ..form });
-        for form in forms().chain(narrow).chain(small) {
+        for form in forms().chain(narrow).chain(ahead).chain(small) {
             let (parts, whole) = (form.parts(), Assembly::of(&Form(form)));
             let mut assembly = Assembly { form, lines: Vec::new() };
             let round = count(&assembly.round());
@@ -505,12 +597,15 @@ mod tests {
             assembly.end_of_group();
             // Two branches, and what belongs to the call.
             let group = count(&assembly.lines) - 2 - 2;
-            let found = [call, group, round, count(&whole.lines) - call - group - 2 - 2 * round];
+            let behind = if form.pipelined { count(&assembly.round_behind()) } else { 0 };
+            let rest = count(&whole.lines) - call - group - 2 - 2 * round - behind;
+            let found = [call, group, round, behind, rest];
             // The comparison, the load before it, and the branch.
-            let expected = [parts.call, parts.group, parts.round, parts.body].map(|mix| mix.instructions());
+            let Parts { call, group, round, body, last } = parts;
+            let expected = [call, group, round, last, body].map(|mix| mix.instructions());
             assert_eq!(
                 found.map(|count| count as f64),
-                [expected[0], expected[1], expected[2], expected[3] + 1.0],
+                [expected[0], expected[1], expected[2], expected[3], expected[4] + 1.0],
                 "{form:?}"
             );
         }

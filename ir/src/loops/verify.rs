@@ -151,6 +151,9 @@ semantics! {
         if !matches!(op.unroll, 4 | 8 | 16) {
             report.push(format!("expected to unroll 4, 8 or 16 pairs, got {}", op.unroll));
         }
+        if op.dual_issue && op.pairs < 2 {
+            report.push(format!("expected two pairs for dual issue, got {}", op.pairs));
+        }
         // matmul C2
         if narrow && (op.pixels != 1 || !op.pairs.is_multiple_of(2)) {
             let (pixels, pairs) = (op.pixels, op.pairs);

@@ -21,6 +21,7 @@ pub const TIMING: Timing = Timing {
     condition: 1.0,
     multiply: 1.0,
     long_multiply: 1.0,
+    paired: 1.0,
     division: 1.0,
     load: 2.0,
     narrow_load: 0.0,

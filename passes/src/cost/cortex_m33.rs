@@ -13,6 +13,7 @@ pub const TIMING: Timing = Timing {
     condition: 1.0,
     multiply: 1.3,
     long_multiply: 1.5,
+    paired: 1.0,
     division: 6.0,
     load: 1.5,
     narrow_load: 0.0,

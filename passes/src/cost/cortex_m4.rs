@@ -18,6 +18,7 @@ pub const TIMING: Timing = Timing {
     condition: 0.3,
     multiply: 1.0,
     long_multiply: 1.0,
+    paired: 1.0,
     division: 6.0,
     load: 1.95,
     narrow_load: 0.0,

@@ -18,6 +18,7 @@ pub const TIMING: Timing = Timing {
     condition: 0.6,
     multiply: 0.95,
     long_multiply: 1.0,
+    paired: 0.0,
     division: 6.0,
     load: 0.58,
     narrow_load: 0.6,

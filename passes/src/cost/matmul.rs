@@ -25,6 +25,8 @@ pub struct Function {
     pub narrow: bool,
     /// Pairs of the body of its loop.
     pub unrolled: usize,
+    /// Whether a round loads what the next one multiplies: software pipelining, which leaves the last round behind the loop.
+    pub pipelined: bool,
 }
 
 /// Instructions of a function by how often they are executed.
@@ -38,6 +40,8 @@ pub struct Parts {
     pub round: Mix,
     /// At the end of the loop's body, without the branch.
     pub body: Mix,
+    /// Behind the loop, once a group.
+    pub last: Mix,
 }
 
 /// Pairs of the body of the loop that takes what is left of rows, at most: it runs once where the loop of fours runs often.
@@ -55,18 +59,19 @@ impl Function {
             limited: op.limits != [-128, 127],
             narrow,
             unrolled: op.unroll,
+            pipelined: op.dual_issue && op.pixels == 2,
         };
         let (groups, left) = (op.rows / GROUP, op.rows % GROUP);
         let whole = (groups > 0).then_some((function, groups));
-        let rest = Self { rows: left, unrolled: op.unroll.min(UNROLLED_REST), ..function };
+        let rest = Self { rows: left, unrolled: op.unroll.min(UNROLLED_REST), pipelined: false, ..function };
         whole.into_iter().chain((left > 0).then_some((rest, 1)))
     }
 
     /// Bytes of its code.
     pub fn code_bytes(&self) -> u64 {
-        let Parts { call, group, round, body } = self.parts();
+        let Parts { call, group, round, body, last } = self.parts();
         let rounds = (self.unrolled / self.together) as f64;
-        let instructions = [call, group, body].map(|mix| mix.instructions()).iter().sum::<f64>();
+        let instructions = [call, group, body, last].map(|mix| mix.instructions()).iter().sum::<f64>();
         // All of them are wide.
         ((instructions + round.instructions() * rounds) * 4.0) as u64
     }
@@ -120,7 +125,23 @@ impl Function {
             ..Mix::default()
         };
         let body = Mix { alu: 1.0, scheduled_ram_loads: 1.0, load_runs: 1.0, ..Mix::default() };
-        Parts { call, group, round, body }
+        if !self.pipelined {
+            return Parts { call, group, round, body, last: Mix::default() };
+        }
+        // Nothing in a round waits, and all but products is issued together with one.
+        let paired = Mix {
+            multiplies: round.multiplies,
+            paired: round.alu,
+            paired_ram_loads: round.scheduled_ram_loads,
+            paired_flash_loads: round.scheduled_flash_loads,
+            ..Mix::default()
+        };
+        // What the first round multiplies is loaded before, but for the second word of weights.
+        let ahead =
+            Mix { scheduled_ram_loads: pixels + 1.0, scheduled_flash_loads: words - 1.0, ..Mix::default() };
+        let last = Mix { paired_ram_loads: 0.0, paired_flash_loads: words - 1.0, ..paired };
+        let call = Mix { stack_stores: call.stack_stores + 1.0, ..call };
+        Parts { call, group: group + ahead, round: paired, body, last }
     }
 }
 
@@ -130,8 +151,9 @@ pub fn matmul(op: &Matmul, narrow: bool) -> Mix {
     for (function, groups) in Function::of(op, narrow) {
         let parts = function.parts();
         let groups = groups as f64;
-        let rounds = (op.pairs / function.together) as f64;
-        let bodies = op.pairs.div_ceil(function.unrolled) as f64;
+        let looped = op.pairs - usize::from(function.pipelined);
+        let rounds = (looped / function.together) as f64;
+        let bodies = looped.div_ceil(function.unrolled) as f64;
         // The entry into the loop, its ends, and the end of the group.
         let branches = Mix {
             taken: 1.0 + (bodies - 1.0),
@@ -139,7 +161,7 @@ pub fn matmul(op: &Matmul, narrow: bool) -> Mix {
             surprises: if bodies > 1.0 { 1.0 } else { 0.0 },
             ..Mix::default()
         };
-        let group = parts.group + parts.round * rounds + parts.body * bodies + branches;
+        let group = parts.group + parts.round * rounds + parts.body * bodies + parts.last + branches;
         let ends = Mix { taken: groups - 1.0, untaken: 1.0, surprises: 1.0, ..Mix::default() };
         all += parts.call + call() + group * groups + ends;
     }

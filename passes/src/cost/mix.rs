@@ -35,6 +35,12 @@ define_mix! {
     multiplies,
     /// Multiplications with a 64-bit result.
     long_multiplies,
+    /// Arithmetic that cores that issue two instructions at a time issue together with another, since it was placed so by hand.
+    paired,
+    /// Loads of a word from RAM, placed like that.
+    paired_ram_loads,
+    /// The same from constants.
+    paired_flash_loads,
     /// Divisions.
     divisions,
     /// Loads of one word or less from RAM.
@@ -100,6 +106,7 @@ impl Mix {
             + self.conditions
             + self.multiplies
             + self.long_multiplies
+            + self.all_paired()
             + self.divisions
             + self.loads()
             + self.scheduled_loads()
@@ -119,6 +126,11 @@ impl Mix {
     /// Loads of one word or less.
     pub fn loads(&self) -> f64 {
         self.ram_loads + self.flash_loads + self.stack_loads
+    }
+
+    /// What is issued together with another instruction.
+    pub fn all_paired(&self) -> f64 {
+        self.paired + self.paired_ram_loads + self.paired_flash_loads
     }
 
     /// Loads that were placed by hand.

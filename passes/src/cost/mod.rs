@@ -82,6 +82,8 @@ pub struct Timing {
     pub multiply: f64,
     /// Of a multiplication with a 64-bit result.
     pub long_multiply: f64,
+    /// Of what was placed by hand to be issued together with another instruction.
+    pub paired: f64,
     /// Of a division.
     pub division: f64,
     /// Of a load.
@@ -138,6 +140,7 @@ impl Timing {
             + self.condition * mix.conditions
             + self.multiply * mix.multiplies
             + self.long_multiply * mix.long_multiplies
+            + self.paired * mix.all_paired()
             + self.division * mix.divisions
             + self.load * mix.loads()
             + self.narrow_load * mix.narrow_loads
@@ -280,13 +283,15 @@ fn figures(KernelMix { executed, code }: &KernelMix, timing: &Timing) -> Figures
             executed.ram_loads
                 + executed.stack_loads
                 + executed.scheduled_ram_loads
+                + executed.paired_ram_loads
                 + 2.0 * executed.ram_pairs,
         ),
         flash_loads: whole(
             executed.flash_loads
                 + 2.0 * executed.flash_pairs
                 + executed.further_words
-                + executed.scheduled_flash_loads,
+                + executed.scheduled_flash_loads
+                + executed.paired_flash_loads,
         ),
         stores: whole(executed.stores() + executed.scheduled_stores),
         code_bytes: whole(code.instructions() * timing.instruction_bytes),

@@ -104,6 +104,7 @@ impl Matmul {
             zero_point: result_zero_point,
             limits,
             unroll: if kernel.features().unroll { UNROLL } else { LEAST_UNROLL },
+            dual_issue: kernel.features().issues_two && pairs >= 2,
         };
         Some(Self { weights, scratch, op, run, zero_point })
     }
