@@ -5,43 +5,51 @@
 //! the compiler's registers, options or version. One function serves all layers of a form, whatever their size: it enters a
 //! loop of many pairs in the middle.
 //!
-//! Registers: r0 inputs, r1 weights, r2, r3, r12 and lr what was loaded, r4 to r11 sums, two pixels of a row side by side. r0 and
+//! Registers: r0 inputs, r1 weights, r2, r3, r12 and lr what was loaded, r4 to r11 sums, two pixels of a row side by side; for one pixel r8
+//! and r9 are loaded, too, and r10 is what int8 inputs are extended and added to: the zero point, negated, twice. r0 and
 //! r1 point to the last pair of the loop's body, so that offsets are small and the last loads move them on.
 //!
 //! Where the parts of a group's data lie is said in `mcunet_ir::loops::matmul`. Loads follow each other (on the M4 each but the
 //! first then takes one cycle), those that the M7 takes at once being neighbours; all instructions are 32 bits wide and aligned.
 
 use super::assembly::statements;
-use mcunet_ir::loops::matmul::{GROUP, UNROLL, words_of_group};
+use mcunet_ir::loops::matmul::{GROUP, UNROLL, bias_words, words_of_group};
 use mcunet_ir::loops::ops::Matmul;
 use mcunet_passes::cost::matmul::{Function, UNROLLED_REST};
 use std::fmt::Write;
 
 /// The functions behind `loop.matmul` in C, for all forms.
-pub const IN_C: &str = "/* Products of packed weights and widened inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
+pub const IN_C: &str = "/* Products of packed weights and inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
  * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
- * twice and one, and their limits. */
+ * twice and one, their limits, and the zero point of inputs that were not widened. */
 #if !HAS_NAKED
 static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
-                        const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin)
+                        const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin,
+                        bool has_short_biases)
 {
     const int32_t pairs = shape[1];
     const int32_t words = (rows + 1) / 2;
     const int32_t row_step = rows_adjoin ? 1 : shape[2];
     const int32_t pixel_step = rows_adjoin ? shape[2] : 1;
+    const uint32_t negated = inputs == NULL ? 0u : (uint32_t)(uint16_t)-shape[6] * 0x10001u;
     const int32_t *const end = weights + shape[0] / 4;
     while (weights != end) {
-        const int32_t *const constants = weights + rows + pairs * words;
+        const int32_t *const products = weights + (has_short_biases ? words : rows);
+        const int32_t *const constants = products + pairs * words;
         for (int32_t pixel = 0; pixel < pixels; pixel++) {
             int32_t sums[4];
             for (int32_t row = 0; row < rows; row++) {
-                sums[row] = weights[row];
+                const int32_t both = weights[has_short_biases ? row / 2 : row];
+                sums[row] = has_short_biases ? (row % 2 == 1 ? both >> 16 << 8 : (int32_t)(int16_t)both) : both;
+                if (has_short_biases && row % 2 == 1) {
+                    sums[row] += sums[row - 1];
+                }
             }
             for (int32_t pair = 0; pair < pairs; pair++) {
                 const uint32_t input = inputs == NULL ? load_i16x2(&widened[2 * (pair * pixels + pixel)])
-                                                      : sign_extend_lanes(load_i8x4(&inputs[pair / 2 * 4]) >> (pair % 2 * 8));
+                                                      : add_lanes(sign_extend_lanes(load_i8x4(&inputs[pair / 2 * 4]) >> (pair % 2 * 8)), negated);
                 for (int32_t row = 0; row < rows; row += 2) {
-                    const uint32_t both = (uint32_t)weights[rows + pair * words + row / 2];
+                    const uint32_t both = (uint32_t)products[pair * words + row / 2];
                     const bool two = row + 1 < rows;
                     if (two) {
                         sums[row + 1] = dual_mac(both, input, sums[row + 1]);
@@ -85,8 +93,8 @@ impl Form {
 
     /// The function's name.
     pub fn name(&self) -> String {
-        let Function { rows, pixels, together, rows_adjoin, signed, limited, narrow, unrolled, pipelined } =
-            self.0;
+        let Function { rows, pixels, together, rows_adjoin, signed, limited, .. } = self.0;
+        let Function { narrow, short_bias, unrolled, pipelined, .. } = self.0;
         let mut name = format!("matmul_{rows}x{pixels}");
         let parts = [
             (narrow, "_narrow"),
@@ -94,6 +102,7 @@ impl Form {
             (signed, "_signed"),
             (limited, "_limited"),
             (!rows_adjoin, "_planar"),
+            (short_bias, "_short"),
             (pipelined, "_ahead"),
         ];
         parts.iter().filter(|part| part.0).for_each(|part| name.push_str(part.1));
@@ -106,7 +115,7 @@ impl Form {
 
     /// The function.
     pub fn text(&self) -> String {
-        let Function { rows, pixels, rows_adjoin, signed, narrow, .. } = self.0;
+        let Function { rows, pixels, rows_adjoin, signed, narrow, short_bias, .. } = self.0;
         let layout = if rows_adjoin { "channels" } else { "pixels" };
         let element = if narrow { "int8_t" } else { "int16_t" };
         let (name, asm) = (self.name(), statements(&Assembly::of(self).lines));
@@ -121,7 +130,7 @@ impl Form {
              int8_t *output UNUSED, const int32_t *shape UNUSED)\n{{\n{asm}}}\n\
              #else\n\
              static void {name}(const int32_t *weights, const {element} *inputs, int8_t *output, const int32_t *shape)\n{{\n    \
-             matmul_rows(weights, {inputs}, {widened}, output, shape, {rows}, {pixels}, {signed}, {rows_adjoin});\n}}\n\
+             matmul_rows(weights, {inputs}, {widened}, output, shape, {rows}, {pixels}, {signed}, {rows_adjoin}, {short_bias});\n}}\n\
              #endif\n\n"
         )
     }
@@ -202,7 +211,7 @@ impl Assembly {
         let [inputs, weights] = self.spans();
         // A pipelined loop has a pair less, and points to the one after it.
         let ahead = usize::from(pipelined);
-        let (head, tail) = (4 * rows, self.constant_bytes());
+        let (head, tail) = (4 * bias_words(rows, self.form.short_bias), self.constant_bytes());
         self.line("push {r4-r11, lr}");
         self.line(format!("sub sp, sp, #{}", frame::BYTES));
         // Bytes of the groups, pairs of a row, the distance of pixels or rows, and what zero points become.
@@ -214,6 +223,11 @@ impl Assembly {
             self.line("ldr r9, [r3, #20]");
             self.line(format!("str r8, [sp, #{}]", frame::LOW));
             self.line(format!("str r9, [sp, #{}]", frame::HIGH));
+        }
+        if self.form.narrow {
+            self.line("ldr r10, [r3, #24]");
+            self.line("rsb r10, r10, #0");
+            self.line("pkhbt r10, r10, r10, lsl #16");
         }
         self.line(format!("str r7, [sp, #{}]", frame::ZERO_POINT));
         self.line(format!("str r2, [sp, #{}]", frame::OUTPUT));
@@ -258,19 +272,20 @@ impl Assembly {
 
     /// Loads what sums begin with, and enters the loop.
     fn start_of_group(&mut self) {
-        let Function { rows, pixels, pipelined, .. } = self.form;
+        let Function { rows, pixels, short_bias, pipelined, .. } = self.form;
         self.line(".balign 4");
         self.line("2:");
         let after = self.after_weights() + self.constant_bytes() as isize;
+        let (load, bytes) = if short_bias { ("ldrsh.w", 2) } else { ("ldr.w", 4) };
         for row in 0..rows {
-            let at = after + 4 * row as isize;
-            self.line(format!("ldr.w {}, [r1, #{at}]", self.sum(row, 0)));
+            let at = after + (bytes * row) as isize;
+            self.line(format!("{load} {}, [r1, #{at}]", self.sum(row, 0)));
         }
         // The second word of weights is loaded in the loop, whose first round leaves its register alone.
         let [next, entry] = if pipelined { ["lr", "lr"] } else { ["r2", "r3"] };
         if pipelined {
             self.line(format!("ldr.w r0, [sp, #{}]", frame::FIRST));
-            self.line(format!("ldr.w r12, [r1, #{}]", after + 4 * rows as isize));
+            self.line(format!("ldr.w r12, [r1, #{}]", after + 4 * bias_words(rows, short_bias) as isize));
             self.line("ldr.w r2, [r0]");
             self.line("ldr.w r3, [r0, #4]");
         }
@@ -278,6 +293,10 @@ impl Assembly {
         self.line(format!("ldr.w {next}, [sp, #{}]", frame::NEXT));
         if !pipelined {
             self.line(format!("ldr.w {entry}, [sp, #{}]", frame::ENTRY));
+        }
+        for row in (1..rows).step_by(2).filter(|_| short_bias) {
+            let (low, high) = (self.sum(row - 1, 0), self.sum(row, 0));
+            self.line(format!("add.w {high}, {low}, {high}, lsl #8"));
         }
         for row in (0..rows).filter(|_| pixels == 2) {
             self.line(format!("mov.w {}, {}", self.sum(row, 1), self.sum(row, 0)));
@@ -398,7 +417,7 @@ impl Assembly {
         let (inputs, words) = (["r2", "r3"], self.words());
         let mut lines = Vec::new();
         if narrow {
-            lines.extend(["sxtb16.w r3, r2, ror #8".to_owned(), "sxtb16.w r2, r2".to_owned()]);
+            lines.extend(["sxtab16.w r3, r10, r2, ror #8", "sxtab16.w r2, r10, r2"].map(str::to_owned));
         }
         for pair in 0..together {
             let mac = |row: usize, pixel: usize| {
@@ -444,29 +463,28 @@ impl Assembly {
         }
     }
 
-    /// A row's multiplier, and what its addend is made from.
-    fn load_constants(&mut self, row: usize) {
-        let at = self.after_weights() + 4 * row as isize;
-        self.line(format!("ldr.w r2, [r1, #{at}]"));
-        self.line(format!("ldr.w r3, [sp, #{}]", frame::ZERO_POINT));
-    }
-
-    /// Requantizes and stores: multiplier and addend are in r2 and r3, the shift less 1 in the low byte of r12.
+    /// Requantizes and stores. Twice the zero point and one is in r3, the shift less 1 in the low byte of r12; registers of sums that
+    /// were stored take the rest.
     fn end_of_group(&mut self) {
         let Function { rows, pixels, rows_adjoin, .. } = self.form;
         let has_other = pixels == 2 || !rows_adjoin;
         self.line(format!("ldr.w r0, [sp, #{}]", frame::OUTPUT));
-        self.load_constants(0);
+        self.load_factor(0);
+        self.line(format!("ldr.w r3, [sp, #{}]", frame::ZERO_POINT));
         self.line(format!("ldr.w r12, [r1, #{}]", self.after_weights() + 4 * rows as isize));
         for row in 0..rows {
             self.scale(row);
-            // The first row's sums are free registers after it.
             if row == 0 && has_other {
                 self.line(format!("ldr.w lr, [sp, #{}]", frame::OTHER));
             }
-            match row + 1 < rows {
-                true => self.load_constants(row + 1),
-                false => self.line(format!("ldr.w r2, [sp, #{}]", frame::WEIGHTS_END)),
+            match row + 1 {
+                next if next == rows => self.line(format!("ldr.w r2, [sp, #{}]", frame::WEIGHTS_END)),
+                1 => {
+                    self.load_factor(1);
+                    self.line(format!("ldr.w r3, [sp, #{}]", frame::ZERO_POINT));
+                }
+                2 => (2..rows).for_each(|row| self.load_factor(row)),
+                _ => {}
             }
             let sums = self.sums(row);
             if rows_adjoin {
@@ -490,6 +508,36 @@ impl Assembly {
         self.line("pop {r4-r11, pc}");
     }
 
+    /// The register of a row's multiplier.
+    fn factor(&self, row: usize) -> &'static str {
+        // The last one is loaded with the one before it.
+        match (row, self.form.pixels) {
+            (3, 1) => "r9",
+            (3, _) => "r5",
+            _ => "r2",
+        }
+    }
+
+    /// The register of what is added to a row's sums; that of the first is needed once only.
+    fn addend(row: usize) -> &'static str {
+        if row == 0 { "r3" } else { "r4" }
+    }
+
+    /// A register for what is added to one sum.
+    fn own_addend(&self, row: usize) -> &'static str {
+        match (row, self.form.pixels) {
+            (0, _) => "lr",
+            (_, 1) => "r8",
+            (1, _) => "r5",
+            _ => "r6",
+        }
+    }
+
+    fn load_factor(&mut self, row: usize) {
+        let (register, at) = (self.factor(row), self.after_weights() + 4 * row as isize);
+        self.line(format!("ldr.w {register}, [r1, #{at}]"));
+    }
+
     /// From the sums of a row to its results.
     fn scale(&mut self, row: usize) {
         let signed = self.form.signed;
@@ -497,7 +545,8 @@ impl Assembly {
         if row > 0 {
             self.line("lsr.w r12, r12, #8");
         }
-        self.line("lsl.w r3, r3, r12");
+        let (factor, common, free) = (self.factor(row), Self::addend(row), self.own_addend(row));
+        self.line(format!("lsl.w {common}, r3, r12"));
         if row % 2 == 1 {
             // 256 times the sum of the high row, as twice it.
             for sum in &sums {
@@ -508,20 +557,18 @@ impl Assembly {
                 self.line(format!("sub.w {high}, {high}, {low}"));
             }
         }
-        let free =
-            if row == 0 { ["lr", "lr"] } else { ["r4", if self.form.pixels == 2 { "r5" } else { "r4" }] };
-        for (sum, free) in sums.iter().zip(free) {
+        for sum in &sums {
             match (row % 2 == 1, signed) {
                 (false, true) => {
                     self.line(format!("add.w {free}, {sum}, {sum}, asr #31"));
-                    self.line(format!("add.w {free}, {free}, r3"));
+                    self.line(format!("add.w {free}, {free}, {common}"));
                 }
-                (false, false) => self.line(format!("add.w {free}, {sum}, r3")),
-                (true, true) => self.line(format!("add.w {free}, r3, {sum}, asr #31")),
+                (false, false) => self.line(format!("add.w {free}, {sum}, {common}")),
+                (true, true) => self.line(format!("add.w {free}, {common}, {sum}, asr #31")),
                 (true, false) => {}
             }
-            let addend = if row % 2 == 1 && !signed { "r3" } else { free };
-            self.line(format!("smmlar {sum}, {sum}, r2, {addend}"));
+            let addend = if row % 2 == 1 && !signed { common } else { free };
+            self.line(format!("smmlar {sum}, {sum}, {factor}, {addend}"));
         }
         for sum in &sums {
             self.line(format!("asr.w {sum}, {sum}, r12"));
@@ -531,9 +578,9 @@ impl Assembly {
         }
         if self.form.limited {
             self.line(format!("ldr.w r2, [sp, #{}]", frame::LOW));
-            self.line(format!("ldr.w r3, [sp, #{}]", frame::HIGH));
+            self.line(format!("ldr.w {common}, [sp, #{}]", frame::HIGH));
             for sum in &sums {
-                for (condition, limit) in [("lt", "r2"), ("gt", "r3")] {
+                for (condition, limit) in [("lt", "r2"), ("gt", common)] {
                     self.line(format!("cmp.w {sum}, {limit}"));
                     self.line(format!("it {condition}"));
                     self.line(format!("mov{condition}.w {sum}, {limit}"));
@@ -573,6 +620,7 @@ mod tests {
                 signed,
                 limited,
                 narrow: false,
+                short_bias: false,
                 unrolled: UNROLL,
                 pipelined: false,
             }
@@ -584,8 +632,9 @@ mod tests {
         let narrow = forms().filter(|form| form.together == 2).map(|form| Function { narrow: true, ..form });
         let ahead = forms().filter(|form| form.rows == GROUP && form.pixels == 2);
         let ahead = ahead.map(|form| Function { pipelined: true, ..form });
+        let short = forms().map(|form| Function { short_bias: true, ..form });
         let small = forms().map(|form| Function { unrolled: UNROLLED_REST, ..form });
-        for form in forms().chain(narrow).chain(ahead).chain(small) {
+        for form in forms().chain(short).chain(narrow).chain(ahead).chain(small) {
             let (parts, whole) = (form.parts(), Assembly::of(&Form(form)));
             let mut assembly = Assembly { form, lines: Vec::new() };
             let round = count(&assembly.round());

@@ -793,7 +793,7 @@ static inline void widen_part(const int8_t *memory, int32_t from, int32_t first,
     },
     Helper {
         name: "matmul_rows",
-        needs: &["naked", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
+        needs: &["naked", "load_i8x4", "load_i16x2", "dual_mac", "sign_extend_lanes", "add_lanes", "add_wrap", "sub_wrap", "mul_add_high", "saturate_8", "min_i32", "max_i32"],
         text: matmul::IN_C,
     },
     Helper {

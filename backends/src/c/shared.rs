@@ -162,10 +162,9 @@ impl Fields {
     }
 
     /// An array of numbers; the expression that it is.
-    pub fn array<const N: usize>(&mut self, name: &str, values: &[[i64; N]]) -> String {
-        let list = |values: &[i64; N]| format!("{{ {} }}", values.map(|value| value.to_string()).join(", "));
-        let declaration = format!("int32_t {name}[{N}]");
-        let values = values.iter().map(list).collect();
+    pub fn array(&mut self, name: &str, values: &[Vec<i64>]) -> String {
+        let declaration = format!("int32_t {name}[{}]", values.first().map_or(0, Vec::len));
+        let values = values.iter().map(|values| array(values)).collect();
         self.arrays.push(Field { name: name.to_owned(), declaration, values });
         format!("{LAYER}->{name}")
     }
@@ -218,6 +217,12 @@ fn factor(values: &[i64], field: &[i64]) -> Option<i64> {
     let factor = value / unit;
     let is_multiple = values.iter().zip(field).all(|(&value, &unit)| value == factor * unit);
     (factor != 0 && factor.abs() <= MAX_FACTOR && is_multiple).then_some(factor)
+}
+
+/// An array as its initializer.
+pub fn array(values: &[i64]) -> String {
+    let values: Vec<String> = values.iter().map(i64::to_string).collect();
+    format!("{{ {} }}", values.join(", "))
 }
 
 #[cfg(test)]

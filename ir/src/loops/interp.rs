@@ -809,7 +809,7 @@ impl<'m> Machine<'m> {
             Word::I32(word) => Ok(word),
             _ => Err(Trap::Operands("loop.matmul")),
         };
-        let packed = (0..matmul::packed_words(head.rows, head.pairs))
+        let packed = (0..matmul::packed_words(head.rows, head.pairs, head.short_bias))
             .map(|at| word(self, weights, element_offset(0, at)))
             .collect::<Result<Vec<_>, _>>()?;
         for pixel in 0..head.pixels {
@@ -820,7 +820,7 @@ impl<'m> Machine<'m> {
                     false => (pair * head.pixels + pixel) * 2 + half,
                 };
                 word(self, inputs, element_offset(from, at))
-                    .map(|value| u32::from(value as u16) << (16 * half))
+                    .map(|value| u32::from((value - head.input_zero_point) as u16) << (16 * half))
             };
             let pairs = (0..head.pairs)
                 .map(|pair| Ok(half(pair, 0)? | half(pair, 1)?))
@@ -828,10 +828,10 @@ impl<'m> Machine<'m> {
             let (mut row, mut rest) = (0, &packed[..]);
             while row < head.rows {
                 let rows = matmul::GROUP.min(head.rows - row);
-                let (group, after) = rest.split_at(matmul::packed_words(rows, head.pairs));
+                let (group, after) = rest.split_at(matmul::packed_words(rows, head.pairs, head.short_bias));
                 let finish =
                     matmul::Finish { signed: head.signed, limits: head.limits, zero_point: head.zero_point };
-                for result in matmul::group_results(rows, group, &pairs, finish) {
+                for result in matmul::group_results(rows, group, head.short_bias, &pairs, finish) {
                     let at = row.saturating_mul(head.row_step).saturating_add(pixel * head.pixel_step);
                     self.store(Word::I32(result), output, element_offset(offset, at))?;
                     row += 1;

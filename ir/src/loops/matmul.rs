@@ -15,9 +15,8 @@ use crate::tensor::Data;
 /// Rows of a group; the last one may have fewer.
 pub const GROUP: usize = 4;
 
-/// Words of a row beside its weights: what its sum begins with, and the factor of its requantization. A group has one more, of
-/// shifts.
-const CONSTANTS: usize = 2;
+/// Words of a row beside its weights and its bias: the factor of its requantization. A group has one more, of shifts.
+const CONSTANTS: usize = 1;
 
 /// Pairs of columns that the body of a loop multiplies, where nothing else is asked for.
 pub const UNROLL: usize = 16;
@@ -45,21 +44,27 @@ pub fn words_of_group(rows: usize) -> usize {
     rows.div_ceil(2)
 }
 
-/// Words of a packed matrix of `rows` rows of `pairs` pairs.
-pub fn packed_words(rows: usize, pairs: usize) -> usize {
+/// Words of the biases of a group.
+pub fn bias_words(rows: usize, short_bias: bool) -> usize {
+    if short_bias { rows.div_ceil(2) } else { rows }
+}
+
+/// Words of a packed matrix of `rows` rows of `pairs` pairs, with biases of 16 bits if `short_bias`.
+pub fn packed_words(rows: usize, pairs: usize, short_bias: bool) -> usize {
     let weights = (rows / GROUP * words_of_group(GROUP)).saturating_add(words_of_group(rows % GROUP));
     weights
         .saturating_mul(pairs)
+        .saturating_add(bias_words(rows, short_bias))
         .saturating_add(rows.saturating_mul(CONSTANTS))
         .saturating_add(rows.div_ceil(GROUP))
 }
 
-/// Packs a filter whose rows are runs of `run` columns, its bias, and for each row multiplier and shift to the right, at least 1. A zero point of
-/// inputs that were not widened goes into the bias.
+/// Packs a filter whose rows are runs of `run` columns, its bias, and for each row multiplier and shift to the right, at least 1.
+/// Before the weights of a group are its biases: of 16 bits if `short_bias`, else as sums begin with them.
 ///
 /// # Errors
-/// Sizes or types that do not fit, or weights of two rows that do not fit 16 bits.
-pub fn pack(sources: &[Data], columns: usize, run: usize, zero_point: i64) -> Result<Data, String> {
+/// Sizes or types that do not fit, or weights of two rows or a short bias that do not fit 16 bits.
+pub fn pack(sources: &[Data], columns: usize, run: usize, short_bias: bool) -> Result<Data, String> {
     let [filter, Data::I32(bias), Data::I32(requantization)] = sources else {
         return Err("expected a filter, a bias of i32 and a requantization of i32".to_owned());
     };
@@ -69,22 +74,24 @@ pub fn pack(sources: &[Data], columns: usize, run: usize, zero_point: i64) -> Re
     if !fits || run == 0 || columns == 0 || !columns.is_multiple_of(run) {
         return Err(format!("expected {rows} rows of {columns} columns in runs of {run}, got others"));
     }
-    let bias: Vec<i32> = weights
-        .chunks(columns)
-        .zip(bias)
-        .map(|(row, &bias)| {
-            i64::from(bias).wrapping_sub(zero_point.wrapping_mul(row.iter().sum::<i64>())) as i32
-        })
-        .collect();
     let per_run = pairs_of_run(run);
     let pairs = columns / run * per_run;
-    let mut packed = Vec::with_capacity(packed_words(rows, pairs));
+    let mut packed = Vec::with_capacity(packed_words(rows, pairs, short_bias));
     for first in (0..rows).step_by(GROUP) {
         let group: Vec<usize> = (first..rows.min(first + GROUP)).collect();
         for two in group.chunks(2) {
             let low = bias[two[0]];
+            let high = two.get(1).map(|&high| bias[high]);
+            if short_bias {
+                let halves = [low, high.unwrap_or(0)].map(i16::try_from);
+                let [Ok(low), Ok(high)] = halves else {
+                    return Err(format!("expected biases of 16 bits, got {low} and {}", high.unwrap_or(0)));
+                };
+                packed.push(i32::from(low) & 0xffff | i32::from(high) << 16);
+                continue;
+            }
             packed.push(low);
-            packed.extend(two.get(1).map(|&high| bias[high].wrapping_mul(256).wrapping_add(low)));
+            packed.extend(high.map(|high| high.wrapping_mul(256).wrapping_add(low)));
         }
         let mut words = vec![0u32; pairs * words_of_group(group.len())];
         for column in 0..columns {
@@ -139,10 +146,30 @@ impl Finish {
     }
 }
 
+/// What the sums of a group of `rows` rows begin with, and the words after them.
+fn starts(rows: usize, group: &[i32], short_bias: bool) -> (Vec<i32>, &[i32]) {
+    let (biases, rest) = group.split_at(bias_words(rows, short_bias));
+    if !short_bias {
+        return (biases.to_vec(), rest);
+    }
+    let half = |row: usize| biases[row / 2] << (16 * (1 - row % 2)) >> 16;
+    let start = |row: usize| match row % 2 {
+        1 => 256 * half(row) + half(row - 1),
+        _ => half(row),
+    };
+    ((0..rows).map(start).collect(), rest)
+}
+
 /// The results of one group of `rows` rows for one pixel. `group` are its packed words, `input` the pixel's pairs.
-pub fn group_results(rows: usize, group: &[i32], inputs: &[u32], finish: Finish) -> Vec<i32> {
+pub fn group_results(
+    rows: usize,
+    group: &[i32],
+    short_bias: bool,
+    inputs: &[u32],
+    finish: Finish,
+) -> Vec<i32> {
     let words = words_of_group(rows);
-    let (mut sums, rest) = (group[..rows].to_vec(), &group[rows..]);
+    let (mut sums, rest) = starts(rows, group, short_bias);
     let (weights, constants) = rest.split_at(inputs.len() * words);
     for (pair, &input) in inputs.iter().enumerate() {
         for word in 0..words {
@@ -181,8 +208,6 @@ mod tests {
         // Multiplied by 1/2 and shifted by 1: quarters of the sums.
         let requantization = [1 << 30, 1].repeat(3);
         let sources = [Data::I8(filter.clone()), Data::I32(bias.clone()), Data::I32(requantization)];
-        let Ok(Data::I32(packed)) = pack(&sources, 5, 5, 0) else { panic!("it packs") };
-        assert_eq!(packed.len(), packed_words(3, 3));
         let x: [i32; 5] = [3, -1, 2, 0, 1];
         let mut inputs = [0u32; 3];
         for (column, &x) in x.iter().enumerate() {
@@ -193,9 +218,15 @@ mod tests {
         let finish = Finish { signed: false, limits: [-40, 100], zero_point: 3 };
         let expected: Vec<i32> =
             (0..3).map(|row| (((((sum(row) + 1) >> 1) + 1) >> 1) + 3).clamp(-40, 100)).collect();
-        assert_eq!(group_results(3, &packed, &inputs, finish), expected);
+        for short_bias in [false, true] {
+            let Ok(Data::I32(packed)) = pack(&sources, 5, 5, short_bias) else { panic!("it packs") };
+            assert_eq!(packed.len(), packed_words(3, 3, short_bias));
+            assert_eq!(group_results(3, &packed, short_bias, &inputs, finish), expected);
+        }
         let too_wide = [Data::I8(vec![-1, -128]), Data::I32(vec![0; 2]), Data::I32(vec![1; 4])];
-        assert!(pack(&too_wide, 1, 1, 0).is_err());
+        assert!(pack(&too_wide, 1, 1, false).is_err());
+        let long_bias = [Data::I8(vec![1]), Data::I32(vec![1 << 15]), Data::I32(vec![1; 2])];
+        assert!(pack(&long_bias, 1, 1, false).is_ok() && pack(&long_bias, 1, 1, true).is_err());
     }
 
     #[test]

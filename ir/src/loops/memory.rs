@@ -122,14 +122,14 @@ pub enum PackLayout {
         pitch: usize,
     },
     /// What `loop.matmul` reads, as [`super::matmul::pack`] says. Sources are a filter of `columns` columns a row in runs of
-    /// `run`, a bias, and multiplier and shift of each row: `#loop.matmul<columns, run, zero_point>`.
+    /// `run`, a bias, and multiplier and shift of each row: `#loop.matmul<columns, run, short_bias>`.
     Matmul {
         /// Elements per output channel.
         columns: usize,
         /// Elements that are widened together.
         run: usize,
-        /// The zero point of inputs that are not widened; else 0.
-        zero_point: i64,
+        /// Whether biases have 16 bits.
+        short_bias: bool,
     },
     /// What `loop.depthwise` reads, as [`super::depthwise::pack`] says. Sources are a filter of `rows` x `columns` taps x channels, a
     /// bias, and multiplier and shift of each channel: `#loop.depthwise<rows, columns, zero_point>`.
@@ -193,10 +193,10 @@ impl PackLayout {
             let all = rows.saturating_mul(pitch).saturating_mul(channels);
             return (element, all.saturating_add(row.saturating_sub(pitch)));
         }
-        if let PackLayout::Matmul { columns, run, .. } = *self {
+        if let PackLayout::Matmul { columns, run, short_bias } = *self {
             let pairs = (columns / run.max(1)).saturating_mul(matmul::pairs_of_run(run));
             let rows = sources.get(1).map_or(0, |bias| bias.count);
-            return (Scalar::I32, matmul::packed_words(rows, pairs));
+            return (Scalar::I32, matmul::packed_words(rows, pairs, short_bias));
         }
         if let PackLayout::Depthwise { rows, columns, .. } = *self {
             let channels = sources.get(1).map_or(0, |bias| bias.count);
@@ -264,8 +264,8 @@ impl PackLayout {
                 }
                 fill_rows_of_taps(&sources[0], [rows, columns, channels], pitch)
             }
-            PackLayout::Matmul { columns, run, zero_point } => {
-                matmul::pack(sources, columns, run, zero_point)
+            PackLayout::Matmul { columns, run, short_bias } => {
+                matmul::pack(sources, columns, run, short_bias)
             }
             PackLayout::Depthwise { rows, columns, zero_point } => {
                 depthwise::pack(sources, [rows, columns], zero_point)
@@ -314,8 +314,8 @@ impl PackLayout {
             PackLayout::DepthwiseWords { rows, columns, channels, pitch } => {
                 ("loop.depthwise_words", vec![int(rows), int(columns), int(channels), int(pitch)])
             }
-            PackLayout::Matmul { columns, run, zero_point } => {
-                ("loop.matmul", vec![int(columns), int(run), zero_point])
+            PackLayout::Matmul { columns, run, short_bias } => {
+                ("loop.matmul", vec![int(columns), int(run), short_bias.into()])
             }
             PackLayout::Depthwise { rows, columns, zero_point } => {
                 ("loop.depthwise", vec![int(rows), int(columns), zero_point])
@@ -460,8 +460,11 @@ impl AttrValue for PackLayout {
                 (PackLayout::DepthwiseWords { rows, columns, channels: size(2)?, pitch: size(3)? }, 4)
             }
             "loop.matmul" => {
-                let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
-                (PackLayout::Matmul { columns: size(0)?, run: size(1)?, zero_point }, 3)
+                let short_bias = match size(2)? {
+                    flag @ 0..=1 => flag == 1,
+                    _ => return Err(error()),
+                };
+                (PackLayout::Matmul { columns: size(0)?, run: size(1)?, short_bias }, 3)
             }
             "loop.depthwise" => {
                 let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;

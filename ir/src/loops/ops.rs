@@ -316,14 +316,15 @@ define_ops! {
 
     /// Multiplies a matrix of `rows` rows of `pairs` pairs of columns, packed as [`super::matmul::pack`] does, with the
     /// inputs of one or two pixels from `inputs_offset` on: i16 elements that `loop.widen` wrote, the pairs of two pixels
-    /// alternating, or i8 elements of one pixel as they are. Sums are requantized, the sign of the accumulator taken into account
+    /// alternating, or i8 elements of one pixel as they are, of which `input_zero_point` is subtracted. Biases have 16 bits if `short_bias`. Sums are requantized, the sign of the accumulator taken into account
     /// if `signed`, `zero_point` added, limited, and stored: row `r` of pixel `p` at `offset + r * row_step + p * pixel_step`.
     /// The code is to have a loop over `unroll` pairs at a time; with `dual_issue` it is for cores that issue two instructions
     /// at a time, and loads a pair ahead.
     ///
     /// - C1: `pixels` is 1 or 2; there is a row and a pair; limits and zero point lie within int8; neighbouring rows or neighbouring pixels are
     ///   neighbours in the output.
-    /// - C2: weights and inputs have the elements that this takes. Of i8 inputs there is one pixel and an even number of pairs.
+    /// - C2: weights and inputs have the elements that this takes. Of i8 inputs there is one pixel and an even number of pairs; the
+    ///   zero point of others is 0.
     /// - C3: `unroll` is 4, 8 or 16; for `dual_issue` there are two pairs.
     Matmul = "loop.matmul" {
         operands { weights: MemRef, inputs: MemRef, inputs_offset: I32, output: MemRef, offset: I32 }
@@ -334,8 +335,10 @@ define_ops! {
             row_step: usize = 1,
             pixel_step: usize = 1,
             signed: bool = true,
+            input_zero_point: i32 = 0,
             zero_point: i32 = 0,
             limits: [i32; 2] = [-128, 127],
+            short_bias: bool = false,
             unroll: usize = UNROLL,
             dual_issue: bool = false,
         }

@@ -225,10 +225,16 @@ impl Finder<'_> {
 
     /// Open is everything but what decides which function multiplies, and how many rows are left over.
     fn open_matmul(&mut self, op: Op, head: &mut Matmul) {
-        let Matmul { rows, pairs, row_step, pixel_step, zero_point, limits: [low, high], .. } = *head;
+        let Matmul { rows, pairs, row_step, pixel_step, .. } = *head;
+        let Matmul { input_zero_point, zero_point, limits: [low, high], .. } = *head;
         let sizes = [("rows", rows), ("pairs", pairs), ("row_step", row_step), ("pixel_step", pixel_step)];
         let sizes = sizes.map(|(name, size)| (name, size as i64));
-        let others = [("zero_point", zero_point), ("low", low), ("high", high)];
+        let others = [
+            ("input_zero_point", input_zero_point),
+            ("zero_point", zero_point),
+            ("low", low),
+            ("high", high),
+        ];
         for (name, value) in sizes.into_iter().chain(others.map(|(name, value)| (name, value.into()))) {
             self.number(NumberPlace::Attribute(op, name), value);
         }
@@ -236,6 +242,7 @@ impl Finder<'_> {
         head.pairs = pairs % 2;
         head.row_step = row_step.min(2);
         head.pixel_step = pixel_step.min(2);
+        head.input_zero_point = 0;
         head.zero_point = 0;
         head.limits = if head.limits == [-128, 127] { [-128, 127] } else { [0, 0] };
     }

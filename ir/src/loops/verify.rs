@@ -129,7 +129,7 @@ semantics! {
         }
     }
     Matmul |op, operands, _results, report| {
-        let words = matmul::packed_words(op.rows, op.pairs);
+        let words = matmul::packed_words(op.rows, op.pairs, op.short_bias);
         let inputs = op.pairs.saturating_mul(op.pixels).saturating_mul(2);
         let narrow = operands[1].as_memref().is_some_and(|memory| memory.element == Scalar::I8);
         of_elements(operands[0], Scalar::I32, report);
@@ -158,6 +158,10 @@ semantics! {
         if narrow && (op.pixels != 1 || !op.pairs.is_multiple_of(2)) {
             let (pixels, pairs) = (op.pixels, op.pairs);
             report.push(format!("expected i8 inputs of one pixel in fours, got {pixels} pixels of {pairs} pairs"));
+        }
+        let zero_point = op.input_zero_point;
+        if zero_point != 0 && (!narrow || i8::try_from(zero_point).is_err()) {
+            report.push(format!("expected a zero point within int8, of i8 inputs, got {zero_point}"));
         }
         has_elements("weights", operands[0], words, report);
         has_elements("inputs", operands[1], inputs, report);

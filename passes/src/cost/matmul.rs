@@ -23,6 +23,8 @@ pub struct Function {
     pub limited: bool,
     /// Whether inputs are int8 and extended as they are read.
     pub narrow: bool,
+    /// Whether biases have 16 bits.
+    pub short_bias: bool,
     /// Pairs of the body of its loop.
     pub unrolled: usize,
     /// Whether a round loads what the next one multiplies: software pipelining, which leaves the last round behind the loop.
@@ -58,6 +60,7 @@ impl Function {
             signed: op.signed,
             limited: op.limits != [-128, 127],
             narrow,
+            short_bias: op.short_bias,
             unrolled: op.unroll,
             pipelined: op.dual_issue && op.pixels == 2,
         };
@@ -80,16 +83,16 @@ impl Function {
     pub fn parts(&self) -> Parts {
         let [rows, pixels, together] = [self.rows, self.pixels, self.together].map(|size| size as f64);
         let words = words_of_group(self.rows) as f64;
-        let [signed, limited] = [self.signed, self.limited].map(|is| f64::from(u8::from(is)));
+        let [signed, limited, narrow, short] =
+            [self.signed, self.limited, self.narrow, self.short_bias].map(|is| f64::from(u8::from(is)));
         let [two_pixels, adjoin] = [self.pixels == 2, self.rows_adjoin].map(|is| f64::from(u8::from(is)));
         let shared = (self.rows / 2) as f64;
         let call = Mix {
             saved_words: 18.0,
-            alu: 20.0 + two_pixels * adjoin + (together - 1.0),
-            stack_loads: 0.0,
-            scheduled_flash_loads: 4.0 + 2.0 * limited,
+            alu: 20.0 + two_pixels * adjoin + (together - 1.0) + narrow,
+            lane_ops: narrow,
+            scheduled_flash_loads: 4.0 + 2.0 * limited + narrow,
             load_runs: 1.0,
-            ram_stores: 0.0,
             stack_stores: 8.0 + 2.0 * limited,
             ..Mix::default()
         };
@@ -104,14 +107,18 @@ impl Function {
                 + 1.0
                 + shifts
                 + sums
+                + short * shared
                 + 4.0 * limited * rows * pixels
                 + 1.0
                 + (1.0 - adjoin) * rows,
             conditions: 2.0 * limited * rows * pixels,
             multiplies: rows * pixels,
             scheduled_flash_loads: 2.0 * rows + 1.0,
-            scheduled_ram_loads: 5.0 + rows + has_other + 2.0 * limited * rows,
-            load_runs: 2.0 + rows + limited * rows,
+            // The zero point is loaded again once, and kept then.
+            scheduled_ram_loads: 5.0 + rows.min(2.0) + has_other + 2.0 * limited * rows,
+            // The last two factors are loaded together.
+            load_runs: 2.0 + rows.min(3.0) + limited * rows,
+            narrow_loads: short * rows,
             ram_stores: rows * pixels,
             stack_stores: 1.0 + two_pixels * adjoin,
             ..Mix::default()

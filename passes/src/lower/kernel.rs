@@ -25,6 +25,7 @@ pub(crate) struct Kernel<'k> {
     constants: &'k mut std::collections::HashMap<Value, Value>,
     /// Tensors whose rows lie channel by channel.
     planar: &'k std::collections::HashSet<Value>,
+    short_biases: bool,
     features: super::CoreFeatures,
     /// Bytes of working memory that the kernel may take.
     free: usize,
@@ -71,6 +72,7 @@ impl<'k> Kernel<'k> {
             outputs: &lowering.outputs,
             constants: &mut lowering.constants,
             planar: &lowering.planar,
+            short_biases: lowering.short_biases,
             features: lowering.features,
             free,
             b,
@@ -88,6 +90,11 @@ impl<'k> Kernel<'k> {
     /// What the core can do.
     pub fn features(&self) -> super::CoreFeatures {
         self.features
+    }
+
+    /// Whether products of matrices have biases of 16 bits where they fit.
+    pub fn has_short_biases(&self) -> bool {
+        self.short_biases
     }
 
     /// Number of operands.

@@ -8,6 +8,7 @@
 //! 2^23. That is proved from the weights; where it can't be, the layer is lowered otherwise.
 
 use super::accumulate::greatest;
+use super::biases;
 use super::kernel::Kernel;
 use super::requantize::short_table;
 use super::rows::to_i32;
@@ -89,8 +90,8 @@ impl Matmul {
         }
         let requantization = kernel.resource("requantization", &Data::I32(table));
         let sources = vec![source.filter.clone(), source.bias.clone(), requantization];
-        let folded = if widened.is_some() { 0 } else { zero_point.into() };
-        let weights = kernel.pack(sources, PackLayout::Matmul { columns, run, zero_point: folded });
+        let short_bias = kernel.has_short_biases() && biases::are_short(bias);
+        let weights = kernel.pack(sources, PackLayout::Matmul { columns, run, short_bias });
         let scratch = widened.map(|pixels| kernel.scratch(Scalar::I16, pairs * pixels * 2));
         let limits = [limits.0.max(-128), limits.1.min(127)];
         let pixels = widened.unwrap_or(1);
@@ -101,8 +102,10 @@ impl Matmul {
             row_step: 1,
             pixel_step: 1,
             signed,
+            input_zero_point: if widened.is_some() { 0 } else { zero_point },
             zero_point: result_zero_point,
             limits,
+            short_bias,
             unroll: if kernel.features().unroll { UNROLL } else { LEAST_UNROLL },
             dual_issue: kernel.features().issues_two && pairs >= 2,
         };

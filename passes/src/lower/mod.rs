@@ -8,6 +8,7 @@
 //! Invariant: a kernel touches exactly the buffers that it lists, and writes every element of those it lists as written.
 
 mod accumulate;
+mod biases;
 mod binary;
 mod conv;
 mod conv_matmul;
@@ -155,6 +156,8 @@ pub(crate) struct FunctionLowering<'a> {
     constants: HashMap<Value, Value>,
     /// Tensors whose rows lie channel by channel.
     planar: HashSet<Value>,
+    /// Whether products of matrices have short biases where they fit.
+    short_biases: bool,
     /// Tensors that become outputs or are sent as such, and which.
     outputs: HashMap<Value, usize>,
     /// Where kernels go: the function's body, or that of a cascade.
@@ -167,6 +170,7 @@ pub(crate) struct FunctionLowering<'a> {
 
 impl<'a> FunctionLowering<'a> {
     fn new(module: &'a mut Module, source: &'a Function, features: CoreFeatures, free: Vec<usize>) -> Self {
+        let short_biases = biases::pay_short(module, source, features);
         let mut target = Function::new(source.name.clone());
         target.inputs.clone_from(&source.inputs);
         target.outputs.clone_from(&source.outputs);
@@ -179,6 +183,7 @@ impl<'a> FunctionLowering<'a> {
             homes: HashMap::new(),
             constants: HashMap::new(),
             planar: planar::planar_values(source, features),
+            short_biases,
             outputs: HashMap::new(),
             kernels,
             free,

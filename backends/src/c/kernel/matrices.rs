@@ -3,6 +3,7 @@
 use super::KernelPrinter;
 use crate::c::assembly::Routine;
 use crate::c::expression::{Expression, Precedence};
+use crate::c::shared::array;
 use crate::c::{depthwise, matmul};
 use mcunet_ir::loops::matmul::{GROUP, packed_words};
 use mcunet_ir::loops::ops::{Depthwise, Matmul, Widen};
@@ -56,13 +57,13 @@ impl KernelPrinter<'_> {
                 .iter()
                 .map(|layer| if form.rows() == GROUP { layer.rows / GROUP * GROUP } else { form.rows() })
                 .collect();
-            let shapes: Vec<[i64; 6]> =
-                layers.iter().zip(&counts).map(|(layer, &rows)| shape(layer, rows)).collect();
+            let shapes: Vec<Vec<i64>> =
+                layers.iter().zip(&counts).map(|(layer, &rows)| shape(layer, rows, narrow)).collect();
             let shape = self.shape(&shapes);
             let of_all = |value: &dyn Fn(&Matmul, usize) -> usize| -> Vec<i64> {
                 layers.iter().zip(&done).map(|(layer, &done)| value(layer, done) as i64).collect()
             };
-            let first = of_all(&|layer, done| packed_words(done, layer.pairs));
+            let first = of_all(&|layer, done| packed_words(done, layer.pairs, layer.short_bias));
             let skipped = of_all(&|layer, done| done * layer.row_step);
             let [first, skipped] = [first, skipped].map(|values| self.fields.number(&values, true));
             let (weights, to) =
@@ -125,6 +126,7 @@ impl KernelPrinter<'_> {
                 pairs: size("pairs", head.pairs),
                 row_step: size("row_step", head.row_step),
                 pixel_step: size("pixel_step", head.pixel_step),
+                input_zero_point: number("input_zero_point", head.input_zero_point),
                 zero_point: number("zero_point", head.zero_point),
                 limits: [number("low", head.limits[0]), number("high", head.limits[1])],
                 ..head.clone()
@@ -134,24 +136,27 @@ impl KernelPrinter<'_> {
     }
 
     /// An array of what a product of matrices is told.
-    fn shape(&mut self, of_layers: &[[i64; 6]]) -> String {
+    fn shape(&mut self, of_layers: &[Vec<i64>]) -> String {
         let name = self.fresh("shape");
         if of_layers.windows(2).any(|pair| pair[0] != pair[1]) {
             return self.fields.array(&name, of_layers);
         }
-        let numbers = of_layers.first().map(|numbers| numbers.map(|number| number.to_string()).join(", "));
-        self.line(&format!("static const int32_t {name}[6] = {{ {} }};", numbers.unwrap_or_default()));
+        let numbers = of_layers.first().map_or(&[][..], Vec::as_slice);
+        self.line(&format!("static const int32_t {name}[{}] = {};", numbers.len(), array(numbers)));
         name
     }
 }
 
 /// What `rows` rows of a product of matrices are told.
-fn shape(head: &Matmul, rows: usize) -> [i64; 6] {
-    let Matmul { pairs, row_step, pixel_step, zero_point, limits: [low, high], .. } = *head;
+fn shape(head: &Matmul, rows: usize, narrow: bool) -> Vec<i64> {
+    let Matmul { pairs, row_step, pixel_step, short_bias, .. } = *head;
+    let Matmul { input_zero_point, zero_point, limits: [low, high], .. } = *head;
     let distance = if row_step == 1 { pixel_step } else { row_step };
-    let sizes = [packed_words(rows, pairs) * 4, pairs, distance].map(|size| size as i64);
+    let sizes = [packed_words(rows, pairs, short_bias) * 4, pairs, distance].map(|size| size as i64);
     let [bytes, pairs, distance] = sizes;
-    [bytes, pairs, distance, i64::from(2 * zero_point + 1), low.into(), high.into()]
+    let odd = i64::from(2 * zero_point + 1);
+    let common = [bytes, pairs, distance, odd, low.into(), high.into()];
+    common.into_iter().chain(narrow.then_some(input_zero_point.into())).collect()
 }
 
 /// A sum with a number, of which 0 goes without saying.
