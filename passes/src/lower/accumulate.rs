@@ -500,10 +500,13 @@ fn interleave(packing: Option<Packing>, rows: usize, columns: usize, block: usiz
 /// is no integer.
 pub fn greatest(filter: &Data, bias: &Data, columns: usize, zero_point: i32) -> Option<u64> {
     let (filter, bias) = (filter.to_i64s()?, bias.to_i64s()?);
-    let reach = (i64::from(zero_point) + 128).max(127 - i64::from(zero_point)).unsigned_abs();
-    let rows = filter.chunks(columns.max(1)).zip(&bias);
-    let sums = rows
-        .map(|(row, bias)| bias.unsigned_abs() + reach * row.iter().map(|w| w.unsigned_abs()).sum::<u64>());
+    let (low, high) = (-128 - i64::from(zero_point), 127 - i64::from(zero_point));
+    let sums = filter.chunks(columns.max(1)).zip(&bias).map(|(row, bias)| {
+        // One-sided inputs, as those behind a rectifier are, meet weights of both signs.
+        let least: i64 = row.iter().map(|&w| (w * low).min(w * high)).sum();
+        let most: i64 = row.iter().map(|&w| (w * low).max(w * high)).sum();
+        (bias + least).unsigned_abs().max((bias + most).unsigned_abs())
+    });
     sums.max()
 }
 
