@@ -9,6 +9,7 @@ use super::kernel::Kernel;
 use super::requantize::{requantize, rescale_small};
 use super::rows::{Axis, RowMap, collapse, nest, to_i32};
 use super::unary::lower_table;
+use super::words::{self, LANES};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
@@ -18,8 +19,8 @@ use mcunet_ir::nn::broadcast::broadcast_strides;
 use mcunet_ir::nn::ops::{Add, Div, Maximum, Minimum, Mul, Prelu, SquaredDifference, Sub};
 use mcunet_ir::nn::requantize::{integer_limits, reach};
 use mcunet_ir::tensor::Data;
-use mcunet_ir::types::{Packed, Scalar};
-use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Type, Value};
+use mcunet_ir::types::Scalar;
+use mcunet_ir::{Builder, Diagnostic, Tensor, TensorType, Value};
 
 /// Maps elements of the two operands to one of the result.
 type Combine<'c> = dyn FnMut(&mut Builder<'_>, Value, Value) -> Value + 'c;
@@ -86,15 +87,10 @@ fn lower_from(kernel: &mut Kernel<'_>, zero_points: [i32; 2], f: &mut Combine<'_
     });
 }
 
-/// Elements of a word of int8.
-const LANES: usize = 4;
-
 /// Whether elements of the operands lie so that words of four of them can be loaded, on cores where that is faster.
 fn loads_words(kernel: &Kernel<'_>, innermost: Option<&Axis>) -> bool {
-    let int8 = types(kernel).iter().all(|ty| ty.storage() == Scalar::I8);
-    let features = kernel.features();
     let side_by_side = innermost.is_some_and(|axis| axis.steps == [1; 3] && axis.count >= LANES);
-    features.dsp && features.unroll && int8 && side_by_side
+    side_by_side && words::are_loaded(kernel.features(), types(kernel).into_iter())
 }
 
 /// Four neighbouring elements: two of a word are extended, and the zero point subtracted, at once.
@@ -105,19 +101,15 @@ fn four_elements(
     zero_points: [i32; 2],
     f: &mut Combine<'_>,
 ) {
-    let words = [b.load_i8x4(lhs, offsets[0]), b.load_i8x4(rhs, offsets[1])];
-    let one = b.i32(1);
-    let one = b.splat_lanes(one);
+    let loaded = [b.load_i8x4(lhs, offsets[0]), b.load_i8x4(rhs, offsets[1])];
+    let [x, y] = [0, 1].map(|operand| {
+        let start = words::start(b, -zero_points[operand]);
+        let pairs = words::add(b, start, loaded[operand]);
+        let zero = b.i32(0);
+        words::add_to(b, pairs, [zero; LANES])
+    });
     for lane in 0..LANES {
-        let [x, y] = [0, 1].map(|operand| {
-            let base = b.i32(-zero_points[operand]);
-            let base = b.splat_lanes(base);
-            let kind = l::ExtendAddLanes { odd: lane % 2 == 1 };
-            let pair = b.value(kind, &[base, words[operand]], Type::Packed(Packed::I16x2));
-            let zero = b.i32(0);
-            b.half_mac((pair, lane >= 2), (one, false), zero)
-        });
-        let z = f(b, x, y);
+        let z = f(b, x[lane], y[lane]);
         let to = b.add_const(offsets[2], to_i32(lane));
         b.store(z, output, to);
     }

@@ -36,6 +36,7 @@ mod unary;
 mod wide;
 mod wide_softmax;
 mod window;
+mod words;
 
 use crate::analysis::liveness::Liveness;
 use kernel::Kernel;

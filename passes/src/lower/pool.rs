@@ -5,6 +5,7 @@ use super::float::clamp_float;
 use super::kernel::Kernel;
 use super::rows::{FoldedRow, ImageRow, RowMap, to_i32};
 use super::window::{Interior, Taps, for_segments};
+use super::words::{self, LANES};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::{AvgPool2d, MaxPool2d};
@@ -22,6 +23,8 @@ struct Pool {
     clamp: Clamp,
     storage: Scalar,
     mean: bool,
+    /// Whether sums of four channels are made together, of at most a row of a window, or of all of one.
+    together: bool,
 }
 
 impl LowerOp for AvgPool2d {
@@ -49,7 +52,12 @@ fn lower(
     let windows = Windows::new(input_shape, taps.map(|size| size as usize), stride, [1, 1], pad);
     let storage = kernel.result_type(0).storage();
     let (input, output) = (kernel.source(0), kernel.target(0));
-    let pool = Pool { windows, channels: input_shape[3], input, output, clamp, storage, mean };
+    let rows = if kernel.folded().is_some() { 1 } else { windows.y.taps };
+    let few = rows.saturating_mul(windows.x.taps) <= words::MOST;
+    let many = kernel.operand_type(0).elements() >= words::MANY;
+    let loaded = words::are_loaded(kernel.features(), [kernel.operand_type(0)].into_iter());
+    let together = mean && many && few && loaded && input_shape[3].is_multiple_of(LANES);
+    let pool = Pool { windows, channels: input_shape[3], input, output, clamp, storage, mean, together };
     if let Some(row) = kernel.folded() {
         let kept = kernel.kept_values();
         pool.fold_row(&mut kernel.b, row, kept);
@@ -72,12 +80,38 @@ impl Pool {
             let taps = b.mul(height, width);
             let pixel = b.mul_const(position, to_i32(self.channels));
             let pixel = b.add(row_start, pixel);
-            b.for_count(self.channels, |b, c| {
-                let folded = self.fold(b, y, x, c, place.input_base);
-                let result = self.finish(b, folded, taps);
-                let at = b.add(pixel, c);
-                b.store(result, self.output.memory, at);
+            self.for_channels(b, |b, c, count| {
+                let start = self.start(b);
+                let first = |b: &mut Builder<'_>, ky| {
+                    let row = self.input.start_under(b, &self.windows.y, y, ky);
+                    let row = b.add(place.input_base, row);
+                    b.add(row, c)
+                };
+                let folded = if count == LANES {
+                    self.fold_words(b, y, &first, x, [start; LANES]).to_vec()
+                } else {
+                    b.for_loop(y.first, y.end, 1, &[start], |b, ky, folded| {
+                        let first = first(b, ky);
+                        self.fold_columns(b, x, first, folded)
+                    })
+                };
+                for (channel, folded) in folded.into_iter().enumerate() {
+                    let result = self.finish(b, folded, taps);
+                    let at = b.add(pixel, c);
+                    let at = b.add_const(at, to_i32(channel));
+                    b.store(result, self.output.memory, at);
+                }
             });
+        });
+    }
+
+    /// Runs `body` for every channel, or for the first of every four, and for how many.
+    fn for_channels(&self, b: &mut Builder<'_>, body: impl FnOnce(&mut Builder<'_>, Value, usize)) {
+        let count = if self.together { LANES } else { 1 };
+        let (zero, end) = (b.i32(0), b.index(self.channels));
+        b.for_loop(zero, end, count as u32, &[], |b, c, _| {
+            body(b, c, count);
+            Vec::new()
         });
     }
 
@@ -94,11 +128,19 @@ impl Pool {
             let x =
                 if at_border { Taps::inside(b, window, position) } else { Taps::all(b, window, position) };
             let pixel = b.mul_const(position, to_i32(self.channels));
-            b.for_count(self.channels, |b, c| {
+            self.for_channels(b, |b, c, count| {
                 let (at, first) = (b.add(pixel, c), b.add(row_start, c));
-                let before = b.load(kept, at);
-                let folded = self.fold_columns(b, x, first, &[before]);
-                b.store(folded[0], kept, at);
+                let places: Vec<Value> = (0..count).map(|channel| b.add_const(at, to_i32(channel))).collect();
+                let before: Vec<Value> = places.iter().map(|&at| b.load(kept, at)).collect();
+                let folded = match before[..] {
+                    [one, two, three, four] => {
+                        let start = words::start(b, 0);
+                        let sums = self.fold_columns(b, x, first, &start);
+                        words::add_to(b, [sums[0], sums[1]], [one, two, three, four]).to_vec()
+                    }
+                    _ => self.fold_columns(b, x, first, &before),
+                };
+                places.into_iter().zip(folded).for_each(|(at, folded)| b.store(folded, kept, at));
             });
             row.if_last(b, |b| {
                 let (height, width) = (b.index(row.rows), b.sub(x.end, x.first));
@@ -122,24 +164,35 @@ impl Pool {
         }
     }
 
-    /// Sum or greatest of the window's elements of a channel.
-    fn fold(&self, b: &mut Builder<'_>, y: Taps, x: Taps, c: Value, base: Value) -> Value {
-        let start = self.start(b);
-        let folded = b.for_loop(y.first, y.end, 1, &[start], |b, ky, sums| {
-            let row = self.input.start_under(b, &self.windows.y, y, ky);
-            let row = b.add(base, row);
-            let row = b.add(row, c);
-            self.fold_columns(b, x, row, sums)
+    /// Sums of the window's elements of four channels, each added to a number. `first` gives the offset of the first element under
+    /// the taps of a row.
+    fn fold_words(
+        &self,
+        b: &mut Builder<'_>,
+        y: Taps,
+        first: &dyn Fn(&mut Builder<'_>, Value) -> Value,
+        x: Taps,
+        numbers: [Value; LANES],
+    ) -> [Value; LANES] {
+        let start = words::start(b, 0);
+        let sums = b.for_loop(y.first, y.end, 1, &start, |b, ky, sums| {
+            let first = first(b, ky);
+            self.fold_columns(b, x, first, sums)
         });
-        folded[0]
+        words::add_to(b, [sums[0], sums[1]], numbers)
     }
 
-    /// Folds the elements under the taps of a row; `first` is the offset of its first element of the channel.
+    /// Folds the elements under the taps of a row into one value, or those of four channels into two pairs of sums; `first` is
+    /// the offset of its first element of the channel.
     fn fold_columns(&self, b: &mut Builder<'_>, x: Taps, first: Value, sums: &[Value]) -> Vec<Value> {
         b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
             let column = b.add(x.start, kx);
             let column = b.mul_const(column, to_i32(self.channels));
             let at = b.add(first, column);
+            if let [even, odd] = sums[..] {
+                let word = b.load_i8x4(self.input.memory, at);
+                return words::add(b, [even, odd], word).to_vec();
+            }
             let element = b.load(self.input.memory, at);
             vec![if self.mean { b.add(sums[0], element) } else { b.max(element, sums[0]) }]
         })

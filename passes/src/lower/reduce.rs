@@ -7,6 +7,7 @@ use super::LowerOp;
 use super::kernel::Kernel;
 use super::requantize::requantize;
 use super::rows::{Axis, FoldedRow, collapse, nest, to_i32};
+use super::words::{self, LANES};
 use mcunet_ir::attr::Clamp;
 use mcunet_ir::fixed_point::QuantizedMultiplier;
 use mcunet_ir::loops::ops as l;
@@ -60,10 +61,38 @@ fn fold(
     })
 }
 
+/// Runs `body` for every combination of the axes' iterations, or for the first of every `lanes` along the last.
+fn nest_by(
+    b: &mut Builder<'_>,
+    lanes: usize,
+    axes: &[Axis],
+    starts: &[Value],
+    body: &mut dyn FnMut(&mut Builder<'_>, &[Value]),
+) {
+    let Some((last, outer)) = axes.split_last().filter(|_| lanes > 1) else {
+        return nest(b, axes, starts, body);
+    };
+    nest(b, outer, starts, &mut |b, offsets| {
+        let (zero, end) = (b.i32(0), b.index(last.count));
+        b.for_loop(zero, end, lanes as u32, &[], |b, i, _| {
+            let offsets: Vec<Value> = offsets.iter().map(|&offset| b.add(offset, i)).collect();
+            body(b, &offsets);
+            Vec::new()
+        });
+    });
+}
+
+/// Offsets of neighbouring elements.
+fn neighbours(b: &mut Builder<'_>, first: Value, lanes: usize) -> Vec<Value> {
+    (0..lanes).map(|lane| b.add_const(first, to_i32(lane))).collect()
+}
+
 /// How a reduction folds: `first` makes the start value, `step` folds an element in, `last` makes the stored result.
 struct Reduction<F, S, L> {
     /// How elements are made, if they aren't those in memory.
     elements: Option<InnerMean>,
+    /// Results that are made together: one, or those of the elements of a word. These are sums.
+    lanes: usize,
     first: F,
     step: S,
     last: L,
@@ -89,11 +118,14 @@ where
             Some(row) => [source.start(b, row), target.start(b, row)],
             None => [b.i32(0); 2],
         };
-        nest(b, &kept, &starts, &mut |b, offsets| {
+        nest_by(b, self.lanes, &kept, &starts, &mut |b, offsets| {
             let start = (self.first)(b);
-            let folded = self.fold(b, &reduced, source.memory, offsets[0], start);
-            let result = (self.last)(b, folded);
-            b.store(result, target.memory, offsets[1]);
+            let folded = self.fold(b, &reduced, source.memory, offsets[0], vec![start; self.lanes]);
+            let places = neighbours(b, offsets[1], self.lanes);
+            for (folded, to) in folded.into_iter().zip(places) {
+                let result = (self.last)(b, folded);
+                b.store(result, target.memory, to);
+            }
         });
     }
 
@@ -108,10 +140,11 @@ where
             b.op(l::Fill { count }, &[first, values, zero], &[]);
         });
         let starts = [source.start(b, row.row), b.i32(0)];
-        nest(b, &kept, &starts, &mut |b, offsets| {
-            let start = b.load(values, offsets[1]);
-            let folded = self.fold(b, &reduced, source.memory, offsets[0], start);
-            b.store(folded, values, offsets[1]);
+        nest_by(b, self.lanes, &kept, &starts, &mut |b, offsets| {
+            let places = neighbours(b, offsets[1], self.lanes);
+            let before = places.iter().map(|&at| b.load(values, at)).collect();
+            let folded = self.fold(b, &reduced, source.memory, offsets[0], before);
+            folded.into_iter().zip(places).for_each(|(folded, to)| b.store(folded, values, to));
         });
         if !self.finishes {
             return;
@@ -135,16 +168,50 @@ where
         reduced: &[Axis],
         input: Value,
         offset: Value,
-        start: Value,
-    ) -> Value {
-        fold(b, reduced, offset, vec![start], &mut |b, at, carried| {
-            let element = match &self.elements {
-                Some(mean) => mean.at(b, input, at),
-                None => b.load(input, at),
+        starts: Vec<Value>,
+    ) -> Vec<Value> {
+        if let (None, [one, two, three, four]) = (&self.elements, &starts[..]) {
+            return sums_of_words(b, reduced, input, offset, [*one, *two, *three, *four]).to_vec();
+        }
+        fold(b, reduced, offset, starts, &mut |b, at, carried| {
+            let elements = match &self.elements {
+                Some(mean) => mean.at(b, input, at, carried.len()),
+                None => vec![b.load(input, at)],
             };
-            vec![(self.step)(b, carried[0], element)]
-        })[0]
+            carried.iter().zip(elements).map(|(&sum, element)| (self.step)(b, sum, element)).collect()
+        })
     }
+}
+
+/// Sums over the axes of the elements of words, each added to a number.
+fn sums_of_words(
+    b: &mut Builder<'_>,
+    axes: &[Axis],
+    input: Value,
+    offset: Value,
+    numbers: [Value; LANES],
+) -> [Value; LANES] {
+    let start = words::start(b, 0).to_vec();
+    let sums = fold(b, axes, offset, start, &mut |b, at, sums| {
+        let word = b.load_i8x4(input, at);
+        words::add(b, [sums[0], sums[1]], word).to_vec()
+    });
+    words::add_to(b, [sums[0], sums[1]], numbers)
+}
+
+/// How many sums are made together, which each have so many elements of 16 bits.
+fn lanes(kernel: &mut Kernel<'_>, axes: &[usize], inside: &[usize]) -> usize {
+    let (kept, reduced) = split_axes(kernel, axes, inside);
+    let inner: Vec<usize> = match inside {
+        [] => reduced.iter().map(|axis| axis.count).collect(),
+        _ => inside.iter().map(|&axis| kernel.operand_type(0).shape[axis]).collect(),
+    };
+    let few = inner.iter().fold(1usize, |all, &count| all.saturating_mul(count)) <= words::MOST;
+    let side_by_side =
+        kept.last().is_some_and(|axis| axis.steps == [1; 2] && axis.count.is_multiple_of(LANES));
+    let loaded = words::are_loaded(kernel.features(), [kernel.operand_type(0)].into_iter());
+    let many = kernel.operand_type(0).elements() >= words::MANY;
+    if many && few && side_by_side && loaded { LANES } else { 1 }
 }
 
 /// The arithmetic of a quantized sum or mean.
@@ -195,13 +262,17 @@ struct InnerMean {
 }
 
 impl InnerMean {
-    fn at(&self, b: &mut Builder<'_>, input: Value, at: Value) -> Value {
+    fn at(&self, b: &mut Builder<'_>, input: Value, at: Value, lanes: usize) -> Vec<Value> {
         let start = self.sums.first(b);
-        let sum = fold(b, &self.axes, at, vec![start], &mut |b, at, carried| {
-            let element = b.load(input, at);
-            vec![self.sums.step(b, carried[0], element)]
-        })[0];
-        self.sums.last(b, sum)
+        let sums = if lanes == LANES {
+            sums_of_words(b, &self.axes, input, at, [start; LANES]).to_vec()
+        } else {
+            fold(b, &self.axes, at, vec![start], &mut |b, at, carried| {
+                let element = b.load(input, at);
+                vec![self.sums.step(b, carried[0], element)]
+            })
+        };
+        sums.into_iter().map(|sum| self.sums.last(b, sum)).collect()
     }
 }
 
@@ -218,7 +289,7 @@ fn lower_sum(kernel: &mut Kernel<'_>, axes: &[usize], mean: bool) -> Result<(), 
         };
         let first = |b: &mut Builder<'_>| b.f32(0.0);
         let step = |b: &mut Builder<'_>, sum, element| b.add(sum, element);
-        Reduction { elements: None, first, step, last, finishes: mean }.lower(kernel, axes);
+        Reduction { elements: None, lanes: 1, first, step, last, finishes: mean }.lower(kernel, axes);
         return Ok(());
     }
     let sums = Sums::of(input, output, axes, mean)
@@ -231,7 +302,9 @@ fn lower_sums(kernel: &mut Kernel<'_>, elements: Option<InnerMean>, sums: &Sums,
     let first = |b: &mut Builder<'_>| sums.first(b);
     let step = |b: &mut Builder<'_>, sum, element| sums.step(b, sum, element);
     let last = |b: &mut Builder<'_>, sum| sums.last(b, sum);
-    Reduction { elements, first, step, last, finishes: true }.lower(kernel, axes);
+    let inside = elements.as_ref().map_or(&[][..], |mean| &mean.inside);
+    let lanes = lanes(kernel, axes, inside);
+    Reduction { elements, lanes, first, step, last, finishes: true }.lower(kernel, axes);
 }
 
 impl LowerOp for MeanOfMeans {
@@ -277,7 +350,7 @@ fn lower_extreme(kernel: &mut Kernel<'_>, axes: &[usize], greatest: bool) {
         if greatest { b.max(element, best) } else { b.min(element, best) }
     };
     let last = |_: &mut Builder<'_>, best| best;
-    Reduction { elements: None, first, step, last, finishes: false }.lower(kernel, axes);
+    Reduction { elements: None, lanes: 1, first, step, last, finishes: false }.lower(kernel, axes);
 }
 
 impl LowerOp for ReduceMax {
