@@ -4,6 +4,7 @@
 mod common;
 
 use common::numbers::Numbers;
+use mcunet_testing::corpus::workspace;
 use mcunet_testing::tools::has_tool;
 use std::fmt::Write;
 
@@ -39,6 +40,22 @@ fn module(channels: impl Iterator<Item = usize>) -> String {
         "module \"products\" stage \"imported\" {{\n  func \"main\" inputs [{inputs}] outputs [{outputs}] {{\n  ^({arguments}):\n\
          {body}    func.return {results}\n  }}\n}}\n"
     )
+}
+
+/// A core without long multiplications has to requantize with those of halves.
+#[test]
+fn all_sizes_are_exact_on_a_simulated_cortex_m0plus() {
+    let built = workspace().join("bench/cortexm/build/cmxprof.so").exists();
+    if !built || !["arm-none-eabi-gcc", "qemu-system-arm", "python3"].into_iter().all(has_tool) {
+        println!("NOT CHECKED: arm-none-eabi-gcc, qemu-system-arm, python3 or the simulator is missing");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("products.mcir");
+    std::fs::write(&path, module((2..=70).step_by(4))).expect("a writable folder");
+    // It compares outputs with those of the interpreter.
+    let (status, _, errors) = common::run(&["bench", &path.to_string_lossy(), "--on=m0plus"], "");
+    assert_eq!(status, 0, "{errors}");
 }
 
 #[test]

@@ -454,6 +454,16 @@ static inline int32_t mul_add_high(int32_t x, int32_t y, int32_t sum)
     int32_t result;
     __asm__(\"smmlar %0, %1, %2, %3\" : \"=r\"(result) : \"r\"(x), \"r\"(y), \"r\"(sum));
     return result;
+#elif defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+    /* Without long multiplications, of halves; the sums in the middle just fit. */
+    const int32_t x_low = x & 0xffff;
+    const int32_t y_low = y & 0xffff;
+    const int32_t x_high = x >> 16;
+    const int32_t y_high = y >> 16;
+    const uint32_t low = (uint32_t)x_low * (uint32_t)y_low;
+    const int32_t middle = x_high * y_low + (int32_t)(low >> 16) + 0x8000;
+    const int32_t other = x_low * y_high + (middle & 0xffff);
+    return (int32_t)((uint32_t)sum + (uint32_t)(x_high * y_high + (middle >> 16) + (other >> 16)));
 #else
     const int64_t product = (int64_t)x * y + ((int64_t)1 << 31);
     return (int32_t)((uint32_t)sum + (uint32_t)(uint64_t)(product >> 32));
