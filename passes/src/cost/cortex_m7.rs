@@ -5,6 +5,7 @@
 //! models, not latencies:
 //! - One multiplier, one store unit, no pair with the other: nearly a cycle each. Anything else issues in pairs, or would
 //!   if it had not to wait: 0.55 to 0.6.
+//! - `paired`: nothing, but what the multiplications that they are issued with take more than the figure above: a cycle each.
 //! - `narrow_load`: bytes and halfwords arrive a cycle later than words do, and what waits for them is mostly a multiplication.
 //! - `surprise`: seven cycles for a branch that was not predicted, which is one at the end of each loop.
 
@@ -18,7 +19,7 @@ pub const TIMING: Timing = Timing {
     condition: 0.6,
     multiply: 0.95,
     long_multiply: 1.0,
-    paired: 0.0,
+    paired: 0.07,
     division: 6.0,
     load: 0.58,
     narrow_load: 0.6,
