@@ -8,6 +8,7 @@ use super::kernel::Kernel;
 use super::requantize::short_table;
 use super::window::{Interior, Taps};
 use crate::cost::depthwise::Function;
+use crate::cost::depthwise_blocks::Blocks;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
@@ -37,7 +38,7 @@ pub(super) fn lower(
     let Some((table, signed)) = short_table(&multipliers, zero_point, limits, bound) else {
         return Ok(false);
     };
-    let kind = l::Depthwise {
+    let mut kind = l::Depthwise {
         channels,
         width: windows.x.input,
         columns,
@@ -45,23 +46,41 @@ pub(super) fn lower(
         stride: windows.x.stride,
         before: windows.x.before,
         padding,
+        input_zero_point: 0,
+        pitch: columns.next_multiple_of(4),
         channel_step: output.steps.channel,
         pixel_step: output.steps.pixel,
         signed,
         zero_point,
         limits: [limits.0.max(-128), limits.1.min(127)],
+        unroll: false,
     };
-    let Some((function, _)) = Function::of(&kind, rows).filter(|_| windows.x.dilation == 1) else {
+    // A row of the window is always there.
+    let is_met = (0..windows.y.outputs().unwrap_or(0)).all(|row| !windows.y.taps_inside(row).0.is_empty());
+    if windows.x.dilation != 1 || !is_met {
         return Ok(false);
-    };
-    // Without a loop, compilers have registers enough, and place instructions so that two of them are issued together.
-    if kernel.features().issues_two && !function.pairs {
-        return Ok(false);
+    }
+    match Function::of(&kind, rows) {
+        // Without a loop, compilers have registers enough, and place instructions so that two of them are issued together.
+        Some((function, _)) if kernel.features().issues_two && !function.pairs => return Ok(false),
+        Some(_) => {}
+        None => {
+            kind.input_zero_point = padding;
+            kind.unroll = kernel.features().unroll;
+            // Words that straddle others cost less than their gaps, but where all else is issued in pairs.
+            if !kernel.features().issues_two {
+                kind.pitch = columns;
+            }
+            if Blocks::of(&kind, rows).is_none() {
+                return Ok(false);
+            }
+        }
     }
     let requantization = kernel.resource("requantization", &Data::I32(table));
     let sources =
         vec![kernel.expect_constant(1, "filter")?, kernel.expect_constant(2, "bias")?, requantization];
-    let layout = PackLayout::Depthwise { rows, columns, zero_point: padding.into() };
+    let folded = if kind.input_zero_point == padding { 0 } else { padding.into() };
+    let layout = PackLayout::Depthwise { rows, columns, pitch: kind.pitch, zero_point: folded };
     let weights = kernel.pack(sources, layout);
     let all_inside = Interior::of(&windows.y).is_all();
     kernel.for_image_rows(|b, place| {
