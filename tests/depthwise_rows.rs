@@ -36,7 +36,8 @@ fn module(taps: usize, widths: &[usize]) -> String {
     });
     for (number, (width, stride, before, after)) in shapes.enumerate() {
         let half = taps / 2;
-        let (rows, columns) = ((5 + 2 * half - taps) / stride + 1, (width + before + after - taps) / stride + 1);
+        let (rows, columns) =
+            ((5 + 2 * half - taps) / stride + 1, (width + before + after - taps) / stride + 1);
         let zero_point = [-128, 3, -20][numbers.next(0, 2) as usize];
         let clamp = ["", "clamp = [-100, 90], "][numbers.next(0, 1) as usize];
         let input = format!("tensor<1x5x{width}x3x!quant.uniform<i8:f32, 0.5:{}>>", numbers.next(-128, 127));
@@ -94,7 +95,10 @@ fn every_form_is_exact_on_a_simulated_cortex_m4() {
         let (status, listing, errors) = common::run(&["opt", &path, "--pass-pipeline=lower"], "");
         assert_eq!(status, 0, "{errors}");
         let count = listing.matches("loop.depthwise %").count();
-        assert!(count >= 24, "expected nearly all of 32 layers to be rows of all channels, got {count} of {taps} taps");
+        assert!(
+            count >= 24,
+            "expected nearly all of 32 layers to be rows of all channels, got {count} of {taps} taps"
+        );
         let (status, _, errors) = common::run(&["check", &path, "--on=m4", "--samples=2"], "");
         assert_eq!(status, 0, "{taps} taps, {widths:?}: {errors}");
     }

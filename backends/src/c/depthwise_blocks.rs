@@ -401,7 +401,8 @@ impl Assembly {
         let Blocks { signed, limited, .. } = self.of;
         let (sums, rest) = REGISTERS[..11].split_at(block.outputs);
         let free: Vec<&str> = ["r0", "r1"].iter().chain(rest).copied().collect();
-        let [start, factor, addend, shift, output, step] = [free[0], free[1], free[2], free[3], free[4], free[5]];
+        let [start, factor, addend, shift, output, step] =
+            [free[0], free[1], free[2], free[3], free[4], free[5]];
         let places = [frame::START, frame::FACTOR, frame::ADDEND, frame::SHIFT, frame::OUTPUT, frame::STEP];
         for (register, at) in free.iter().zip(places) {
             self.load(register, at);
@@ -489,11 +490,24 @@ mod tests {
     fn functions() -> Vec<Blocks> {
         let mut found = Vec::new();
         for (columns, stride) in [(5, 1), (5, 2), (7, 1), (7, 2), (4, 1), (6, 2), (2, 3)] {
-            for (width, unroll) in [4, 7, 13, 20, 31].into_iter().flat_map(|width| [(width, false), (width, true)]) {
+            for (width, unroll) in
+                [4, 7, 13, 20, 31].into_iter().flat_map(|width| [(width, false), (width, true)])
+            {
                 let (before, signed) = (columns / 2, width % 2 == 1);
                 let outputs = (width + 2 * before).saturating_sub(columns) / stride + 1;
                 let pitch = if unroll { columns } else { columns.next_multiple_of(4) };
-                let of = Blocks { rows: columns, columns, pitch, stride, before, width, outputs, signed, limited: !signed, unroll };
+                let of = Blocks {
+                    rows: columns,
+                    columns,
+                    pitch,
+                    stride,
+                    before,
+                    width,
+                    outputs,
+                    signed,
+                    limited: !signed,
+                    unroll,
+                };
                 found.extend(of.row().map(|_| of));
             }
         }
@@ -519,7 +533,9 @@ mod tests {
             assert_eq!(table, parts.table.instructions(), "{of:?}");
             // Without the branch to the next channel.
             let channel = instructions(&mut Assembly::start_of_channel)
-                + instructions(&mut Assembly::end_of_channel) - 1.0 - 3.0;
+                + instructions(&mut Assembly::end_of_channel)
+                - 1.0
+                - 3.0;
             assert_eq!(channel, parts.channel.instructions(), "{of:?}");
             let row = of.row().expect("it has blocks");
             for (block, [once, each, end]) in row.blocks.iter().zip(&parts.blocks) {

@@ -105,7 +105,9 @@ impl<'r> Record<'r> {
     /// image, whose pixels are `padding`. What is subtracted from pixels has been.
     pub fn result(&self, pixels: &[Option<i32>], padding: i32, finish: Finish) -> i32 {
         let products = pixels.iter().enumerate().map(|(number, pixel)| {
-            i32::from(self.byte(self.taps.place(number))).wrapping_mul(2).wrapping_mul(pixel.unwrap_or(padding))
+            i32::from(self.byte(self.taps.place(number)))
+                .wrapping_mul(2)
+                .wrapping_mul(pixel.unwrap_or(padding))
         });
         let doubled = products.fold(self.words[self.words.len() - 1], i32::wrapping_add);
         let shift = self.byte(4 * (self.words.len() - CONSTANTS) - 1) as u32 & 31;
@@ -141,7 +143,10 @@ mod tests {
         }
         // Without gaps, the shift follows.
         let Ok(Data::I32(dense)) = pack(&sources, Taps { pitch: 3, ..taps }, 0) else { panic!("it packs") };
-        assert_eq!(dense[1..3].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(), [1, 3, 5, 127, 9, 11, 0, 0]);
+        assert_eq!(
+            dense[1..3].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(),
+            [1, 3, 5, 127, 9, 11, 0, 0]
+        );
         assert!(pack(&sources, Taps { pitch: 2, ..taps }, 0).is_err());
         assert!(pack(&sources, Taps { rows: 3, ..taps }, 0).is_err());
         let unshifted = [Data::I8(vec![1]), Data::I32(vec![0]), Data::I32(vec![1 << 30, 0])];

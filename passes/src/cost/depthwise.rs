@@ -90,7 +90,12 @@ impl Function {
         let Depthwise { width, columns, outputs, stride, before, .. } = *op;
         // Weights have the zero point, in rows of words.
         let is_packed_so = op.input_zero_point == 0 && op.pitch == 4;
-        if !is_packed_so || [rows, columns] != [TAPS; 2] || !matches!(stride, 1 | 2) || before > 1 || width < 4 {
+        if !is_packed_so
+            || [rows, columns] != [TAPS; 2]
+            || !matches!(stride, 1 | 2)
+            || before > 1
+            || width < 4
+        {
             return None;
         }
         let left: &[isize] = match (before, stride) {

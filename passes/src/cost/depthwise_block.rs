@@ -183,7 +183,8 @@ impl Plan {
     /// Loads after which something else follows.
     pub fn load_runs(&self) -> f64 {
         let list = &self.instructions;
-        let ends = (0..list.len()).filter(|&at| list[at].is_load() && !list.get(at + 1).is_some_and(Instruction::is_load));
+        let ends = (0..list.len())
+            .filter(|&at| list[at].is_load() && !list.get(at + 1).is_some_and(Instruction::is_load));
         ends.count() as f64
     }
 
@@ -194,6 +195,11 @@ impl Plan {
             _ => None,
         });
         first == Some(0)
+    }
+
+    /// Extensions and combinations that a multiplication follows which does not wait for them: some cores issue both at once.
+    pub fn paired(&self) -> usize {
+        (1..self.instructions.len()).filter(|&at| is_pair(&self.instructions, at)).count()
     }
 
     /// Cycles on a core that executes one instruction at a time.
@@ -228,7 +234,8 @@ pub fn plan(windows: &Windows, registers: usize) -> Option<Plan> {
     let mut best: Option<(f64, Order, Plan)> = None;
     for (together, keep) in [(true, true), (false, true), (false, false)] {
         for (run, reload) in [(usize::MAX, false), (2, false), (2, true), (1, false), (1, true)] {
-            for (combine, aligned) in both.iter().flat_map(|&combine| both.map(|aligned| (combine, aligned))) {
+            for (combine, aligned) in both.iter().flat_map(|&combine| both.map(|aligned| (combine, aligned)))
+            {
                 let order = Order { together, keep, run, reload, combine, aligned, mixed: false };
                 let Some(found) = Planner::plan(windows, order, registers) else { continue };
                 let cycles = found.cycles();
@@ -240,7 +247,55 @@ pub fn plan(windows: &Windows, registers: usize) -> Option<Plan> {
     }
     let (_, order, found) = best?;
     let mixed = Planner::plan(windows, Order { mixed: true, ..order }, registers);
-    Some(mixed.unwrap_or(found))
+    let is_better = |mixed: &Plan| mixed.paired() > found.paired();
+    Some(mixed.filter(is_better).unwrap_or(found))
+}
+
+/// Whether a multiplication stands there after an extension or combination that it does not wait for.
+fn is_pair(list: &[Instruction], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1) else { return false };
+    match (&list[before], &list[at]) {
+        (Extend { .. } | Combine { .. }, Multiply { .. }) => !list[at].uses().contains(&list[before].made()),
+        _ => false,
+    }
+}
+
+/// Moves multiplications behind extensions and combinations. Loads stay where they are; sums may be added to in any order.
+fn pair(list: &mut Vec<Instruction>) {
+    let is_between =
+        |instruction: &Instruction| matches!(instruction, Extend { .. } | Combine { .. } | Multiply { .. });
+    for at in 0..list.len() {
+        if !matches!(list[at], Extend { .. } | Combine { .. })
+            || (at + 1 < list.len() && is_pair(list, at + 1))
+        {
+            continue;
+        }
+        let is_free =
+            |list: &[Instruction], from: usize| matches!(list[from], Multiply { .. }) && !is_pair(list, from);
+        // From before, if no register that it reads is written in between.
+        let earlier = (0..at).rev().take_while(|&from| is_between(&list[from])).find(|&from| {
+            let unchanged = list[from..=at]
+                .iter()
+                .all(|other| other.made().is_none_or(|made| !list[from].uses().contains(&Some(made))));
+            is_free(list, from) && unchanged
+        });
+        if let Some(from) = earlier {
+            let moved = list.remove(from);
+            list.insert(at, moved);
+            continue;
+        }
+        // From after, if it waits for nothing in between, whose registers it leaves alone.
+        let later = (at + 1..list.len()).take_while(|&from| is_between(&list[from])).find(|&from| {
+            let known = list[at..from]
+                .iter()
+                .all(|other| other.made().is_none_or(|made| !list[from].uses().contains(&Some(made))));
+            is_free(list, from) && known
+        });
+        if let Some(from) = later {
+            let moved = list.remove(from);
+            list.insert(at + 1, moved);
+        }
+    }
 }
 
 /// A pair of pixels in a register, of which the second may be missing.
@@ -359,7 +414,8 @@ impl<'w> Planner<'w> {
                 column < columns && (0..width as isize).contains(&pixel)
             };
             for first in [4 * group, 4 * group + 1] {
-                let product = |column: usize, is_pair| Product { sum, pixel: start + column as isize, column, is_pair };
+                let product =
+                    |column: usize, is_pair| Product { sum, pixel: start + column as isize, column, is_pair };
                 match (inside(first), inside(first + 2)) {
                     (true, true) => products.push(product(first, true)),
                     (true, false) => products.push(product(first, false)),
@@ -377,7 +433,8 @@ impl<'w> Planner<'w> {
             let last = if product.is_pair { product.pixel + 2 } else { product.pixel };
             [product.pixel, last]
         });
-        let (mut low, high) = pixels.fold((isize::MAX, 0), |(low, high), pixel| (low.min(pixel), high.max(pixel)));
+        let (mut low, high) =
+            pixels.fold((isize::MAX, 0), |(low, high), pixel| (low.min(pixel), high.max(pixel)));
         if self.order.aligned {
             low = low.div_euclid(4) * 4;
         }
@@ -401,13 +458,15 @@ impl<'w> Planner<'w> {
         }
     }
 
-    /// Those of the words that products take pixels of.
+    /// Those of the words that products take pixels of, of each the first that has it.
     fn words_of(&self, words: &[isize], products: &[Product]) -> Vec<isize> {
-        let takes = |word: isize, product: &Product| {
+        let word_of = |pixel: isize| words.iter().copied().find(|&word| (word..word + 4).contains(&pixel));
+        let needed = products.iter().flat_map(|product| {
             let second = if product.is_pair { product.pixel + 2 } else { product.pixel };
-            [product.pixel, second].iter().any(|pixel| (word..word + 4).contains(pixel))
-        };
-        words.iter().copied().filter(|&word| products.iter().any(|product| takes(word, product))).collect()
+            [word_of(product.pixel), word_of(second)]
+        });
+        let needed: Vec<isize> = needed.flatten().collect();
+        words.iter().copied().filter(|word| needed.contains(word)).collect()
     }
 
     /// Loads the row's address, unless it is there.
@@ -523,7 +582,9 @@ impl<'w> Planner<'w> {
         for &(group, of) in fetched {
             for odd in [true, false] {
                 let column = 4 * group + usize::from(odd);
-                let is_used = products.iter().any(|product| product.column / 4 == group && product.column % 2 == column % 2);
+                let is_used = products
+                    .iter()
+                    .any(|product| product.column / 4 == group && product.column % 2 == column % 2);
                 if is_used {
                     let to = self.fresh();
                     self.instructions.push(Extend { to, of, odd, pixels: false });
@@ -588,7 +649,8 @@ impl<'w> Planner<'w> {
         let first = column / 4 * 4 + column % 2;
         let &(_, taps) = self.taps.iter().rfind(|(of, _)| *of == first)?;
         if is_pair {
-            let found = self.values.iter().rev().find_map(|value| Some((value.register, value.pair_at(pixel)?)));
+            let found =
+                self.values.iter().rev().find_map(|value| Some((value.register, value.pair_at(pixel)?)));
             let (pixels, crossed) = found?;
             return Some(Multiply { sum, pixels, taps, halves: None, crossed });
         }
@@ -599,7 +661,8 @@ impl<'w> Planner<'w> {
 
     /// Makes pairs of halves for products that wait for them, or two products of one.
     fn combine(&mut self, left: &mut Vec<Product>) {
-        let mut pairs: Vec<isize> = left.iter().filter(|product| product.is_pair).map(|product| product.pixel).collect();
+        let mut pairs: Vec<isize> =
+            left.iter().filter(|product| product.is_pair).map(|product| product.pixel).collect();
         pairs.sort_unstable();
         pairs.dedup();
         for pixel in pairs {
@@ -639,7 +702,8 @@ impl<'w> Planner<'w> {
         let is = |found: fn(&Instruction) -> bool| self.instructions.iter().rposition(found);
         let stepped = is(|instruction| matches!(instruction, Step { .. }));
         let loaded = is(|instruction| matches!(instruction, Pixels { .. }));
-        if self.windows.step != 0 && stepped < loaded {
+        let steps = self.instructions.iter().filter(|instruction| matches!(instruction, Step { .. })).count();
+        if steps != usize::from(self.windows.step != 0) || (steps > 0 && stepped < loaded) {
             return None;
         }
         let mut last = vec![0; self.next];
@@ -666,6 +730,136 @@ impl<'w> Planner<'w> {
             }
             instructions.push(instruction.renamed(&|register| before[register], new));
         }
+        pair(&mut instructions);
         Some(Plan { instructions, unaligned: self.unaligned, first: self.first })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Registers of lanes and of addresses, of which the last is what was saved.
+    #[derive(Clone, Copy, Default)]
+    struct Machine {
+        registers: [u32; 16],
+        address: [isize; 16],
+        sums: [i32; 8],
+    }
+
+    fn half(register: u32, half: Half) -> i32 {
+        i32::from(if half == Half::Low { register as i16 } else { (register >> 16) as i16 })
+    }
+
+    fn lanes(low: i32, high: i32) -> u32 {
+        u32::from(low as u16) | u32::from(high as u16) << 16
+    }
+
+    /// Runs a plan over a row of pixels, whose zero point is zero.
+    fn run(plan: &Plan, windows: &Windows, taps: &[i8], pixels: &[i8]) -> Machine {
+        let mut m = Machine::default();
+        let mut saved = windows.position;
+        let word = |bytes: &[i8], at: isize| {
+            let byte = |number: isize| bytes.get((at + number) as usize).copied().unwrap_or(99) as u8;
+            u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+        };
+        for instruction in &plan.instructions {
+            match *instruction {
+                Row { to, .. } => m.address[to] = saved,
+                Taps { to, column } => m.registers[to] = word(taps, column as isize),
+                Tap { to, column } => m.registers[to] = i32::from(taps[column]) as u32,
+                Pixels { to, row, at, advance } => {
+                    let from = m.address[row] + at;
+                    assert!(
+                        from >= 0 && from + 4 <= windows.width as isize,
+                        "inside of the row: {windows:?}"
+                    );
+                    assert!(advance == 0 || (at == 0 && to != row), "{windows:?}");
+                    m.address[row] += advance as isize;
+                    m.registers[to] = word(pixels, from);
+                }
+                Step { row, by } => m.address[row] += by,
+                Save { row } => saved = m.address[row],
+                Extend { to, of, odd, .. } => {
+                    let bytes = m.registers[of].rotate_right(if odd { 8 } else { 0 }).to_le_bytes();
+                    m.registers[to] = lanes(i32::from(bytes[0] as i8), i32::from(bytes[2] as i8));
+                }
+                Combine { to, first, second } => {
+                    let [a, b] = [first, second].map(|(register, place)| half(m.registers[register], place));
+                    let crossed = (first.1, second.1) == (Half::High, Half::Low);
+                    m.registers[to] = if crossed { lanes(b, a) } else { lanes(a, b) };
+                }
+                Multiply { sum, pixels, taps, halves, crossed } => {
+                    let [x, w] = [pixels, taps].map(|register| m.registers[register]);
+                    let both = [Half::Low, Half::High];
+                    let other = if crossed { [Half::High, Half::Low] } else { both };
+                    m.sums[sum] += match halves {
+                        Some((of_x, of_w)) => half(x, of_x) * half(w, of_w),
+                        None => (0..2).map(|lane| half(x, both[lane]) * half(w, other[lane])).sum(),
+                    };
+                }
+            }
+        }
+        m.address[15] = saved;
+        m
+    }
+
+    #[test]
+    fn every_tap_is_multiplied_once() {
+        let mut plans = 0;
+        for columns in 2..=7usize {
+            let taps: Vec<i8> =
+                (0..8).map(|tap| if tap < columns { (7 * tap % 11) as i8 - 5 } else { 77 }).collect();
+            for (width, stride) in [4, 5, 7, 10, 15].into_iter().flat_map(|width| [(width, 1), (width, 2)]) {
+                let pixels: Vec<i8> = (0..width).map(|place| (37 * place % 101) as i8 - 50).collect();
+                for (outputs, first) in
+                    [1, 3, 4, 6].into_iter().flat_map(|outputs| [(outputs, 0), (outputs, 1), (outputs, 3)])
+                {
+                    let starts: Vec<isize> = (0..outputs)
+                        .map(|output| ((first + output) * stride) as isize - (columns / 2) as isize)
+                        .collect();
+                    let is_inside = |&start: &isize| start < width as isize && start + columns as isize > 0;
+                    let all_inside = starts[0] >= 0
+                        && starts[outputs - 1] + (columns + stride * outputs) as isize <= width as isize;
+                    if !starts.iter().all(is_inside) {
+                        continue;
+                    }
+                    for (times, step) in
+                        [(1, 0), (1, 9), (2, 0)].into_iter().filter(|case| case.0 == 1 || all_inside)
+                    {
+                        let windows = Windows {
+                            starts: starts.clone(),
+                            columns,
+                            width,
+                            pitch: columns,
+                            times,
+                            advance: if times > 1 { stride * outputs } else { 0 },
+                            position: 2,
+                            step,
+                        };
+                        let Some(found) = plan(&windows, 12 - outputs) else { continue };
+                        let windows =
+                            Windows { position: if times > 1 { found.first } else { 2 }, ..windows };
+                        let Some(found) = plan(&windows, 12 - outputs) else { continue };
+                        plans += 1;
+                        let machine = run(&found, &windows, &taps, &pixels);
+                        for (sum, &start) in starts.iter().enumerate() {
+                            let product = |column: usize| {
+                                let pixel = usize::try_from(start + column as isize)
+                                    .ok()
+                                    .and_then(|at| pixels.get(at));
+                                pixel.map_or(0, |&pixel| i32::from(pixel) * i32::from(taps[column]))
+                            };
+                            let expected: i32 = (0..columns).map(product).sum();
+                            assert_eq!(machine.sums[sum], expected, "{windows:?}: {found:?}");
+                        }
+                        let moved =
+                            windows.position + step + if times > 1 { windows.advance as isize } else { 0 };
+                        assert_eq!(machine.address[15], moved, "{windows:?}: {found:?}");
+                    }
+                }
+            }
+        }
+        assert!(plans > 300, "there are many plans, got {plans}");
     }
 }

@@ -147,7 +147,9 @@ impl Blocks {
                     if !rest.is_multiple_of(size) || (rest == 0 && size > 1) {
                         continue;
                     }
-                    let Some(row) = self.divided(&mut known, left, (size, rest / size), right) else { continue };
+                    let Some(row) = self.divided(&mut known, left, (size, rest / size), right) else {
+                        continue;
+                    };
                     let cost: f64 = row.blocks.iter().map(|block| self.cost(block)).sum();
                     if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                         best = Some((cost, row));
@@ -163,9 +165,10 @@ impl Blocks {
         let [once, each, end] =
             self.block(block).map(|mix| mix.instructions() + mix.taken + mix.load_runs + mix.unaligned_loads);
         let (rows, copies) = (self.rows as f64, if block.unrolled { self.rows as f64 } else { 1.0 });
-        // A branch back is two cycles.
-        let back = if block.unrolled { 0.0 } else { 2.0 };
-        (once + (each + back) * rows + end) * block.times as f64 + CODE_WORTH * (once + each * copies)
+        // A branch back is two cycles, and the last one may be mistaken for another.
+        let (back, mistaken) = if block.unrolled { (0.0, 0.0) } else { (2.0, 5.0) };
+        (once + (each + back) * rows + end + mistaken) * block.times as f64
+            + CODE_WORTH * (once + each * copies)
     }
 
     /// A block of `left` outputs, `times` of `size`, and one of `right`.
@@ -191,7 +194,8 @@ impl Blocks {
             let mut of = |unrolled: bool| {
                 let registers = REGISTERS - usize::from(!unrolled);
                 let registers = registers.checked_sub(windows.starts.len())?;
-                let found = known.entry((windows.clone(), unrolled)).or_insert_with(|| plan(windows, registers));
+                let found =
+                    known.entry((windows.clone(), unrolled)).or_insert_with(|| plan(windows, registers));
                 let (outputs, times) = (windows.starts.len(), windows.times);
                 Some(Block { outputs, times, unrolled, plan: found.clone()? })
             };
@@ -249,7 +253,13 @@ impl Blocks {
             }
         }
         let back = |times: f64| Mix { taken: times - 1.0, untaken: 1.0, surprises: 1.0, ..Mix::default() };
-        Some(call + super::matmul::call() + table * there + back(there.max(1.0)) + all * channels + back(channels))
+        Some(
+            call + super::matmul::call()
+                + table * there
+                + back(there.max(1.0))
+                + all * channels
+                + back(channels),
+        )
     }
 
     /// Bytes of its code; all of its instructions are wide.
@@ -275,8 +285,9 @@ impl Blocks {
     fn parts_of(&self, row: &Row) -> Parts {
         let limited = f64::from(u8::from(self.limited));
         let entries = row.blocks.iter().filter(|block| block.unrolled).count() as f64;
-        let [copies, loops, repeated] = [entries > 0.0, row.blocks.iter().any(|block| !block.unrolled), row.repeats()]
-            .map(|is| f64::from(u8::from(is)));
+        let [copies, loops, repeated] =
+            [entries > 0.0, row.blocks.iter().any(|block| !block.unrolled), row.repeats()]
+                .map(|is| f64::from(u8::from(is)));
         let (ways, moved) = (copies + loops, f64::from(u8::from(row.position != 0)));
         let call = Mix {
             saved_words: 18.0,
@@ -327,7 +338,11 @@ impl Blocks {
             taken: unrolled,
             ..Mix::default()
         };
-        let mut each = Mix { unaligned_loads: block.plan.unaligned, load_runs: block.plan.load_runs(), ..Mix::default() };
+        let mut each = Mix {
+            unaligned_loads: block.plan.unaligned,
+            load_runs: block.plan.load_runs(),
+            ..Mix::default()
+        };
         for instruction in &block.plan.instructions {
             let place = match instruction {
                 Instruction::Row { .. } | Instruction::Pixels { .. } => &mut each.scheduled_ram_loads,
@@ -343,6 +358,10 @@ impl Blocks {
             };
             *place += 1.0;
         }
+        // Those that are issued together with a multiplication.
+        let paired = block.plan.paired() as f64;
+        each.lane_ops -= paired;
+        each.alu += paired;
         let end = Mix { untaken: 1.0 - unrolled, ..Mix::default() };
         if !block.unrolled {
             // The end of rows, and taps where no load lets their address go on.
