@@ -489,7 +489,7 @@ mod tests {
     /// The functions of many shapes of rows.
     fn functions() -> Vec<Blocks> {
         let mut found = Vec::new();
-        for (columns, stride) in [(5, 1), (5, 2), (7, 1), (7, 2), (4, 1), (6, 2), (2, 3)] {
+        for (columns, stride) in [(5, 1), (5, 2), (7, 1), (7, 2), (4, 1), (6, 2), (2_usize, 3)] {
             for (width, unroll) in
                 [4, 7, 13, 20, 31].into_iter().flat_map(|width| [(width, false), (width, true)])
             {

@@ -109,7 +109,7 @@ impl Blocks {
             && (4..=MAX_WIDTH).contains(&width)
             && pitch <= 8;
         // Of the last window, a column has to be inside.
-        let ends = outputs > 0 && is_of_size && (outputs - 1) * stride < width + before;
+        let ends = outputs > 0 && is_of_size && (outputs - 1).saturating_mul(stride) < width + before;
         let function = Self {
             rows,
             columns,
