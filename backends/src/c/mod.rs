@@ -7,6 +7,8 @@
 mod arenas;
 mod assembly;
 mod depthwise;
+mod depthwise_blocks;
+mod depthwise_pairs;
 mod expression;
 mod header;
 mod kernel;

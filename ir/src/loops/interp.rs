@@ -774,7 +774,12 @@ impl<'m> Machine<'m> {
             Word::I32(word) => Ok(word),
             _ => Err(Trap::Operands("loop.depthwise")),
         };
-        let words = depthwise::record_words(rows.len(), head.columns);
+        let taps = depthwise::Taps { rows: rows.len(), columns: head.columns, pitch: head.pitch };
+        let words = taps.record_words();
+        // depthwise C3
+        if inside.is_empty() {
+            return Err(Trap::Operands("loop.depthwise"));
+        }
         let finish = matmul::Finish { signed: head.signed, limits: head.limits, zero_point: head.zero_point };
         for channel in 0..head.channels {
             let record = (0..words)
@@ -787,10 +792,12 @@ impl<'m> Machine<'m> {
                     for column in 0..head.columns {
                         let at = (x * head.stride + column).checked_sub(head.before);
                         let at = at.filter(|&at| at < head.width && inside.contains(&(number as i32)));
-                        pixels.push(at.map(|at| word(self, input, element_offset(row, at))).transpose()?);
+                        let pixel = at.map(|at| word(self, input, element_offset(row, at))).transpose()?;
+                        pixels.push(pixel.map(|pixel| pixel - head.input_zero_point));
                     }
                 }
-                let result = Record::new(&record, head.columns).result(&pixels, head.padding, finish);
+                let padding = head.padding - head.input_zero_point;
+                let result = Record::new(&record, taps).result(&pixels, padding, finish);
                 let at = channel.saturating_mul(head.channel_step).saturating_add(x * head.pixel_step);
                 self.store(Word::I32(result), output, element_offset(offset, at))?;
             }

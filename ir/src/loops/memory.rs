@@ -132,13 +132,15 @@ pub enum PackLayout {
         short_bias: bool,
     },
     /// What `loop.depthwise` reads, as [`super::depthwise::pack`] says. Sources are a filter of `rows` x `columns` taps x channels, a
-    /// bias, and multiplier and shift of each channel: `#loop.depthwise<rows, columns, zero_point>`.
+    /// bias, and multiplier and shift of each channel: `#loop.depthwise<rows, columns, pitch, zero_point>`.
     Depthwise {
         /// Rows of taps.
         rows: usize,
         /// Taps of a row.
         columns: usize,
-        /// The input's zero point.
+        /// Bytes from a row of taps to the next.
+        pitch: usize,
+        /// The input's zero point, unless it is subtracted from pixels; else 0.
         zero_point: i64,
     },
     /// Transposes a `rows` x `columns` matrix: `#loop.transposed<rows, columns>`.
@@ -198,9 +200,10 @@ impl PackLayout {
             let rows = sources.get(1).map_or(0, |bias| bias.count);
             return (Scalar::I32, matmul::packed_words(rows, pairs, short_bias));
         }
-        if let PackLayout::Depthwise { rows, columns, .. } = *self {
+        if let PackLayout::Depthwise { rows, columns, pitch, .. } = *self {
             let channels = sources.get(1).map_or(0, |bias| bias.count);
-            return (Scalar::I32, depthwise::record_words(rows, columns).saturating_mul(channels));
+            let taps = depthwise::Taps { rows, columns, pitch };
+            return (Scalar::I32, taps.record_words().saturating_mul(channels));
         }
         sources.first().map_or((Scalar::I8, 0), |first| (first.element.unpacked(), first.count))
     }
@@ -267,8 +270,8 @@ impl PackLayout {
             PackLayout::Matmul { columns, run, short_bias } => {
                 matmul::pack(sources, columns, run, short_bias)
             }
-            PackLayout::Depthwise { rows, columns, zero_point } => {
-                depthwise::pack(sources, [rows, columns], zero_point)
+            PackLayout::Depthwise { rows, columns, pitch, zero_point } => {
+                depthwise::pack(sources, depthwise::Taps { rows, columns, pitch }, zero_point)
             }
             PackLayout::Transposed { rows, columns } => {
                 expect(1)?;
@@ -317,8 +320,8 @@ impl PackLayout {
             PackLayout::Matmul { columns, run, short_bias } => {
                 ("loop.matmul", vec![int(columns), int(run), short_bias.into()])
             }
-            PackLayout::Depthwise { rows, columns, zero_point } => {
-                ("loop.depthwise", vec![int(rows), int(columns), zero_point])
+            PackLayout::Depthwise { rows, columns, pitch, zero_point } => {
+                ("loop.depthwise", vec![int(rows), int(columns), int(pitch), zero_point])
             }
             PackLayout::Transposed { rows, columns } => ("loop.transposed", vec![int(rows), int(columns)]),
             PackLayout::FoldedBias { columns, zero_point } => {
@@ -420,7 +423,7 @@ impl AttrValue for PackLayout {
         "#loop.verbatim<>, #loop.interleave<rows, columns, block>, #loop.interleave_runs<rows, columns, block, run>, \
          #loop.paired<rows, columns, block>, #loop.packed_rows<bits, columns>, #loop.depthwise_words<rows, columns, channels>, \
          #loop.packed_interleave<bits, rows, columns, block>, #loop.packed_paired<bits, rows, columns, block>, \
-         #loop.matmul<columns, run, zero_point>, #loop.depthwise<rows, columns, zero_point>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
+         #loop.matmul<columns, run, zero_point>, #loop.depthwise<rows, columns, pitch, zero_point>, #loop.transposed<rows, columns>, #loop.folded_bias<columns, zero_point> or \
          #loop.folded_depthwise_bias<zero_point>"
             .to_owned()
     }
@@ -467,8 +470,8 @@ impl AttrValue for PackLayout {
                 (PackLayout::Matmul { columns: size(0)?, run: size(1)?, short_bias }, 3)
             }
             "loop.depthwise" => {
-                let zero_point = i64::from_attr(items.get(2).ok_or_else(error)?)?;
-                (PackLayout::Depthwise { rows: size(0)?, columns: size(1)?, zero_point }, 3)
+                let zero_point = i64::from_attr(items.get(3).ok_or_else(error)?)?;
+                (PackLayout::Depthwise { rows: size(0)?, columns: size(1)?, pitch: size(2)?, zero_point }, 4)
             }
             "loop.transposed" => (PackLayout::Transposed { rows: size(0)?, columns: size(1)? }, 2),
             "loop.folded_bias" => {

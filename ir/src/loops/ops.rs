@@ -348,12 +348,15 @@ define_ops! {
     /// Makes a row of a depthwise convolution of `channels` channels: `outputs` results each, of which result `x` is the sum over
     /// the window's `rows` and `columns` columns of weights times pixels. Pixels of channel `c` lie side by side, `width` of them, in
     /// rows that begin at `rows + c * width`; column `k` meets pixel `x * stride - before + k`. Pixels outside, and those of
-    /// rows before number `first` or from `end` on, are taken for `padding`, the input's zero point. Weights are packed as
-    /// [`super::depthwise::pack`] does. Sums are requantized, their sign taken into account if `signed`, `zero_point` added, limited, and
-    /// stored at `offset + c * channel_step + x * pixel_step`.
+    /// rows before number `first` or from `end` on, are taken for `padding`, the input's zero point; `input_zero_point` is subtracted
+    /// from all of them, unless weights have it. Weights are packed as [`super::depthwise::pack`] does, rows of taps `pitch` bytes
+    /// apart. Sums are requantized, their sign taken into account if `signed`, `zero_point` added, limited, and
+    /// stored at `offset + c * channel_step + x * pixel_step`. If `unroll`, the code may have copies for the rows of the window.
     ///
-    /// - C1: there are rows, columns, channels and outputs, and a stride, of 31 bits; padding, limits and zero point lie within int8.
+    /// - C1: there are rows, columns, channels and outputs, and a stride, of 31 bits; padding, limits and zero points lie within int8;
+    ///   a row of taps fits its pitch, with less than a word to spare.
     /// - C2: weights, pixels and results have the elements that this takes.
+    /// - C3: at run time, one of the rows is there.
     Depthwise = "loop.depthwise" {
         operands {
             weights: MemRef,
@@ -372,11 +375,14 @@ define_ops! {
             stride: usize = 1,
             before: usize = 0,
             padding: i32 = 0,
+            input_zero_point: i32 = 0,
+            pitch: usize = 4,
             channel_step: usize = 1,
             pixel_step: usize = 1,
             signed: bool = true,
             zero_point: i32 = 0,
             limits: [i32; 2] = [-128, 127],
+            unroll: bool = false,
         }
         traits [Reads, Writes, Dsp]
     }

@@ -185,9 +185,17 @@ semantics! {
         if i8::try_from(op.padding).is_err() {
             report.push(format!("expected padding within int8, got {}", op.padding));
         }
+        if i8::try_from(op.input_zero_point).is_err() {
+            report.push(format!("expected an input zero point within int8, got {}", op.input_zero_point));
+        }
+        if op.pitch < columns || op.pitch - columns >= 4 {
+            let pitch = op.pitch;
+            report.push(format!("expected a pitch of {columns} bytes or up to three more, got {pitch}"));
+        }
         results_of_i8(op.limits, op.zero_point, report);
         // depthwise C2
-        let words = depthwise::record_words(rows, columns).saturating_mul(channels);
+        let taps = depthwise::Taps { rows, columns, pitch: op.pitch };
+        let words = taps.record_words().saturating_mul(channels);
         has_elements("weights", operands[0], words, report);
         has_elements("pixels", operands[1], op.width.saturating_mul(channels), report);
         has_elements("results", operands[2], outputs.saturating_mul(channels), report);

@@ -9,6 +9,7 @@ use crate::analysis::index_range::Ranges;
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::LoopOp;
 use mcunet_ir::loops::eval::compare;
+use mcunet_ir::loops::ops::Depthwise;
 use mcunet_ir::module::{Block, Function, Op, OpKind, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -24,6 +25,8 @@ pub struct Counts {
     loops: HashMap<Op, [f64; 2]>,
     /// Most trips of each loop that its bounds allow, whatever they turn out to be.
     most_trips: HashMap<Op, u64>,
+    /// Rows under the window of each `loop.depthwise`, over all executions.
+    window_rows: HashMap<Op, f64>,
 }
 
 impl Counts {
@@ -70,6 +73,11 @@ impl Counts {
         self.loops.get(&op).map_or(0.0, |&[_, empty]| empty)
     }
 
+    /// Rows under the windows of a `loop.depthwise` that are there.
+    pub fn window_rows(&self, op: Op) -> f64 {
+        self.window_rows.get(&op).copied().unwrap_or(0.0)
+    }
+
     /// Most trips of a loop that its bounds allow.
     pub fn most_trips(&self, op: Op) -> u64 {
         self.most_trips.get(&op).copied().unwrap_or(0)
@@ -85,6 +93,7 @@ fn decisive(function: &Function, body: Block) -> HashSet<Value> {
         match &data.kind {
             OpKind::Loop(LoopOp::For(_)) => open.extend(&data.operands[..2]),
             OpKind::Loop(LoopOp::If(_)) => open.push(data.operands[0]),
+            OpKind::Loop(LoopOp::Depthwise(_)) => open.extend(&data.operands[4..6]),
             _ => {}
         }
     });
@@ -140,6 +149,15 @@ impl Counter<'_> {
             let OpKind::Loop(kind) = &data.kind else { continue };
             match kind {
                 LoopOp::For(head) => self.for_loop(op, i64::from(head.step).max(1), times),
+                LoopOp::Depthwise(_) => {
+                    let bounds = [4, 5].map(|i| self.known.get(&data.operands[i]).copied());
+                    let all = Depthwise::rows(&data.operands).len() as f64;
+                    let there = match bounds {
+                        [Some(first), Some(end)] => (end.saturating_sub(first) as f64).clamp(0.0, all),
+                        _ => all,
+                    };
+                    *self.counts.window_rows.entry(op).or_default() += times * there;
+                }
                 LoopOp::If(_) => {
                     let [then, otherwise] = data.regions[..] else { continue };
                     match self.known.get(&data.operands[0]) {

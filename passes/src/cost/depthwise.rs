@@ -1,7 +1,9 @@
-//! What `loop.depthwise` takes where it is written by hand: for windows of 3 x 3 taps.
+//! What `loop.depthwise` takes where it is written by hand: here, for windows of 3 x 3 taps.
 //!
-//! The C back end's `depthwise.rs` has the instructions; a test there counts them against [`Parts`].
+//! The C back end's `depthwise.rs` has the instructions; a test there counts them against [`Parts`]. Other windows are in
+//! [`super::depthwise_blocks`].
 
+use super::depthwise_blocks::Blocks;
 use super::mix::Mix;
 use mcunet_ir::loops::ops::Depthwise;
 
@@ -41,6 +43,31 @@ pub struct Function {
     pub limited: bool,
 }
 
+/// The assembly behind an operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Form {
+    /// For windows of 3 x 3 taps.
+    Pairs(Function),
+    /// For others.
+    Blocks(Blocks),
+}
+
+impl Form {
+    /// The form of an operation whose window has `rows` rows; `None` if it is not written in assembly.
+    pub fn of(op: &Depthwise, rows: usize) -> Option<Self> {
+        let pairs = Function::of(op, rows).map(|(function, _)| Form::Pairs(function));
+        pairs.or_else(|| Blocks::of(op, rows).map(Form::Blocks))
+    }
+
+    /// Bytes of its code.
+    pub fn code_bytes(&self) -> u64 {
+        match self {
+            Form::Pairs(function) => function.code_bytes(),
+            Form::Blocks(blocks) => blocks.code_bytes(),
+        }
+    }
+}
+
 /// Instructions of a function by how often they are executed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Parts {
@@ -61,7 +88,14 @@ impl Function {
     /// none.
     pub fn of(op: &Depthwise, rows: usize) -> Option<(Self, usize)> {
         let Depthwise { width, columns, outputs, stride, before, .. } = *op;
-        if [rows, columns] != [TAPS; 2] || !matches!(stride, 1 | 2) || before > 1 || width < 4 {
+        // Weights have the zero point, in rows of words.
+        let is_packed_so = op.input_zero_point == 0 && op.pitch == 4;
+        if !is_packed_so
+            || [rows, columns] != [TAPS; 2]
+            || !matches!(stride, 1 | 2)
+            || before > 1
+            || width < 4
+        {
             return None;
         }
         let left: &[isize] = match (before, stride) {
@@ -234,9 +268,12 @@ impl Function {
     }
 }
 
-/// One execution of `loop.depthwise` with windows of `rows` rows.
-pub fn row(op: &Depthwise, rows: usize) -> Mix {
-    let Some((function, pairs)) = Function::of(op, rows) else { return plain(op, rows) };
+/// One execution of `loop.depthwise` with windows of `rows` rows, of which so many are there on average.
+pub fn row(op: &Depthwise, rows: usize, there: f64) -> Mix {
+    let Some((function, pairs)) = Function::of(op, rows) else {
+        let blocks = Blocks::of(op, rows).and_then(|blocks| blocks.mix(op.channels as f64, there));
+        return blocks.unwrap_or_else(|| plain(op, rows));
+    };
     let parts = function.parts();
     let (pairs, channels) = (pairs as f64, op.channels as f64);
     let looped = f64::from(u8::from(function.pairs));

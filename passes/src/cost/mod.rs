@@ -9,6 +9,8 @@
 mod accesses;
 mod count;
 pub mod depthwise;
+pub mod depthwise_block;
+pub mod depthwise_blocks;
 mod linear;
 pub mod matmul;
 pub mod mix;
@@ -242,13 +244,13 @@ fn called_code_bytes(function: &Function) -> u64 {
             }
             OpKind::Loop(LoopOp::Depthwise(head)) => {
                 let rows = Depthwise::rows(&data.operands).len();
-                windows.extend(depthwise::Function::of(head, rows).map(|(function, _)| function));
+                windows.extend(depthwise::Form::of(head, rows));
             }
             _ => {}
         }
     }
     let products = products.iter().map(matmul::Function::code_bytes);
-    products.chain(windows.iter().map(depthwise::Function::code_bytes)).sum()
+    products.chain(windows.iter().map(depthwise::Form::code_bytes)).sum()
 }
 
 /// Cycles of one invocation of a module that was lowered for `core`, on that and the other cores that have their own table

@@ -287,7 +287,8 @@ impl<'f> Walk<'f> {
                 LoopOp::Depthwise(head) => {
                     let rows = Depthwise::rows(&data.operands).len();
                     let (executions, copies) = (self.executions_here(), self.frame().copies);
-                    self.add(executions, 0.0, depthwise::row(head, rows));
+                    let there = self.counts.window_rows(op) / executions.max(1.0);
+                    self.add(executions, 0.0, depthwise::row(head, rows, there));
                     self.add(0.0, copies, matmul::call());
                 }
                 // The call; what the caller does is not counted.

@@ -3,11 +3,13 @@
 //! Rows of the window above or below the image are not read: in their place stand the nearest that are inside, so that their
 //! offsets are valid.
 
+use super::CoreFeatures;
 use super::accumulate::greatest;
 use super::kernel::Kernel;
 use super::requantize::short_table;
 use super::window::{Interior, Taps};
 use crate::cost::depthwise::Function;
+use crate::cost::depthwise_blocks::Blocks;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
 use mcunet_ir::nn::ops::DepthwiseConv2d;
@@ -45,23 +47,27 @@ pub(super) fn lower(
         stride: windows.x.stride,
         before: windows.x.before,
         padding,
+        input_zero_point: 0,
+        pitch: columns.next_multiple_of(4),
         channel_step: output.steps.channel,
         pixel_step: output.steps.pixel,
         signed,
         zero_point,
         limits: [limits.0.max(-128), limits.1.min(127)],
+        unroll: false,
     };
-    let Some((function, _)) = Function::of(&kind, rows).filter(|_| windows.x.dilation == 1) else {
-        return Ok(false);
-    };
-    // Without a loop, compilers have registers enough, and place instructions so that two of them are issued together.
-    if kernel.features().issues_two && !function.pairs {
+    // A row of the window is always there.
+    let is_met = (0..windows.y.outputs().unwrap_or(0)).all(|row| !windows.y.taps_inside(row).0.is_empty());
+    if windows.x.dilation != 1 || !is_met {
         return Ok(false);
     }
+    let Some(kind) = form(kind, rows, kernel.features()) else { return Ok(false) };
     let requantization = kernel.resource("requantization", &Data::I32(table));
     let sources =
         vec![kernel.expect_constant(1, "filter")?, kernel.expect_constant(2, "bias")?, requantization];
-    let layout = PackLayout::Depthwise { rows, columns, zero_point: padding.into() };
+    // Weights have what is not subtracted from pixels.
+    let folded = i64::from(padding - kind.input_zero_point);
+    let layout = PackLayout::Depthwise { rows, columns, pitch: kind.pitch, zero_point: folded };
     let weights = kernel.pack(sources, layout);
     let all_inside = Interior::of(&windows.y).is_all();
     kernel.for_image_rows(|b, place| {
@@ -83,4 +89,28 @@ pub(super) fn lower(
         b.op(kind.clone(), &operands, &[]);
     });
     Ok(true)
+}
+
+/// Outputs of a row up to which compilers do as well in blocks on cores that issue two instructions at a time.
+const FEW_OUTPUTS: usize = 3;
+
+/// The operation in the form that is fastest: by pairs of outputs, for 3 x 3 taps, or in blocks; `None` if C is.
+fn form(pairs: l::Depthwise, rows: usize, features: CoreFeatures) -> Option<l::Depthwise> {
+    let two = features.issues_two;
+    let function = Function::of(&pairs, rows).map(|(function, _)| function);
+    // Without a loop, compilers have registers enough, and place instructions so that two of them are issued together.
+    if two && function.is_some_and(|function| !function.pairs) {
+        return None;
+    }
+    // Pairs that are two pixels apart have a multiplication more, and less beside it to be issued together with.
+    if function.is_some() && !(two && pairs.stride == 2) {
+        return Some(pairs);
+    }
+    // Words that straddle others cost less than gaps would, but where all else is issued in pairs.
+    let pitch = if two { pairs.pitch } else { pairs.columns };
+    let blocks =
+        l::Depthwise { input_zero_point: pairs.padding, pitch, unroll: features.unroll, ..pairs.clone() };
+    let is_better = !two || blocks.outputs > FEW_OUTPUTS;
+    let found = Blocks::of(&blocks, rows).filter(|_| is_better).map(|_| blocks);
+    found.or(function.map(|_| pairs))
 }

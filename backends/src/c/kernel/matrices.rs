@@ -90,12 +90,13 @@ impl KernelPrinter<'_> {
         let count = starts.len();
         self.line(&format!("const int8_t *const {rows}[{count}] = {{ {} }};", starts.join(", ")));
         let Depthwise { channels, width, columns, outputs, stride, before, padding, .. } = *head;
+        let Depthwise { input_zero_point, pitch, .. } = *head;
         let Depthwise { channel_step, pixel_step, signed, zero_point, limits: [low, high], .. } = *head;
         let odd = 2 * zero_point + 1;
         let numbers = format!(
-            "{channels}, {width}, {outputs}, {channel_step}, {pixel_step}, {padding}, {odd}, {low}, {high}"
+            "{channels}, {width}, {outputs}, {channel_step}, {pixel_step}, {padding}, {odd}, {low}, {high}, {input_zero_point}"
         );
-        self.line(&format!("static const int32_t {shape}[9] = {{ {numbers} }};"));
+        self.line(&format!("static const int32_t {shape}[10] = {{ {numbers} }};"));
         let arguments = format!("{weights}, {rows}, &{output}[{offset}], {shape}, {first}, {end}");
         match depthwise::Form::of(head, count) {
             Some(form) => {
@@ -104,7 +105,7 @@ impl KernelPrinter<'_> {
             }
             None => {
                 self.used.insert("depthwise_row");
-                let window = format!("{count}, {columns}, {stride}, {before}, {signed}");
+                let window = format!("{count}, {columns}, {pitch}, {stride}, {before}, {signed}");
                 self.line(&format!("depthwise_row({arguments}, {window});"));
             }
         }
