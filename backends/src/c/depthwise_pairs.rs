@@ -190,8 +190,10 @@ impl Assembly {
             self.line(format!("sub.w r5, r5, #{}", self.function.left_step));
         }
         self.save("r5", frame::NEXT);
-        self.line("lsl.w r6, r6, #7");
-        self.save("r6", frame::PAIRS);
+        if self.function.pairs {
+            self.line("lsl.w r6, r6, #7");
+            self.save("r6", frame::PAIRS);
+        }
         // Rows before number `first` or from `end` on.
         self.load("r4", frame::FIRST);
         self.load("r5", frame::END);
@@ -211,13 +213,18 @@ impl Assembly {
         self.line("ldm.w r3!, {r6, r10, r11, r12, lr}");
         self.save("r3", frame::WEIGHTS);
         self.save("r6", frame::FACTOR);
-        for (register, at) in [("r4", frame::ZERO_POINT), ("r5", frame::PAIRS), ("r6", frame::MISSING)] {
-            self.load(register, at);
-        }
+        // A load right after a store would wait.
         self.line("lsr.w r7, r12, #24");
+        self.load("r4", frame::ZERO_POINT);
+        if self.function.pairs {
+            self.load("r5", frame::PAIRS);
+        }
+        self.load("r6", frame::MISSING);
         self.line("lsl.w r4, r4, r7");
         self.save("r4", frame::ADDEND);
-        self.line("orr.w r7, r7, r5");
+        if self.function.pairs {
+            self.line("orr.w r7, r7, r5");
+        }
         // Nothing until the branch changes flags.
         self.line("cmp.w r6, #0");
         for (row, word) in ["r10", "r11", "r12"].iter().enumerate() {

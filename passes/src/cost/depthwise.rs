@@ -171,30 +171,30 @@ impl Function {
 
     /// Its instructions.
     pub fn parts(&self) -> Parts {
-        let [limited, went_on, ends, goes_on] =
-            [self.limited, self.left_step > 0, self.ends, self.ends && self.right_at == 0]
+        let [limited, went_on, ends, goes_on, counted] =
+            [self.limited, self.left_step > 0, self.ends, self.ends && self.right_at == 0, self.pairs]
                 .map(|is| f64::from(u8::from(is)));
         let call = Mix {
             saved_words: 18.0,
-            alu: 13.0 + went_on,
+            alu: 12.0 + went_on + counted,
             multiplies: 2.0,
             scheduled_flash_loads: 7.0 + 2.0 * limited,
             scheduled_ram_loads: 2.0,
             load_runs: 2.0,
             flash_pairs: 1.0,
             further_words: 1.0,
-            stack_stores: 9.0 + 2.0 * limited,
+            stack_stores: 8.0 + 2.0 * limited + counted,
             ..Mix::default()
         };
         let [first, last] = [self.misses(-1), self.misses(2)].map(|is| f64::from(u8::from(is)));
         let outside = first.max(last);
         let channel = Mix {
-            alu: 5.0 + 5.0 - 3.0 * goes_on,
+            alu: 4.0 + counted + 5.0 - 3.0 * goes_on,
             lane_ops: 11.0 + 2.0 * outside,
             multiplies: first + last,
             flash_pairs: 1.0,
             further_words: 3.0,
-            scheduled_ram_loads: 3.0 + outside + 4.0 - ends,
+            scheduled_ram_loads: 2.0 + counted + outside + 4.0 - ends,
             load_runs: 1.0 + outside + 1.0,
             stack_stores: 4.0 + last,
             untaken: 1.0,
