@@ -11,11 +11,11 @@ use mcunet_passes::cost::depthwise;
 /// The function behind `loop.depthwise` in C, for all forms and for windows without one.
 pub const IN_C: &str = "/* A row of a depthwise convolution, channel by channel. `rows` are the rows under the window, of which those before number
  * `first` or from `end` on are missing. `shape` has the number of channels, pixels and outputs of a row, the distance of two
- * channels and of two pixels of the output, the value of pixels outside, the zero point of results twice and one, their
- * limits, and what is subtracted from pixels. Rows of taps are `pitch` bytes apart. */
+ * channels and of two pixels of the output, the value of pixels outside, the zero point of results twice and one, what is
+ * subtracted from pixels, and limits of results, if there are. Rows of taps are `pitch` bytes apart. */
 UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape,
                                  int32_t first, int32_t end, int32_t height, int32_t width, int32_t pitch,
-                                 int32_t stride, int32_t before, bool is_signed)
+                                 int32_t stride, int32_t before, bool is_signed, bool has_limits)
 {
     const int32_t words = 2 + ((height - 1) * pitch + width + 4) / 4;
     for (int32_t channel = 0; channel < shape[0]; channel++) {
@@ -31,13 +31,13 @@ UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *ro
                     const int32_t at = x * stride - before + kx;
                     const bool inside = ky >= first && ky < end && at >= 0 && at < shape[1];
                     const int32_t pixel = inside ? rows[ky][channel * shape[1] + at] : shape[5];
-                    sum = add_wrap(sum, 2 * taps[ky * pitch + kx] * (pixel - shape[9]));
+                    sum = add_wrap(sum, 2 * taps[ky * pitch + kx] * (pixel - shape[7]));
                 }
             }
             const int32_t addend = add_wrap(offset, is_signed ? sum >> 31 : 0);
             const int32_t scaled = mul_add_high(sum, record[0], addend) >> shift >> 1;
-            const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[7]), shape[8]);
-            output[channel * shape[3] + x * shape[4]] = (int8_t)result;
+            const int32_t result = saturate_8(scaled);
+            output[channel * shape[3] + x * shape[4]] = (int8_t)(has_limits ? min_i32(max_i32(result, shape[8]), shape[9]) : result);
         }
     }
 }

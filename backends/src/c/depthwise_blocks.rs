@@ -82,7 +82,7 @@ impl OfBlocks {
 
     /// The function.
     pub fn text(&self) -> String {
-        let Blocks { rows, columns, pitch, stride, before, width, outputs, signed, .. } = self.0;
+        let Blocks { rows, columns, pitch, stride, before, width, outputs, signed, limited, .. } = self.0;
         let Some(assembly) = Assembly::of(self.0) else { return String::new() };
         let (name, made) = (self.name(), assembly.blocks_text());
         let assembly = statements(&assembly.whole());
@@ -95,7 +95,7 @@ impl OfBlocks {
              #else\n\
              static void {name}(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape, \
              int32_t first, int32_t end)\n{{\n    \
-             depthwise_row(weights, rows, output, shape, first, end, {rows}, {columns}, {pitch}, {stride}, {before}, {signed});\n}}\n\
+             depthwise_row(weights, rows, output, shape, first, end, {rows}, {columns}, {pitch}, {stride}, {before}, {signed}, {limited});\n}}\n\
              #endif\n\n"
         )
     }
@@ -178,8 +178,8 @@ impl Assembly {
             self.line(format!("ldr.w {register}, [r3, #{}]", 4 * number));
         }
         if limited {
-            self.line("ldr.w r11, [r3, #28]");
-            self.line("ldr.w lr, [r3, #32]");
+            self.line("ldr.w r11, [r3, #32]");
+            self.line("ldr.w lr, [r3, #36]");
             self.save("r11", frame::LOW);
             self.save("lr", frame::HIGH);
         }

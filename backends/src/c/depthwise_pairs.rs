@@ -83,7 +83,7 @@ impl Pairs {
 
     /// The function.
     pub fn text(&self) -> String {
-        let Function { stride, odd, left, signed, .. } = self.0;
+        let Function { stride, odd, left, signed, limited, .. } = self.0;
         let (name, assembly) = (self.name(), statements(&Assembly::of(self.0).lines));
         let before = usize::from(odd || left[0].is_some());
         let first = if before == 1 { ", the first one a pixel before the image" } else { "" };
@@ -95,7 +95,7 @@ impl Pairs {
              #else\n\
              static void {name}(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape, \
              int32_t first, int32_t end)\n{{\n    \
-             depthwise_row(weights, rows, output, shape, first, end, {TAPS}, {TAPS}, 4, {stride}, {before}, {signed});\n}}\n\
+             depthwise_row(weights, rows, output, shape, first, end, {TAPS}, {TAPS}, 4, {stride}, {before}, {signed}, {limited});\n}}\n\
              #endif\n\n"
         )
     }
@@ -169,8 +169,9 @@ impl Assembly {
             self.line(format!("ldr.w {register}, [r3, #{}]", 4 * number));
         }
         if limited {
-            self.line(format!("ldr.w r12, [r3, #{}]", 4 * shape.len()));
-            self.line(format!("ldr.w lr, [r3, #{}]", 4 * shape.len() + 4));
+            // Behind what is subtracted from pixels, which is in what sums begin with.
+            self.line(format!("ldr.w r12, [r3, #{}]", 4 * shape.len() + 4));
+            self.line(format!("ldr.w lr, [r3, #{}]", 4 * shape.len() + 8));
             self.save("r12", frame::LOW);
             self.save("lr", frame::HIGH);
         }

@@ -21,17 +21,18 @@ use std::fmt::Write;
 /// The functions behind `loop.matmul` in C, for all forms.
 pub const IN_C: &str = "/* Products of packed weights and inputs, from sums to results: a group of rows after the other. `shape` has the bytes of
  * the groups, the pairs of a row, the distance of two pixels or rows of the output, the zero point of results
- * twice and one, their limits, and the zero point of inputs that were not widened. */
+ * twice and one, the zero point of inputs if they were not widened, and limits of results, if there are. */
 #if !HAS_NAKED
 static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int16_t *widened, int8_t *output,
                         const int32_t *shape, int32_t rows, int32_t pixels, bool is_signed, bool rows_adjoin,
-                        bool has_short_biases)
+                        bool has_short_biases, bool has_limits)
 {
     const int32_t pairs = shape[1];
     const int32_t words = (rows + 1) / 2;
     const int32_t row_step = rows_adjoin ? 1 : shape[2];
     const int32_t pixel_step = rows_adjoin ? shape[2] : 1;
-    const uint32_t negated = inputs == NULL ? 0u : (uint32_t)(uint16_t)-shape[6] * 0x10001u;
+    const uint32_t negated = inputs == NULL ? 0u : (uint32_t)(uint16_t)-shape[4] * 0x10001u;
+    const int32_t *const limits = shape + (inputs == NULL ? 4 : 5);
     const int32_t *const end = weights + shape[0] / 4;
     while (weights != end) {
         const int32_t *const products = weights + (has_short_biases ? words : rows);
@@ -65,8 +66,9 @@ static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int1
                 const int32_t offset = (int32_t)((uint32_t)shape[3] << shift);
                 const int32_t addend = add_wrap(offset, add_wrap(high ? 0 : value, sign));
                 const int32_t scaled = mul_add_high(value, constants[row], addend) >> shift >> 1;
-                const int32_t result = min_i32(max_i32(saturate_8(scaled), shape[4]), shape[5]);
-                output[row * row_step + pixel * pixel_step] = (int8_t)result;
+                const int32_t result = saturate_8(scaled);
+                const int32_t limited = has_limits ? min_i32(max_i32(result, limits[0]), limits[1]) : result;
+                output[row * row_step + pixel * pixel_step] = (int8_t)limited;
             }
         }
         weights = constants + rows + 1;
@@ -115,7 +117,7 @@ impl Form {
 
     /// The function.
     pub fn text(&self) -> String {
-        let Function { rows, pixels, rows_adjoin, signed, narrow, short_bias, .. } = self.0;
+        let Function { rows, pixels, rows_adjoin, signed, limited, narrow, short_bias, .. } = self.0;
         let layout = if rows_adjoin { "channels" } else { "pixels" };
         let element = if narrow { "int8_t" } else { "int16_t" };
         let (name, asm) = (self.name(), statements(&Assembly::of(self).lines));
@@ -130,7 +132,7 @@ impl Form {
              int8_t *output UNUSED, const int32_t *shape UNUSED)\n{{\n{asm}}}\n\
              #else\n\
              static void {name}(const int32_t *weights, const {element} *inputs, int8_t *output, const int32_t *shape)\n{{\n    \
-             matmul_rows(weights, {inputs}, {widened}, output, shape, {rows}, {pixels}, {signed}, {rows_adjoin}, {short_bias});\n}}\n\
+             matmul_rows(weights, {inputs}, {widened}, output, shape, {rows}, {pixels}, {signed}, {rows_adjoin}, {short_bias}, {limited});\n}}\n\
              #endif\n\n"
         )
     }
@@ -219,13 +221,14 @@ impl Assembly {
             self.line(format!("ldr {register}, [r3, #{at}]"));
         }
         if limited {
-            self.line("ldr r8, [r3, #16]");
-            self.line("ldr r9, [r3, #20]");
+            let [low, high] = if self.form.narrow { [20, 24] } else { [16, 20] };
+            self.line(format!("ldr r8, [r3, #{low}]"));
+            self.line(format!("ldr r9, [r3, #{high}]"));
             self.line(format!("str r8, [sp, #{}]", frame::LOW));
             self.line(format!("str r9, [sp, #{}]", frame::HIGH));
         }
         if self.form.narrow {
-            self.line("ldr r10, [r3, #24]");
+            self.line("ldr r10, [r3, #16]");
             self.line("rsb r10, r10, #0");
             self.line("pkhbt r10, r10, r10, lsl #16");
         }

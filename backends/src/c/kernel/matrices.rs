@@ -91,12 +91,12 @@ impl KernelPrinter<'_> {
         self.line(&format!("const int8_t *const {rows}[{count}] = {{ {} }};", starts.join(", ")));
         let Depthwise { channels, width, columns, outputs, stride, before, padding, .. } = *head;
         let Depthwise { input_zero_point, pitch, .. } = *head;
-        let Depthwise { channel_step, pixel_step, signed, zero_point, limits: [low, high], .. } = *head;
+        let Depthwise { channel_step, pixel_step, signed, zero_point, limits: results, .. } = *head;
         let odd = 2 * zero_point + 1;
-        let numbers = format!(
-            "{channels}, {width}, {outputs}, {channel_step}, {pixel_step}, {padding}, {odd}, {low}, {high}, {input_zero_point}"
-        );
-        self.line(&format!("static const int32_t {shape}[10] = {{ {numbers} }};"));
+        let sizes = [channels, width, outputs, channel_step, pixel_step].map(|size| size as i64);
+        let numbers = sizes.into_iter().chain([padding, odd, input_zero_point].map(i64::from));
+        let numbers: Vec<i64> = numbers.chain(limits(results)).collect();
+        self.line(&format!("static const int32_t {shape}[{}] = {};", numbers.len(), array(&numbers)));
         let arguments = format!("{weights}, {rows}, &{output}[{offset}], {shape}, {first}, {end}");
         match depthwise::Form::of(head, count) {
             Some(form) => {
@@ -105,7 +105,8 @@ impl KernelPrinter<'_> {
             }
             None => {
                 self.used.insert("depthwise_row");
-                let window = format!("{count}, {columns}, {pitch}, {stride}, {before}, {signed}");
+                let window =
+                    format!("{count}, {columns}, {pitch}, {stride}, {before}, {signed}, {}", results != FULL);
                 self.line(&format!("depthwise_row({arguments}, {window});"));
             }
         }
@@ -151,13 +152,21 @@ impl KernelPrinter<'_> {
 /// What `rows` rows of a product of matrices are told.
 fn shape(head: &Matmul, rows: usize, narrow: bool) -> Vec<i64> {
     let Matmul { pairs, row_step, pixel_step, short_bias, .. } = *head;
-    let Matmul { input_zero_point, zero_point, limits: [low, high], .. } = *head;
+    let Matmul { input_zero_point, zero_point, .. } = *head;
     let distance = if row_step == 1 { pixel_step } else { row_step };
     let sizes = [packed_words(rows, pairs, short_bias) * 4, pairs, distance].map(|size| size as i64);
     let [bytes, pairs, distance] = sizes;
     let odd = i64::from(2 * zero_point + 1);
-    let common = [bytes, pairs, distance, odd, low.into(), high.into()];
-    common.into_iter().chain(narrow.then_some(input_zero_point.into())).collect()
+    let common = [bytes, pairs, distance, odd];
+    common.into_iter().chain(narrow.then_some(input_zero_point.into())).chain(limits(head.limits)).collect()
+}
+
+/// Limits of all int8 results.
+const FULL: [i32; 2] = [-128, 127];
+
+/// Limits of results, if there are.
+fn limits(limits: [i32; 2]) -> impl Iterator<Item = i64> {
+    limits.into_iter().map(i64::from).filter(move |_| limits != FULL)
 }
 
 /// A sum with a number, of which 0 goes without saying.
