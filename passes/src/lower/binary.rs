@@ -33,8 +33,12 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut Combine<'_>) {
 fn lower_from(kernel: &mut Kernel<'_>, zero_points: [i32; 2], f: &mut Combine<'_>) {
     let result = &kernel.result_type(0).shape;
     let steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
-    let own = result.strides();
     let row = kernel.row();
+    let target = kernel.target(0);
+    let mut own = result.strides();
+    if row.is_some() && result.rank() == 4 {
+        own[2] = target.steps.pixel;
+    }
     let axes = (0..result.rank()).map(|axis| Axis {
         // The kernel's rows take the place of the loop over the height.
         count: if row.is_some() && axis == 1 { 1 } else { result[axis] },

@@ -428,7 +428,7 @@ impl LowerOp for TransposeConv2d {
             let row_start = b.add(place.output_base, row_start);
             b.for_count(ow, |b, ox| {
                 let x = meeting(b, ox, left, stride_x, kw, iw);
-                let pixel = b.mul_const(ox, to_i32(oc));
+                let pixel = b.mul_const(ox, to_i32(output.steps.pixel));
                 let pixel = b.add(row_start, pixel);
                 filter.for_groups(b, &mut |b, channel, offset, channels| {
                     let start = filter.start(b, channel, channels, 1);
