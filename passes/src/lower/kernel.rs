@@ -171,9 +171,14 @@ impl<'k> Kernel<'k> {
     }
 
     /// Whether result 0 is made in parts, of which others make some, or is itself a part.
-    pub fn has_views(&self) -> bool {
+    pub fn makes_views(&self) -> bool {
         let result = self.source.ops[self.op].results[0];
         view_of(self.homes, result).is_some() || (0..self.operand_count()).any(|index| self.lies_in_result(index))
+    }
+
+    /// Whether some operand is a view of its memory.
+    pub fn reads_views(&self) -> bool {
+        (0..self.operand_count()).any(|index| self.operand_view(index).is_some())
     }
 
     /// Memory of what is a view of result 0, a tensor of type `ty`, by rows.
@@ -184,7 +189,7 @@ impl<'k> Kernel<'k> {
         };
         // Results lie only where views of them can be composed.
         let view = outer.map_or(view, |outer| outer.of(&view).unwrap_or(view));
-        self.list_written(buffer, Some(view));
+        self.list_written(buffer, self.makes_views().then_some(view));
         self.row_map(buffer, ty, false, Some(view))
     }
 
@@ -259,8 +264,10 @@ impl<'k> Kernel<'k> {
         let mut at = Within { first: 0, pitch: elements, row: 0 };
         if let Some(view) = view {
             at.first = view.first;
-            if view.count > 1 {
-                (pixel, at.pitch) = (view.step, width * view.step);
+            match view {
+                View { count: 1, .. } => {}
+                View { run, step, .. } if run == elements => at.pitch = step,
+                View { step, .. } => (pixel, at.pitch) = (step, width * step),
             }
             if let Some(rows) = scattered {
                 let all = self.b.function.ty(memory).as_memref().map_or(0, |ty| ty.shape.elements());

@@ -402,7 +402,8 @@ impl<'a> FunctionLowering<'a> {
         let data = &self.source.ops[op];
         let placed = |(index, &operand): (usize, &Value)| {
             let placed = self.placements.get(root(self.source, operand));
-            placed.is_some_and(|placed| placed.by == (op, index))
+            let is_empty = self.source.ty(operand).as_tensor().is_some_and(|ty| ty.elements() == 0);
+            is_empty || placed.is_some_and(|placed| placed.by == (op, index))
         };
         matches!(data.kind, OpKind::Nn(NnOp::Concat(_))) && data.operands.iter().enumerate().all(placed)
     }

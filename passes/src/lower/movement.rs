@@ -244,7 +244,7 @@ impl LowerOp for Concat {
             stack(kernel);
             return Ok(());
         }
-        if kernel.row().is_none() || !kernel.has_views() {
+        if kernel.row().is_none() || !(kernel.makes_views() || kernel.reads_views()) {
             let sizes = (0..kernel.operand_count()).map(|i| kernel.operand_type(i).shape[self.axis] * inner);
             let sizes = sizes.collect();
             join(kernel, outer, sizes);
@@ -255,7 +255,7 @@ impl LowerOp for Concat {
             let ty = kernel.operand_type(operand);
             let view = view_of_operand(whole, self.axis, begin, ty.shape[self.axis]);
             begin += ty.shape[self.axis];
-            if kernel.lies_in_result(operand) {
+            if view.elements() == 0 || kernel.lies_in_result(operand) {
                 continue;
             }
             let maps = [kernel.source(operand), kernel.target_view(view, ty)];
@@ -317,12 +317,12 @@ fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
     let total: usize = sizes.iter().sum();
     let row = kernel.row();
     let outer = blocks_of_row(kernel, outer);
-    let views = kernel.has_views();
+    let views = kernel.makes_views();
     let mut start = 0;
     for (operand, &size) in sizes.iter().enumerate() {
         let view = View { buffer: 0, first: start as usize, run: size, step: total, count: outer };
         start += size as i64;
-        if kernel.lies_in_result(operand) {
+        if view.elements() == 0 || kernel.lies_in_result(operand) {
             continue;
         }
         let start = view.first as i64;

@@ -9,6 +9,7 @@
 
 mod convert;
 mod elementwise;
+mod joined;
 mod movement;
 mod reduce;
 mod window;
@@ -20,6 +21,7 @@ use mcunet_ir::nn::NnOp;
 use mcunet_ir::quant::QuantType;
 use mcunet_ir::types::{Element, Scalar, Shape};
 use mcunet_ir::{Builder, Function, Module, OpKind, Origin, Tensor, TensorType, Type, Value};
+pub use joined::joined_module;
 use std::collections::HashSet;
 
 /// Elements of a tensor at most.
