@@ -322,9 +322,13 @@ impl<'c> Checker<'c> {
                 .collect();
             for (position, &index) in operands.iter().enumerate().skip(head.writes) {
                 let need = head.need(position - head.writes);
+                // A row of a view is in several pieces.
+                let mut told = None;
                 for piece in arena.needed(buffers, index, need, step.row, head.view(position)) {
-                    if let Some(found) = arena.read(index, &piece, time) {
+                    let found = arena.read(index, &piece, time).filter(|_| told != Some(piece.row));
+                    if let Some(found) = found {
                         self.stale(op, step.kernel, step.row, &buffers[index], piece.row, found, buffers);
+                        told = Some(piece.row);
                     }
                 }
             }
@@ -340,8 +344,12 @@ impl<'c> Checker<'c> {
                 }
             }
             for (position, &index) in writes.iter().enumerate() {
+                let mut told = BTreeSet::new();
                 for piece in arena.written(buffers, index, head, step.row, head.view(position)) {
                     for partner in arena.overwritten(&piece, time) {
+                        if !told.insert((piece.row, partner)) {
+                            continue;
+                        }
                         if permits(head, &operands, index, partner)
                             && starts_alike(&buffers[index], &buffers[partner], piece.row)
                         {
