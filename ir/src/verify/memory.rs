@@ -338,7 +338,7 @@ impl<'c> Checker<'c> {
                     continue;
                 }
                 for piece in arena.pieces(index, 0..buffers[index].head.rows) {
-                    if let Some(found) = arena.spoiled(index, &piece) {
+                    if let Some(found) = arena.read(index, &piece, time) {
                         self.stale(op, step.kernel, step.row, &buffers[index], piece.row, found, buffers);
                     }
                 }
@@ -347,7 +347,9 @@ impl<'c> Checker<'c> {
                 let mut told = BTreeSet::new();
                 for piece in arena.written(buffers, index, head, step.row, head.view(position)) {
                     for partner in arena.overwritten(&piece, time) {
-                        if !told.insert((piece.row, partner)) {
+                        // What a kernel keeps from row to row it may overwrite.
+                        let is_kept = partner == index && head.view(position).is_none();
+                        if is_kept || !told.insert((piece.row, partner)) {
                             continue;
                         }
                         if permits(head, &operands, index, partner)
