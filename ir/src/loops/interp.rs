@@ -342,7 +342,16 @@ impl<'m> Machine<'m> {
             _ => 1,
         };
         let gap = 1 + self.memories.len() % GAPS;
-        self.memories.push(Memory { value, element, count, storage, rows, gap, touched: Vec::new(), made: None });
+        self.memories.push(Memory {
+            value,
+            element,
+            count,
+            storage,
+            rows,
+            gap,
+            touched: Vec::new(),
+            made: None,
+        });
         Ok(())
     }
 

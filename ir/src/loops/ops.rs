@@ -116,7 +116,7 @@ define_ops! {
     /// - C4: kernels of one `shared` name have equal code ([`crate::loops::skeleton`]), and hand no rows over.
     /// - C5: there is at most one view per listed buffer; it lies inside of the buffer, its runs are apart, and it divides into the
     ///   rows that are written or needed. Of a scattered buffer, each of these lies within one of the buffer's.
-    /// - C6: a buffer is listed once, unless there is another view of it each time.
+    /// - C6: a buffer is listed once, unless there is another view of it each time; one that is only read, as a whole, too.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }
         attrs {

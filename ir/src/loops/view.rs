@@ -61,7 +61,8 @@ impl View {
             return Some(View { first, ..*inner });
         }
         // Whole runs, or as much of each.
-        let whole = inner.count == 1 && inner.first.is_multiple_of(self.run) && inner.run.is_multiple_of(self.run);
+        let whole =
+            inner.count == 1 && inner.first.is_multiple_of(self.run) && inner.run.is_multiple_of(self.run);
         if whole {
             let count = inner.run / self.run;
             return Some(View { first, run: self.run, step: self.step, count, ..*inner });

@@ -292,7 +292,8 @@ impl<'c> Checker<'c> {
                     None => head.rows,
                 };
                 for row in 0..rows {
-                    borders[buffer].extend(view.spans(row..row + 1, rows).flat_map(|span| [span.start, span.end]));
+                    borders[buffer]
+                        .extend(view.spans(row..row + 1, rows).flat_map(|span| [span.start, span.end]));
                 }
             }
         }
@@ -552,7 +553,13 @@ impl Arena {
             viewed[index].iter().map(cell).collect()
         });
         let within = within.collect();
-        Self { cells, within, row_elements, holds: vec![None; borders.len()], read: vec![None; borders.len()] }
+        Self {
+            cells,
+            within,
+            row_elements,
+            holds: vec![None; borders.len()],
+            read: vec![None; borders.len()],
+        }
     }
 
     /// Rows of a buffer.

@@ -28,9 +28,9 @@ pub(super) fn check(function: &Function, op: Op, kernel: &Kernel, report: &mut R
         }
     }
     // loop.kernel C6
-    let is_another = |a: usize, b: usize| match (kernel.view(a), kernel.view(b)) {
+    let is_another = |first: usize, second: usize| match (kernel.view(first), kernel.view(second)) {
         (Some(a), Some(b)) => View { buffer: 0, ..*a } != View { buffer: 0, ..*b },
-        _ => false,
+        (a, b) => (a.is_some() || b.is_some()) && [first, second].iter().all(|&index| index >= kernel.writes),
     };
     for (index, value) in operands.iter().enumerate() {
         if (0..index).any(|other| operands[other] == *value && !is_another(other, index)) {

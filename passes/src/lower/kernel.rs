@@ -1,8 +1,8 @@
 //! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
 //! positioned in the kernel's body.
 
-use super::rows::{FoldedRow, ImageRow, RowMap, Steps, Within, to_i32};
 use super::parts::{Placements, root};
+use super::rows::{FoldedRow, ImageRow, RowMap, Steps, Within, to_i32};
 use super::{FunctionLowering, Home, Scratch};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
@@ -166,19 +166,33 @@ impl<'k> Kernel<'k> {
 
     /// Whether operand `index` lies in the memory of result 0 already, so that nothing is to be done to have it there.
     pub fn lies_in_result(&self, index: usize) -> bool {
-        let operand = root(self.source, self.source.ops[self.op].operands[index]);
-        self.placements.get(operand).is_some_and(|placed| placed.by == (self.op, index))
+        let data = &self.source.ops[self.op];
+        let joins = matches!(data.kind, OpKind::Nn(NnOp::Concat(_)));
+        let placed = self.placements.get(root(self.source, data.operands[index]));
+        joins && placed.is_some_and(|placed| placed.by == (self.op, index))
     }
 
     /// Whether result 0 is made in parts, of which others make some, or is itself a part.
     pub fn makes_views(&self) -> bool {
         let result = self.source.ops[self.op].results[0];
-        view_of(self.homes, result).is_some() || (0..self.operand_count()).any(|index| self.lies_in_result(index))
+        view_of(self.homes, result).is_some()
+            || (0..self.operand_count()).any(|index| self.lies_in_result(index))
+    }
+
+    /// Whether operand `index` is a view of its memory.
+    pub fn is_view(&self, index: usize) -> bool {
+        self.operand_view(index).is_some()
     }
 
     /// Whether some operand is a view of its memory.
     pub fn reads_views(&self) -> bool {
-        (0..self.operand_count()).any(|index| self.operand_view(index).is_some())
+        (0..self.operand_count()).any(|index| self.is_view(index))
+    }
+
+    /// Whether result `index` is a view of the memory of operand 0, so that nothing is to be done to have it.
+    pub fn is_view_of_operand(&self, index: usize) -> bool {
+        let data = &self.source.ops[self.op];
+        self.placements.get(data.results[index]).is_some_and(|placed| placed.by == (self.op, index))
     }
 
     /// Memory of what is a view of result 0, a tensor of type `ty`, by rows.
@@ -255,7 +269,9 @@ impl<'k> Kernel<'k> {
     fn row_map(&self, memory: Value, ty: &TensorType, planar: bool, view: Option<View>) -> RowMap {
         let scattered =
             self.b.function.defining_op(memory).and_then(|op| match &self.b.function.ops[op].kind {
-                OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) if buffer.scattered => Some(buffer.rows),
+                OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) if buffer.scattered => {
+                    Some(buffer.rows)
+                }
                 _ => None,
             });
         let [_, _, width, channels] = ty.shape.nhwc().unwrap_or([1, 1, ty.elements(), 1]);
@@ -275,7 +291,14 @@ impl<'k> Kernel<'k> {
                 (at.row, at.first) = (view.first / of_row, view.first % of_row);
             }
         }
-        RowMap { memory, elements, channels, scattered: scattered.is_some(), steps: Steps { pixel, channel }, at }
+        RowMap {
+            memory,
+            elements,
+            channels,
+            scattered: scattered.is_some(),
+            steps: Steps { pixel, channel },
+            at,
+        }
     }
 
     /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the
@@ -554,6 +577,14 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     b.op(l::Yield {}, &[], &[]);
     let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
     let (needs, in_place) = (Vec::new(), Vec::new());
-    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place, views: Vec::new(), shared: None };
+    let kind = l::Kernel {
+        layer: "copy".into(),
+        writes: 1,
+        rows: 1,
+        needs,
+        in_place,
+        views: Vec::new(),
+        shared: None,
+    };
     b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
 }

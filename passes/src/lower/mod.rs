@@ -15,6 +15,7 @@ mod depthwise;
 mod depthwise_planar;
 mod depthwise_rows;
 mod float;
+mod forms;
 pub(crate) mod kernel;
 mod linear;
 mod matmul;
@@ -62,19 +63,60 @@ pub struct CoreFeatures {
     pub unroll: bool,
     /// Store int8 filters whose weights fit 4 or 2 bits so; smaller but slower.
     pub narrow_weights: bool,
-    /// Let kernels write parts of a concatenation where they belong in the whole.
+    /// Let kernels write parts of a concatenation where they belong in the whole, and read slices where they are.
     pub place_parts: bool,
     /// Working memory that kernels may take to be faster.
     pub scratch: Scratch,
 }
 
-/// What became of the parts of concatenations.
+/// What became of operations that join tensors, or cut them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Parts {
-    /// Written where they belong.
-    pub placed: usize,
-    /// Copied there.
-    pub copied: usize,
+    /// Operands of concatenations that are written where they belong.
+    pub written: usize,
+    /// Those that are copied there.
+    pub joined: usize,
+    /// Slices and pieces that are read where they are.
+    pub read: usize,
+    /// Those that are copied.
+    pub cut: usize,
+}
+
+impl Parts {
+    /// Those of a function.
+    fn of(function: &Function, placements: &Placements) -> Self {
+        let joins = |op: Op| matches!(function.ops[op].kind, OpKind::Nn(NnOp::Concat(_)));
+        let (mut joined, mut cut) = (0, 0);
+        for op in function.walk() {
+            match &function.ops[op].kind {
+                OpKind::Nn(NnOp::Concat(_)) => joined += function.ops[op].operands.len(),
+                OpKind::Nn(NnOp::Slice(_) | NnOp::Split(_)) => cut += function.ops[op].results.len(),
+                _ => {}
+            }
+        }
+        let written = placements.ops().filter(|&op| joins(op)).count();
+        let read = placements.ops().count() - written;
+        Self { written, joined: joined - written, read, cut: cut - read }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.written += other.written;
+        self.joined += other.joined;
+        self.read += other.read;
+        self.cut += other.cut;
+    }
+
+    fn count(self, cx: &crate::pass::PassContext<'_>) {
+        let counts = [
+            ("parts written in place", self.written),
+            ("parts copied", self.joined),
+            ("slices read in place", self.read),
+            ("slices copied", self.cut),
+        ];
+        for (what, count) in counts.into_iter().filter(|&(_, count)| count > 0) {
+            cx.count(what, count as u64);
+        }
+    }
 }
 
 /// A budget is tight if it leaves less than this part of the peak.
@@ -113,25 +155,19 @@ pub(crate) trait LowerOp {
 pub fn lower_module(module: &mut Module, features: CoreFeatures) -> Result<Parts, Diagnostics> {
     let (mut errors, mut parts) = (Diagnostics::default(), Parts::default());
     for function in std::mem::take(&mut module.functions) {
-        let placements = if features.place_parts { placements(module, &function, features) } else { Placements::default() };
+        let placements = if features.place_parts {
+            placements(module, &function, features)
+        } else {
+            Placements::default()
+        };
         let free = free_bytes(module, &function, features, &placements);
-        parts.placed += placements.count();
-        parts.copied += joined(&function).saturating_sub(placements.count());
+        parts.add(Parts::of(&function, &placements));
         let lowering = FunctionLowering::new(module, &function, features, free, placements);
         let (lowered, _) = lowering.run(&mut errors);
         module.functions.push(lowered);
     }
     module.stage = Stage::Lowered;
     errors.into_result().map(|()| parts)
-}
-
-/// Operands of concatenations.
-fn joined(function: &Function) -> usize {
-    let of = |op: &Op| match function.ops[*op].kind {
-        OpKind::Nn(NnOp::Concat(_)) => function.ops[*op].operands.len(),
-        _ => 0,
-    };
-    function.walk().iter().map(of).sum()
 }
 
 /// Tensors that are to lie in the memory of others.
@@ -397,15 +433,20 @@ impl<'a> FunctionLowering<'a> {
         home
     }
 
-    /// Whether all parts of a concatenation lie where they belong, so that it needs no kernel.
-    fn is_joined(&self, op: Op) -> bool {
+    /// Whether an op only joins or cuts tensors that lie where they belong, so that it needs no kernel.
+    fn is_done(&self, op: Op) -> bool {
         let data = &self.source.ops[op];
-        let placed = |(index, &operand): (usize, &Value)| {
-            let placed = self.placements.get(root(self.source, operand));
-            let is_empty = self.source.ty(operand).as_tensor().is_some_and(|ty| ty.elements() == 0);
+        let values = match data.kind {
+            OpKind::Nn(NnOp::Concat(_)) => &data.operands,
+            OpKind::Nn(NnOp::Slice(_) | NnOp::Split(_)) => &data.results,
+            _ => return false,
+        };
+        let placed = |(index, &value): (usize, &Value)| {
+            let placed = self.placements.get(root(self.source, value));
+            let is_empty = self.source.ty(value).as_tensor().is_some_and(|ty| ty.elements() == 0);
             is_empty || placed.is_some_and(|placed| placed.by == (op, index))
         };
-        matches!(data.kind, OpKind::Nn(NnOp::Concat(_))) && data.operands.iter().enumerate().all(placed)
+        values.iter().enumerate().all(placed)
     }
 
     /// The op's kernel.
@@ -431,7 +472,7 @@ impl<'a> FunctionLowering<'a> {
         for &result in data.results.iter().filter(|_| !sends) {
             self.home_of(result);
         }
-        if self.is_joined(op) {
+        if self.is_done(op) {
             return Ok(());
         }
         let mut kernel = Kernel::new(self, op);
@@ -526,8 +567,8 @@ crate::declare_pass! {
         unroll: bool = true,
         /// Store int8 filters in 4 or 2 bits a weight where all of their weights fit: less flash, and a little slower.
         narrow_weights: bool = false,
-        /// Let operations write their results where they belong in the concatenation that joins them, instead of copying them
-        /// there, as far as no more memory is needed.
+        /// Let operations write their results where they belong in the concatenation that joins them, and read slices where they
+        /// are, instead of copying both, as far as no more memory is needed.
         place_parts: bool = true,
         /// Percent of the peak by which working memory of kernels may raise it to make them faster. What other memory leaves
         /// free away from the peak, they take anyway.
@@ -555,10 +596,7 @@ impl crate::pass::Pass for Lower {
             },
         };
         let parts = lower_module(module, features)?;
-        if parts.placed + parts.copied > 0 {
-            cx.count("parts of concatenations written in place", parts.placed as u64);
-            cx.count("parts of concatenations copied", parts.copied as u64);
-        }
+        parts.count(cx);
         Ok(crate::pass::Changed::Yes)
     }
 }

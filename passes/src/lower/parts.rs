@@ -13,12 +13,13 @@
 //! Invariant: a view that is given to a tensor suits the kernels of its maker and of all its readers.
 
 use super::Home;
-use super::kernel::{folded_of, needs_of, tensor_type};
+use super::forms::{Form, form_of, makes_rows, read_form, stored_form};
+use super::kernel::tensor_type;
 use crate::analysis::liveness::{Interval, Liveness};
 use mcunet_ir::loops::view::View;
 use mcunet_ir::module::{OpKind, ValueDef};
 use mcunet_ir::nn::NnOp;
-use mcunet_ir::rows::{RowNeed, image_rows};
+use mcunet_ir::rows::image_rows;
 use mcunet_ir::tile::{TileOp, body_of};
 use mcunet_ir::{Function, Op, TensorType, Value};
 use std::collections::{HashMap, HashSet};
@@ -44,9 +45,9 @@ impl Placements {
         self.0.get(&value)
     }
 
-    /// Number of tensors.
-    pub fn count(&self) -> usize {
-        self.0.len()
+    /// The operations whose operands or results lie in the memory of others, once for each of these.
+    pub fn ops(&self) -> impl Iterator<Item = Op> + '_ {
+        self.0.values().map(|placed| placed.by.0)
     }
 
     /// The outermost tensor in whose memory one lies, and which elements of it it is; none if it has memory of its own.
@@ -68,132 +69,6 @@ pub(super) fn view_of_operand(whole: &TensorType, axis: usize, begin: usize, siz
     match outer {
         1 => View { buffer: 0, first: begin * inner, run, step: run, count: 1 },
         _ => View { buffer: 0, first: begin * inner, run, step: all, count: outer },
-    }
-}
-
-/// How tensors may lie that a kernel makes or reads.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Form {
-    /// In one piece, whole.
-    Whole,
-    /// Rows at any equal distances.
-    Rows,
-    /// Pixels, too.
-    Pixels,
-}
-
-/// The form that a view of a tensor has.
-fn form_of(view: &View, ty: &TensorType) -> Option<Form> {
-    let [1, rows, width, channels] = ty.shape.nhwc()? else { return None };
-    let row = width * channels;
-    match *view {
-        View { count: 1, .. } => Some(Form::Rows),
-        View { run, count, .. } if run == row && count == rows => Some(Form::Rows),
-        View { run, count, .. } if run == channels && count == rows * width => Some(Form::Pixels),
-        _ => None,
-    }
-}
-
-/// Whether the kernel of an operation makes its results row by row, whatever runs beside it.
-fn makes_rows(function: &Function, op: Op) -> bool {
-    let result = function.ops[op].results.first().and_then(|&result| function.ty(result).as_tensor());
-    let has_rows = result.is_some_and(|ty| image_rows(&ty.shape).is_some());
-    has_rows && folded_of(function, op).is_none() && needs_of(function, op).is_some()
-}
-
-/// How an operation can store its result.
-fn stored_form(function: &Function, op: Op) -> Form {
-    if !makes_rows(function, op) {
-        return Form::Whole;
-    }
-    match &function.ops[op].kind {
-        OpKind::Tile(TileOp::Receive(_)) => Form::Rows,
-        OpKind::Nn(kind) => match kind {
-            NnOp::Conv2d(_)
-            | NnOp::Conv2dAdd(_)
-            | NnOp::DepthwiseConv2d(_)
-            | NnOp::TransposeConv2d(_)
-            | NnOp::AvgPool2d(_)
-            | NnOp::MaxPool2d(_)
-            | NnOp::ResizeBilinear(_)
-            | NnOp::ResizeNearest(_)
-            | NnOp::Add(_)
-            | NnOp::Sub(_)
-            | NnOp::Mul(_)
-            | NnOp::Div(_)
-            | NnOp::Maximum(_)
-            | NnOp::Minimum(_)
-            | NnOp::SquaredDifference(_)
-            | NnOp::Prelu(_)
-            | NnOp::Relu(_)
-            | NnOp::LeakyRelu(_)
-            | NnOp::Elu(_)
-            | NnOp::Tanh(_)
-            | NnOp::Logistic(_)
-            | NnOp::HardSwish(_)
-            | NnOp::Abs(_)
-            | NnOp::Neg(_)
-            | NnOp::Exp(_)
-            | NnOp::Log(_)
-            | NnOp::Sqrt(_)
-            | NnOp::Rsqrt(_)
-            | NnOp::Square(_)
-            | NnOp::Lookup(_)
-            | NnOp::Quantize(_)
-            | NnOp::Dequantize(_)
-            | NnOp::Cast(_) => Form::Pixels,
-            NnOp::Concat(op) if op.axis >= 2 => Form::Pixels,
-            NnOp::Concat(_) | NnOp::Softmax(_) | NnOp::LogSoftmax(_) => Form::Rows,
-            NnOp::Transpose(_)
-            | NnOp::Slice(_)
-            | NnOp::Pad(_)
-            | NnOp::Tile(_)
-            | NnOp::DepthToSpace(_)
-            | NnOp::SpaceToDepth(_) => Form::Rows,
-            _ => Form::Whole,
-        },
-        _ => Form::Whole,
-    }
-}
-
-/// How an operation can read one of its operands.
-fn read_form(function: &Function, op: Op, operand: usize) -> Form {
-    // What is read row by row is found with the start of a row.
-    let by_rows = needs_of(function, op).and_then(|needs| needs.get(operand).cloned());
-    if !makes_rows(function, op) || by_rows.is_none_or(|need| need == RowNeed::Whole) {
-        return Form::Whole;
-    }
-    match &function.ops[op].kind {
-        OpKind::Nn(kind) => match kind {
-            NnOp::MaxPool2d(_)
-            | NnOp::AvgPool2d(_)
-            | NnOp::Relu(_)
-            | NnOp::LeakyRelu(_)
-            | NnOp::Elu(_)
-            | NnOp::Tanh(_)
-            | NnOp::Logistic(_)
-            | NnOp::HardSwish(_)
-            | NnOp::Abs(_)
-            | NnOp::Neg(_)
-            | NnOp::Exp(_)
-            | NnOp::Log(_)
-            | NnOp::Sqrt(_)
-            | NnOp::Rsqrt(_)
-            | NnOp::Square(_)
-            | NnOp::Lookup(_)
-            | NnOp::Quantize(_)
-            | NnOp::Dequantize(_)
-            | NnOp::Cast(_) => Form::Pixels,
-            NnOp::Concat(op) if op.axis >= 2 => Form::Pixels,
-            NnOp::Conv2d(_)
-            | NnOp::TransposeConv2d(_)
-            | NnOp::DepthwiseConv2d(_)
-            | NnOp::ResizeBilinear(_)
-            | NnOp::ResizeNearest(_)
-            | NnOp::Concat(_) => Form::Rows,
-            _ => Form::Whole,
-        },
-        _ => Form::Whole,
     }
 }
 
@@ -236,13 +111,17 @@ pub(super) fn candidates(
     let ops = function.walk();
     let mut readers: HashMap<Value, Vec<(Op, usize)>> = HashMap::new();
     for &op in &ops {
-        let moves = !matches!(&function.ops[op].kind, OpKind::Nn(NnOp::Reshape(_)) | OpKind::Tile(TileOp::Yield(_)));
+        let moves =
+            !matches!(&function.ops[op].kind, OpKind::Nn(NnOp::Reshape(_)) | OpKind::Tile(TileOp::Yield(_)));
         for (position, &operand) in function.ops[op].operands.iter().enumerate().filter(|_| moves) {
             readers.entry(root(function, operand)).or_default().push((op, position));
         }
     }
     let mut search =
         Search { function, readers, fixed, scattered, found: Placements::default(), order: Vec::new() };
+    for &op in &ops {
+        search.cut(op);
+    }
     // Wholes before their parts, so that it is known where these lie.
     for &op in ops.iter().rev() {
         if let OpKind::Nn(NnOp::Concat(concat)) = &function.ops[op].kind {
@@ -253,6 +132,48 @@ pub(super) fn candidates(
 }
 
 impl Search<'_> {
+    /// Slices of a tensor and its pieces are views of it.
+    fn cut(&mut self, op: Op) {
+        let function = self.function;
+        let data = &function.ops[op];
+        let views: Vec<View> = match &data.kind {
+            OpKind::Nn(NnOp::Split(split)) => {
+                let ty = tensor_type(function, data.operands[0]);
+                let mut begin = 0;
+                let sizes = split.sizes.iter();
+                let view = |&size: &usize| {
+                    begin += size;
+                    view_of_operand(ty, split.axis, begin - size, size)
+                };
+                sizes.map(view).collect()
+            }
+            OpKind::Nn(NnOp::Slice(slice)) => {
+                let ty = tensor_type(function, data.operands[0]);
+                let partial = |&axis: &usize| slice.size[axis] != ty.shape[axis];
+                let mut axes = (0..ty.shape.rank()).filter(partial);
+                let (axis, more) = (axes.next().unwrap_or(0), axes.next());
+                if more.is_some() || slice.stride.iter().any(|&stride| stride != 1) {
+                    return;
+                }
+                vec![view_of_operand(ty, axis, slice.begin[axis], slice.size[axis])]
+            }
+            _ => return,
+        };
+        let whole = root(function, data.operands[0]);
+        for (index, (&part, view)) in data.results.iter().zip(views).enumerate() {
+            let placed = Placed { whole, view, by: (op, index) };
+            if !self.is_constant(whole) && self.may_be_read(part, placed) {
+                self.found.0.insert(part, placed);
+                self.order.push(part);
+            }
+        }
+    }
+
+    fn is_constant(&self, value: Value) -> bool {
+        let op = self.function.defining_op(value);
+        op.is_some_and(|op| matches!(self.function.ops[op].kind, OpKind::Nn(NnOp::Const(_))))
+    }
+
     fn concatenation(&mut self, op: Op, axis: usize) {
         let function = self.function;
         let (data, whole) = (&function.ops[op], function.ops[op].results[0]);
@@ -281,32 +202,49 @@ impl Search<'_> {
     fn may_lie(&self, part: Value, placed: Placed) -> bool {
         let function = self.function;
         let Some(maker) = function.defining_op(part) else { return false };
+        let stores = |form: Form| stored_form(function, maker) >= form;
+        let ways = self.ways(placed);
+        self.may_be_read(part, placed)
+            && ways.last().is_some_and(|(_, view)| self.parts_have_views(maker, view))
+            && ways.iter().all(|(whole, view)| self.form(part, view, *whole).is_some_and(stores))
+    }
+
+    /// Where a tensor would lie: in another one, and in the outermost one that this lies in. What that one is not placed in, in the
+    /// end, it lies in alone.
+    fn ways(&self, placed: Placed) -> Vec<(Value, View)> {
+        let direct = (placed.whole, placed.view);
+        match self.found.resolve(placed.whole) {
+            Some((whole, outer)) => match outer.of(&placed.view) {
+                Some(view) => vec![direct, (whole, view)],
+                None => Vec::new(),
+            },
+            None => vec![direct],
+        }
+    }
+
+    /// The form of a view that a tensor is, of another one.
+    fn form(&self, value: Value, view: &View, whole: Value) -> Option<Form> {
+        let ty = tensor_type(self.function, value);
+        form_of(view, ty).filter(|_| self.rows_lie_in_rows(view, ty, whole))
+    }
+
+    /// Whether the kernels of a tensor's readers can work on it where it would lie.
+    fn may_be_read(&self, part: Value, placed: Placed) -> bool {
+        let function = self.function;
         if self.fixed.contains(&part) || self.found.get(part).is_some() || placed.view.elements() == 0 {
             return false;
         }
-        let outermost = match self.found.resolve(placed.whole) {
-            Some((whole, outer)) => outer.of(&placed.view).map(|view| (whole, view)),
-            None => Some((placed.whole, placed.view)),
+        let ways = self.ways(placed);
+        let is_read = |&(reader, operand): &(Op, usize)| {
+            let value = function.ops[reader].operands[operand];
+            let read = read_form(function, reader, operand);
+            ways.iter().all(|(whole, view)| self.form(value, view, *whole).is_some_and(|form| read >= form))
         };
-        let Some((whole, view)) = outermost else { return false };
-        if !self.parts_have_views(maker, &view) {
-            return false;
-        }
-        // What is placed in a part that is not placed itself in the end lies there alone.
-        let ways = [(placed.whole, placed.view), (whole, view)];
-        ways.iter().all(|(whole, view)| {
-            let form = |value: Value| {
-                let ty = tensor_type(function, value);
-                form_of(view, ty).filter(|_| self.rows_lie_in_rows(view, ty, *whole))
-            };
-            let is_read = |&(reader, operand): &(Op, usize)| {
-                let form = form(function.ops[reader].operands[operand]);
-                form.is_some_and(|form| read_form(function, reader, operand) >= form)
-            };
-            let readers = self.readers.get(&part).map_or(&[][..], |readers| readers);
-            let mut others = readers.iter().filter(|&&reader| reader != placed.by);
-            form(part).is_some_and(|form| stored_form(function, maker) >= form) && others.all(is_read)
-        })
+        let readers = self.readers.get(&part).map_or(&[][..], |readers| readers);
+        // A concatenation does not read what lies in it.
+        let joins = matches!(function.ops[placed.by.0].kind, OpKind::Nn(NnOp::Concat(_)));
+        let mut others = readers.iter().filter(|&&reader| !joins || reader != placed.by);
+        !ways.is_empty() && others.all(is_read)
     }
 
     /// Whether the operands of an operation, if it joins some, are views of what its result is a view of.

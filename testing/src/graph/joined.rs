@@ -53,6 +53,7 @@ impl Graph<'_, '_> {
                 value
             }
         };
+        let image = if self.random.one_in(3) { self.piece(image).unwrap_or(image) } else { image };
         let ty = self.ty(image);
         let element = if self.random.flag() { ty.element.clone() } else { self.like(&ty.element) };
         let axis = self.random.pick(&[3, 3, 3, 3, 1, 1, 2, 0]);
@@ -69,6 +70,23 @@ impl Graph<'_, '_> {
             _ => {}
         }
         Some(())
+    }
+
+    /// A slice of an image, or a piece of it, of which others may read the rest.
+    fn piece(&mut self, image: Value) -> Option<Value> {
+        let ty = self.ty(image);
+        let axis = self.random.pick(&[3, 3, 1, 2]);
+        let size = ty.shape[axis].checked_sub(1).filter(|&size| size > 0)?;
+        let size = self.random.size(1, size);
+        if self.random.flag() {
+            let sizes = vec![size, ty.shape[axis] - size];
+            let pieces = self.emit(n::Split { axis, sizes }, &[image], &ty.element)?;
+            return Some(self.random.pick(&pieces));
+        }
+        let (mut begin, mut sizes) = (vec![0; 4], ty.shape.0.clone());
+        begin[axis] = self.random.size(0, ty.shape[axis] - size);
+        sizes[axis] = size;
+        self.value(n::Slice { begin, size: sizes, stride: vec![1; 4] }, &[image], &ty.element)
     }
 
     fn joined(&mut self, branches: &Branches, depth: usize) -> Option<Value> {
@@ -92,7 +110,7 @@ impl Graph<'_, '_> {
     fn part(&mut self, branches: &Branches, depth: usize) -> Option<Value> {
         let Branches { image, ty, element, .. } = branches;
         let is_int8 = element.storage() == Scalar::I8;
-        match self.random.range(0, 11) {
+        match self.random.range(0, 12) {
             0..=2 => self.same_convolution(*image, ty, element),
             3 => self.same_depthwise(*image, ty, element),
             4 => {
@@ -132,6 +150,12 @@ impl Graph<'_, '_> {
                 let name = format!("x{}", self.function.inputs.len());
                 Some(self.function.add_input(name, ty.into()))
             }
+            11 => {
+                let piece = self.piece(*image)?;
+                // Channels may be fewer; other sizes must stay.
+                let same = self.ty(piece).shape[1..3] == ty.shape[1..3];
+                self.requantized(if same { piece } else { *image }, element)
+            }
             _ => self.requantized(*image, element),
         }
     }
@@ -157,7 +181,8 @@ impl Graph<'_, '_> {
     fn same_depthwise(&mut self, image: Value, ty: &TensorType, element: &Element) -> Option<Value> {
         let channels = ty.shape.nhwc()?[3];
         let [filter, bias] = self.parameters(&ty.element, &[1, 3, 3, channels], 3, true);
-        let op = n::DepthwiseConv2d { stride: [1, 1], pad: [1; 4], dilation: [1, 1], clamp: self.clamp(element) };
+        let op =
+            n::DepthwiseConv2d { stride: [1, 1], pad: [1; 4], dilation: [1, 1], clamp: self.clamp(element) };
         self.value(op, &[image, filter, bias], element)
     }
 

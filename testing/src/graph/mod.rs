@@ -16,12 +16,12 @@ mod window;
 
 use crate::tensors::int16_type;
 use crate::{Random, emit};
+pub use joined::joined_module;
 use mcunet_ir::module::Port;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::quant::QuantType;
 use mcunet_ir::types::{Element, Scalar, Shape};
 use mcunet_ir::{Builder, Function, Module, OpKind, Origin, Tensor, TensorType, Type, Value};
-pub use joined::joined_module;
 use std::collections::HashSet;
 
 /// Elements of a tensor at most.
