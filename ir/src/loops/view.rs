@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn rows_divide_a_run() {
         let view = View { buffer: 0, first: 10, run: 12, step: 12, count: 1 };
-        assert_eq!(view.spans(1..3, 4).collect::<Vec<_>>(), [13..19]);
+        assert_eq!(view.spans(1..3, 4).collect::<Vec<_>>(), vec![13..19; 1]);
         assert_eq!(view.spans(2..2, 4).count(), 0);
         assert_eq!(view.position(21), Some(11));
     }
