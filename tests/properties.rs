@@ -293,13 +293,14 @@ fn broken_plans_are_refused() {
 
 /// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed; the inputs or outputs
 /// of every other graph, or both, are handed over by rows, and every fourth is spread over several memory regions, if they can.
+/// Every third graph is one of branches that are joined.
 #[test]
 fn emitted_c_equals_the_interpreter() {
     if !has_tool("gcc") {
         return;
     }
     for_seed_batches(48, |seed| {
-        let (module, inputs) = random_module(seed);
+        let (module, inputs) = if seed % 3 == 0 { joined_module(seed) } else { random_module(seed) };
         let check = || {
             let outputs = properties::reference(&module, &inputs)?;
             let level = LEVELS[seed as usize % LEVELS.len()];
