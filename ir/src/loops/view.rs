@@ -41,7 +41,8 @@ impl View {
         let (all, elements) = (all.max(1), view.elements());
         let (from, to) = (rows.start * elements / all, rows.end.max(rows.start) * elements / all);
         let run = view.run.max(1);
-        (from / run..to.div_ceil(run)).map(move |index| {
+        let runs = if from < to { from / run..to.div_ceil(run) } else { 0..0 };
+        runs.map(move |index| {
             let inside = |element: usize| element.clamp(index * run, (index + 1) * run) - index * run;
             let start = view.first + index * view.step;
             start + inside(from)..start + inside(to)
