@@ -21,6 +21,14 @@ fn random_module(seed: u64) -> (Module, Vec<Tensor>) {
     (module, inputs)
 }
 
+/// Branches that are joined.
+fn joined_module(seed: u64) -> (Module, Vec<Tensor>) {
+    let mut random = Random::seeded(seed);
+    let module = graph::joined_module(&mut random);
+    let inputs = graph::inputs(&module, &mut random);
+    (module, inputs)
+}
+
 /// Runs a property on the modules of seeds; what fails is printed with the module.
 fn check(least: u64, property: impl Fn(&Module, &[Tensor]) -> Result<(), String>) {
     for_seeds(least, |seed| {
@@ -181,6 +189,34 @@ fn lowering_keeps_results() {
     check(100, properties::lowered_keeps_results);
 }
 
+/// Parts of concatenations are written where they belong, layer by layer and in cascades; and a plan or a program in which two
+/// kernels write one element of a whole is refused.
+#[test]
+fn joining_keeps_results() {
+    let counts = [const { std::cell::Cell::new(0) }; 3];
+    for_seeds(60, |seed| {
+        let (module, inputs) = joined_module(seed);
+        let check = || {
+            let mut random = Random::seeded(seed);
+            properties::lowered_keeps_results(&module, &inputs)?;
+            properties::cascades_keep_results(&module, &inputs, &mut random)?;
+            properties::streaming_keeps_results(&module, &inputs)?;
+            let planned = after(LEVELS[1].pipeline(), &module, Core::CortexM4)?;
+            properties::round_trips(&planned)?;
+            Ok([
+                plan::views(&planned),
+                plan::overlapping_views_are_refused(&planned)?,
+                plan::overlaps_are_refused(&planned, &mut random, 2)?,
+            ])
+        };
+        let found = check().map_err(|error: String| format!("{error}\n{}", properties::text(&module)))?;
+        counts.iter().zip(found).for_each(|(count, found)| count.set(count.get() + found));
+        Ok(())
+    });
+    let counts = counts.map(|count| count.get());
+    assert!(counts.iter().all(|&count| count > 50), "expected hundreds of views, got {counts:?}");
+}
+
 #[test]
 fn cascades_keep_results() {
     let [] = tally(150, |module, inputs, random| {
@@ -257,13 +293,14 @@ fn broken_plans_are_refused() {
 
 /// Compiled with sanitizers, graphs give the interpreter's bytes. The level changes from seed to seed; the inputs or outputs
 /// of every other graph, or both, are handed over by rows, and every fourth is spread over several memory regions, if they can.
+/// Every third graph is one of branches that are joined.
 #[test]
 fn emitted_c_equals_the_interpreter() {
     if !has_tool("gcc") {
         return;
     }
     for_seed_batches(48, |seed| {
-        let (module, inputs) = random_module(seed);
+        let (module, inputs) = if seed % 3 == 0 { joined_module(seed) } else { random_module(seed) };
         let check = || {
             let outputs = properties::reference(&module, &inputs)?;
             let level = LEVELS[seed as usize % LEVELS.len()];

@@ -54,6 +54,7 @@ pub fn check_flash(module: &Module, mut layers: Vec<Layer>, target: &Target) -> 
         return Ok(());
     }
     if let Some(function) = module.functions.first() {
+        layers::keep_lowered(function, &mut layers);
         layers::measure(function, &mut layers);
     }
     layers.sort_by_key(|layer| std::cmp::Reverse(layer.weight_bytes));

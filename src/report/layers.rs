@@ -143,6 +143,21 @@ pub fn element(ty: &TensorType) -> String {
     }
 }
 
+/// Leaves out layers that became no kernel, since others do what they would have done: concatenations whose parts are written where
+/// they belong.
+pub fn keep_lowered(function: &Function, layers: &mut Vec<Layer>) {
+    let program = Program::of(function);
+    let mut kernels = program.kernels.iter().enumerate().peekable();
+    layers.retain(|layer| {
+        let is_of = |&(index, &kernel): &(usize, &Op)| {
+            let head = program.head(function, index);
+            *head.layer == *layer.op && origin(&function.ops[kernel].origin) == layer.origin
+        };
+        kernels.next_if(is_of).is_some()
+    });
+    layers.iter_mut().enumerate().for_each(|(index, layer)| layer.index = index);
+}
+
 /// Fills in what only the lowered program knows: constants as packed, buffers with scratch.
 pub fn measure(function: &Function, layers: &mut [Layer]) {
     let program = Program::of(function);

@@ -118,6 +118,9 @@ impl Report {
         let liveness = function.map(Liveness::of).unwrap_or_default();
         let live = liveness.least_bytes();
         let cost = cost::of_module(module, target);
+        if let Some(function) = function {
+            layers::keep_lowered(function, &mut layers);
+        }
         layers::price(&cost, &mut layers);
         if let Some(function) = function {
             layers::measure(function, &mut layers);

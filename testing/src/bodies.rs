@@ -96,6 +96,7 @@ fn lowers(mut module: Module) {
                 issues_two: false,
                 unroll: true,
                 narrow_weights: true,
+                place_parts: true,
                 scratch: Scratch::Always,
             },
         )

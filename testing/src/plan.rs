@@ -49,6 +49,51 @@ pub fn overlaps_are_refused(
     Ok(refused)
 }
 
+/// Views that kernels write.
+pub fn views(planned: &Module) -> usize {
+    written_views(planned).len()
+}
+
+/// Kernels and positions among their views of what they write.
+fn written_views(planned: &Module) -> Vec<(Op, usize)> {
+    let function = &planned.functions[0];
+    let mut found = Vec::new();
+    for op in function.walk() {
+        if let OpKind::Loop(LoopOp::Kernel(head)) = &function.ops[op].kind {
+            let written = head.views.iter().enumerate().filter(|(_, view)| view.buffer < head.writes);
+            found.extend(written.map(|(index, _)| (op, index)));
+        }
+    }
+    found
+}
+
+/// Moves each view that a kernel writes onto its neighbour, which others write.
+///
+/// # Errors
+/// The first plan that the checker accepts. Otherwise the number of those that it refused.
+pub fn overlapping_views_are_refused(planned: &Module) -> Result<usize, String> {
+    let mut refused = 0;
+    for (op, index) in written_views(planned) {
+        let mut broken = planned.clone();
+        let function = &mut broken.functions[0];
+        let OpKind::Loop(LoopOp::Kernel(head)) = &mut function.ops[op].kind else { continue };
+        let view = &mut head.views[index];
+        // By one element, to where there are some.
+        view.first = if view.first > 0 { view.first - 1 } else { view.first + 1 };
+        let moved = *view;
+        let value = function.ops[op].operands[moved.buffer];
+        let elements = function.ty(value).as_memref().map_or(0, |ty| ty.shape.elements());
+        if moved.end() > elements {
+            continue;
+        }
+        if check_plan(&broken).is_ok() {
+            return Err(format!("the checker accepts {moved:?} of {value:?}, which overlaps another view"));
+        }
+        refused += 1;
+    }
+    Ok(refused)
+}
+
 fn place_of(module: &mut Module, buffer: Op) -> Option<&mut Place> {
     match &mut module.functions[0].ops[buffer].kind {
         OpKind::Loop(LoopOp::Buffer(Buffer { place, .. })) => place.as_mut(),

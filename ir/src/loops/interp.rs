@@ -13,6 +13,7 @@ use super::eval::{Trap, Word, evaluate};
 use super::matmul;
 use super::ops::{Buffer, Depthwise, Kernel, Matmul, Role, Widen};
 use super::program::{Program, Step};
+use super::view::View;
 use crate::diag::Origin;
 use crate::module::{Block, Function, Module, Op, OpKind, Value};
 use crate::tensor::{Data, Tensor};
@@ -83,7 +84,8 @@ pub(crate) fn shadow_kernels(
         machine.arena.fill(0);
         let mut run_row = |row: usize| {
             for (i, &buffer) in function.ops[kernel].operands.iter().skip(head.writes).enumerate() {
-                machine.claim_rows(buffer, head.need(i).span(row), head.need(i).rows());
+                let view = head.view(head.writes + i);
+                machine.claim_rows(buffer, view, head.need(i).span(row), head.need(i).rows());
             }
             machine.run_row(Step { kernel: index, row }, kernel)
         };
@@ -111,8 +113,8 @@ struct Memory {
     rows: usize,
     /// Elements that do not exist between two scattered rows.
     gap: usize,
-    /// Rows that the kernel may touch in this step, counted in `counted` rows; all if there is none.
-    touched: Option<(Range<usize>, usize)>,
+    /// What the kernel may touch in this step, each time that it lists the buffer; all if it does not.
+    touched: Vec<Touched>,
     /// The row that is made in this step, if not all are.
     made: Option<usize>,
 }
@@ -137,10 +139,42 @@ impl Memory {
         }
     }
 
-    /// Whether the kernel may touch an element in this step.
-    fn may_touch(&self, index: usize) -> bool {
-        let Some((rows, counted)) = &self.touched else { return true };
-        rows.contains(&self.row_of(index, *counted))
+    /// Whether the kernel may read an element in this step, or write it.
+    fn may_touch(&self, index: usize, writes: bool) -> bool {
+        let touches = |touched: &Touched| match (&touched.view, &touched.rows) {
+            (Some(view), rows) => {
+                let position = view.position(self.element(index));
+                let row = |(_, counted): &(Range<usize>, usize)| {
+                    position.map(|at| at * counted / view.elements().max(1))
+                };
+                let is_inside =
+                    |rows: &(Range<usize>, usize)| row(rows).is_some_and(|row| rows.0.contains(&row));
+                position.is_some() && rows.as_ref().is_none_or(is_inside)
+            }
+            (None, Some((rows, counted))) => rows.contains(&self.row_of(index, *counted)),
+            (None, None) => true,
+        };
+        let mut touched = self.touched.iter().filter(|touched| touched.writes || !writes).peekable();
+        touched.peek().is_none() || touched.any(touches)
+    }
+
+    /// Which element of the tensor an offset stands for.
+    fn element(&self, index: usize) -> usize {
+        match self.storage {
+            Storage::Rows(_) => index / self.pitch() * self.row_elements() + index % self.pitch(),
+            _ => index,
+        }
+    }
+
+    /// The offset of an element of the tensor.
+    fn offset(&self, element: usize) -> usize {
+        match self.storage {
+            Storage::Rows(_) => {
+                let elements = self.row_elements().max(1);
+                element / elements * self.pitch() + element % elements
+            }
+            _ => element,
+        }
     }
 
     /// Whether elements lie inside, and side by side.
@@ -163,6 +197,16 @@ impl Memory {
         };
         start..start + count * size
     }
+}
+
+/// What a kernel may touch of a buffer.
+struct Touched {
+    /// Whether it may write.
+    writes: bool,
+    /// A part of it; all if there is none.
+    view: Option<View>,
+    /// Rows, and of how many; all if there is none.
+    rows: Option<(Range<usize>, usize)>,
 }
 
 /// Different gaps between scattered rows.
@@ -298,15 +342,31 @@ impl<'m> Machine<'m> {
             _ => 1,
         };
         let gap = 1 + self.memories.len() % GAPS;
-        self.memories.push(Memory { value, element, count, storage, rows, gap, touched: None, made: None });
+        self.memories.push(Memory {
+            value,
+            element,
+            count,
+            storage,
+            rows,
+            gap,
+            touched: Vec::new(),
+            made: None,
+        });
         Ok(())
     }
 
-    /// Marks the bytes of some of `counted` rows of a buffer as its own.
-    fn claim_rows(&mut self, buffer: Value, rows: Range<usize>, counted: usize) {
+    /// Marks the bytes of some of `counted` rows of a buffer, or of a view of it, as its own.
+    fn claim_rows(&mut self, buffer: Value, view: Option<&View>, rows: Range<usize>, counted: usize) {
         let Word::Memory(number) = self.register(buffer) else { return };
         let memory = &mut self.memories[number as usize];
         memory.made = None;
+        if let Some(view) = view {
+            for span in view.spans(rows, counted) {
+                let first = self.memories[number as usize].offset(span.start);
+                self.mark(number, first, span.len());
+            }
+            return;
+        }
         let (count, counted) = (memory.count, counted.max(1));
         let is_scattered = matches!(memory.storage, Storage::Rows(_));
         let (pitch, elements) = (memory.pitch(), memory.row_elements());
@@ -425,17 +485,27 @@ impl<'m> Machine<'m> {
         })
     }
 
-    /// Notes which rows a kernel may touch while it makes a row.
+    /// Notes what a kernel may touch while it makes a row.
     fn allow_rows(&mut self, head: &Kernel, buffers: &[Value], row: usize) {
+        for &buffer in buffers {
+            if let Word::Memory(number) = self.register(buffer) {
+                let memory = &mut self.memories[number as usize];
+                (memory.made, memory.touched) = (None, Vec::new());
+            }
+        }
         for (i, &buffer) in buffers.iter().enumerate() {
             let Word::Memory(number) = self.register(buffer) else { continue };
             let memory = &mut self.memories[number as usize];
-            let makes_row = i < head.writes && head.rows > 1 && memory.rows == head.rows;
-            memory.made = makes_row.then_some(row);
-            memory.touched = match i.checked_sub(head.writes).map(|read| head.need(read)) {
-                Some(need) => Some((need.span(row), need.rows())),
-                None => makes_row.then(|| (row..row + 1, head.rows)),
+            let view = head.view(i).copied();
+            let makes_row = head.rows > 1 && (view.is_some() || memory.rows == head.rows);
+            let (writes, rows) = match i.checked_sub(head.writes).map(|read| head.need(read)) {
+                Some(need) => (false, Some((need.span(row), need.rows()))),
+                None => (true, makes_row.then(|| (row..row + 1, head.rows))),
             };
+            if writes && makes_row && view.is_none() {
+                memory.made = Some(row);
+            }
+            memory.touched.push(Touched { writes, view, rows });
         }
     }
 
@@ -640,9 +710,9 @@ impl<'m> Machine<'m> {
     }
 
     /// Stops at an element outside of the rows that the kernel may touch now.
-    fn check_row(&self, number: u32, index: usize) -> Result<(), Trap> {
+    fn check_row(&self, number: u32, index: usize, writes: bool) -> Result<(), Trap> {
         let memory = &self.memories[number as usize];
-        if self.owners.is_empty() || memory.may_touch(index) {
+        if self.owners.is_empty() || memory.may_touch(index, writes) {
             return Ok(());
         }
         Err(Trap::Row { memory: self.memory_name(number), offset: index })
@@ -652,7 +722,7 @@ impl<'m> Machine<'m> {
         if self.owners.is_empty() {
             return Ok(());
         }
-        self.check_row(number, index)?;
+        self.check_row(number, index, false)?;
         let memory = &self.memories[number as usize];
         let mut bytes = memory.bytes_of(index, 1);
         if matches!(memory.storage, Storage::Rows(_)) {
@@ -851,7 +921,7 @@ impl<'m> Machine<'m> {
 
     fn store(&mut self, value: Word, number: u32, offset: i32) -> Result<(), Trap> {
         let index = self.locate(number, offset, 1)?;
-        self.check_row(number, index)?;
+        self.check_row(number, index, true)?;
         let memory = &self.memories[number as usize];
         if matches!(memory.storage, Storage::Constant(_)) {
             return Err(Trap::Operands("loop.store"));

@@ -16,6 +16,7 @@ pub mod packed;
 pub mod program;
 pub mod skeleton;
 mod verify;
+pub mod view;
 
 pub use ops::LoopOp;
 

@@ -8,6 +8,7 @@ use crate::attr::{Number, ResourceRef, attr_enum};
 use crate::define::define_ops;
 use crate::loops::matmul::UNROLL;
 use crate::loops::memory::{PackLayout, Place};
+use crate::loops::view::View;
 use crate::rows::RowNeed;
 use crate::schedule::Schedule;
 use std::sync::Arc;
@@ -102,6 +103,9 @@ define_ops! {
     /// writes (all of them if `rows` is 1), and reads the rows that `needs` says of those it only reads, in their order (whole ones if it is left out).
     /// A pair `[w, r]` of `in_place` says that buffer `w` may share bytes with buffer `r`, element by element, because the
     /// body reads every element of `r` for the last time before it writes the element at the same place in `w`.
+    /// Of a buffer of which `views` have one, the kernel touches nothing else; rows are then those of the view. Several kernels
+    /// may write views of one buffer that have nothing in common, and a kernel may list a buffer several times, with another view
+    /// each time.
     /// Kernels of one `shared` name are the same code, but for the memory that they work on and integers in it; back ends
     /// make one function of them.
     ///
@@ -110,6 +114,9 @@ define_ops! {
     ///   keeps from its first row to its last, as the sums of a mean.
     /// - C3: rows that are needed of a scattered buffer are counted as the buffer counts them.
     /// - C4: kernels of one `shared` name have equal code ([`crate::loops::skeleton`]), and hand no rows over.
+    /// - C5: there is at most one view per listed buffer; it lies inside of the buffer, its runs are apart, and it divides into the
+    ///   rows that are written or needed. Of a scattered buffer, each of these lies within one of the buffer's.
+    /// - C6: a buffer is listed once, unless there is another view of it each time; one that is only read, as a whole, too.
     Kernel = "loop.kernel" {
         operands { buffers: [MemRef] }
         attrs {
@@ -118,6 +125,7 @@ define_ops! {
             rows: usize = 1,
             needs: Vec<RowNeed> = Vec::new(),
             in_place: Vec<[usize; 2]> = Vec::new(),
+            views: Vec<View> = Vec::new(),
             shared: Option<Arc<str>> = None,
         }
         regions 1

@@ -5,6 +5,7 @@
 
 use super::LoopOp;
 use super::ops::Kernel;
+use super::view::View;
 use crate::module::{Function, Op, OpKind};
 use crate::rows::RowNeed;
 use std::collections::BTreeSet;
@@ -89,6 +90,11 @@ impl Kernel {
     /// Rows that the kernel needs of the `index`th buffer that it only reads.
     pub fn need(&self, index: usize) -> &RowNeed {
         self.needs.get(index).unwrap_or(&RowNeed::Whole)
+    }
+
+    /// What the kernel touches of its `index`th buffer, if it is not all of it.
+    pub fn view(&self, index: usize) -> Option<&View> {
+        self.views.iter().find(|view| view.buffer == index)
     }
 }
 

@@ -89,6 +89,7 @@ impl Skeleton {
         shape.layer = "".into();
         shape.needs = Vec::new();
         shape.in_place = Vec::new();
+        shape.views = Vec::new();
         shape.shared = None;
         shape.rows = if head.rows > 1 { 2 } else { 1 };
         if head.rows > 1 && !is_by_row {

@@ -82,8 +82,15 @@ fn loop_module() -> Module {
     });
     let spans = RowNeed::Spans { spans: vec![[0, 1], [0, 2]], rows: 2 };
     let needs = vec![RowNeed::Whole, RowNeed::same(8), spans];
-    let kernel =
-        l::Kernel { layer: "nn.add".into(), writes: 1, rows: 8, needs, in_place: vec![[0, 0]], shared: None };
+    let kernel = l::Kernel {
+        layer: "nn.add".into(),
+        writes: 1,
+        rows: 8,
+        needs,
+        in_place: vec![[0, 0]],
+        views: Vec::new(),
+        shared: None,
+    };
     let cascade = b.function.create_block();
     b.within(cascade, |b| {
         b.op_with_regions(kernel, &[memory], &[], &[block]);

@@ -15,8 +15,11 @@
 //!   who wrote each byte; which bytes a kernel touches does not depend on data, so one run proves it.
 //! - M6: a kernel that hands rows of an output over sends them from the first to the last, each once, and reads nothing but
 //!   the row that it needs: it is run in the same way. By M4, that row is complete then.
+//! - M7: where kernels write views of a buffer, no element is written by two of them, nor in two views of one. What M4 says of
+//!   rows holds for the elements of a view, and M5 within one buffer, too: no view that a step reads shares a byte with one that
+//!   it writes.
 //!
-//! That a kernel's body reads no other rows than the kernel says is seen by running it: see
+//! That a kernel's body reads no other rows than the kernel says, and of a view nothing else, is seen by running it: see
 //! [`crate::loops::interp::Options::shadow`].
 
 use super::program::buffer_of;
@@ -26,7 +29,9 @@ use crate::loops::interp::{RunError, shadow_kernels};
 use crate::loops::memory::Place;
 use crate::loops::ops::{Buffer, Kernel, Role};
 use crate::loops::program::Program;
+use crate::loops::view::View;
 use crate::module::{Function, Module, Op, OpKind, Value};
+use crate::rows::RowNeed;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
@@ -54,6 +59,8 @@ struct Placed<'f> {
     value: Value,
     head: &'f Buffer,
     place: &'f Place,
+    /// Bytes of an element.
+    element_bytes: usize,
 }
 
 impl Placed<'_> {
@@ -66,6 +73,11 @@ impl Placed<'_> {
         }
         let start = self.place.start();
         start + row * bytes / rows..start + (row + 1) * bytes / rows
+    }
+
+    /// Elements of a row.
+    fn row_elements(&self) -> usize {
+        (self.bytes_of(0).len() / self.element_bytes.max(1)).max(1)
     }
 
     /// Rows of the buffer that a need speaks of; it may count them otherwise, if the buffer is not scattered.
@@ -94,6 +106,7 @@ impl<'c> Checker<'c> {
             return;
         }
         self.check_lives(&buffers);
+        self.check_writers(&buffers);
         let shared = self.run(&buffers);
         self.check_shared(module, &shared);
     }
@@ -174,7 +187,7 @@ impl<'c> Checker<'c> {
                 self.error(op, message);
                 continue;
             }
-            placed.push(Placed { op, value, head, place });
+            placed.push(Placed { op, value, head, place, element_bytes: align });
         }
         self.check_sum(&placed);
         placed
@@ -230,14 +243,73 @@ impl<'c> Checker<'c> {
         }
     }
 
+    /// M7.
+    fn check_writers(&mut self, buffers: &[Placed<'c>]) {
+        let mut listings: BTreeMap<Value, Vec<(usize, Option<View>)>> = BTreeMap::new();
+        for (index, &op) in self.program.kernels.iter().enumerate() {
+            let head = self.program.head(self.function, index);
+            for (position, &value) in self.function.ops[op].operands.iter().take(head.writes).enumerate() {
+                listings.entry(value).or_default().push((index, head.view(position).copied()));
+            }
+        }
+        for buffer in buffers {
+            let Some(listed) = listings.get(&buffer.value) else { continue };
+            if listed.iter().all(|(_, view)| view.is_none()) {
+                continue;
+            }
+            let elements = self.function.ty(buffer.value).as_memref().map_or(0, |ty| ty.shape.elements());
+            let mut written: Vec<(Range<usize>, usize)> = Vec::new();
+            for (kernel, view) in listed {
+                match view {
+                    Some(view) => written.extend(view.spans(0..1, 1).map(|span| (span, *kernel))),
+                    None => written.push((0..elements, *kernel)),
+                }
+            }
+            written.sort_unstable_by_key(|(span, kernel)| (span.start, span.end, *kernel));
+            let overlap = written.windows(2).find(|pair| pair[1].0.start < pair[0].0.end);
+            if let Some([(_, first), (span, second)]) = overlap {
+                let name = self.name(buffer.value);
+                let message = format!(
+                    "expected every element of {name} to be written in one view, got element {} written by kernel {first} and \
+                     by kernel {second}",
+                    span.start
+                );
+                self.error(buffer.op, message);
+            }
+        }
+    }
+
+    /// Elements at which views of buffers begin and end, by buffers.
+    fn viewed(&self, buffers: &[Placed<'c>], by_value: &BTreeMap<Value, usize>) -> Vec<BTreeSet<usize>> {
+        let mut borders = vec![BTreeSet::new(); buffers.len()];
+        for (index, &op) in self.program.kernels.iter().enumerate() {
+            let head = self.program.head(self.function, index);
+            for view in &head.views {
+                let value = self.function.ops[op].operands.get(view.buffer);
+                let Some(&buffer) = value.and_then(|value| by_value.get(value)) else { continue };
+                let rows = match view.buffer.checked_sub(head.writes) {
+                    Some(read) => head.need(read).rows(),
+                    None => head.rows,
+                };
+                for row in 0..rows {
+                    borders[buffer]
+                        .extend(view.spans(row..row + 1, rows).flat_map(|span| [span.start, span.end]));
+                }
+            }
+        }
+        borders
+    }
+
     /// M4 and M5; returns the kernels that rely on a permission to overwrite, and those of M6.
     fn run(&mut self, buffers: &[Placed<'c>]) -> Vec<(usize, Op)> {
-        let mut arena = Arena::new(buffers);
-        for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Input) {
-            (0..buffer.head.rows).for_each(|row| arena.write(index, row));
-        }
         let by_value: BTreeMap<Value, usize> =
             buffers.iter().enumerate().map(|(index, buffer)| (buffer.value, index)).collect();
+        let mut arena = Arena::new(buffers, &self.viewed(buffers, &by_value));
+        for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Input) {
+            for piece in arena.pieces(index, 0..buffer.head.rows) {
+                arena.write(index, &piece);
+            }
+        }
         let before = self.errors.0.len();
         let mut shared = BTreeSet::new();
         for time in 0..self.program.steps.len() {
@@ -249,27 +321,40 @@ impl<'c> Checker<'c> {
                 .iter()
                 .filter_map(|value| by_value.get(value).copied())
                 .collect();
-            let (writes, reads) = operands.split_at(head.writes.min(operands.len()));
-            for (position, &index) in reads.iter().enumerate() {
-                let need = head.need(position);
-                for row in buffers[index].rows_of(need.span(step.row), need.rows()) {
-                    if let Some(found) = arena.read(index, row, time) {
-                        self.stale(op, step.kernel, step.row, &buffers[index], row, found, buffers);
+            for (position, &index) in operands.iter().enumerate().skip(head.writes) {
+                let need = head.need(position - head.writes);
+                // A row of a view is in several pieces.
+                let mut told = None;
+                for piece in arena.needed(buffers, index, need, step.row, head.view(position)) {
+                    let found = arena.read(index, &piece, time).filter(|_| told != Some(piece.row));
+                    if let Some(found) = found {
+                        self.stale(op, step.kernel, step.row, &buffers[index], piece.row, found, buffers);
+                        told = Some(piece.row);
                     }
                 }
             }
-            for &index in writes.iter().filter(|&&index| step.row > 0 && keeps(head, &buffers[index])) {
-                for row in 0..buffers[index].head.rows {
-                    if let Some(found) = arena.read(index, row, time) {
-                        self.stale(op, step.kernel, step.row, &buffers[index], row, found, buffers);
+            let writes = &operands[..head.writes.min(operands.len())];
+            for (position, &index) in writes.iter().enumerate() {
+                if step.row == 0 || head.view(position).is_some() || !keeps(head, &buffers[index]) {
+                    continue;
+                }
+                for piece in arena.pieces(index, 0..buffers[index].head.rows) {
+                    if let Some(found) = arena.read(index, &piece, time) {
+                        self.stale(op, step.kernel, step.row, &buffers[index], piece.row, found, buffers);
                     }
                 }
             }
-            for &index in writes {
-                for row in rows_written(head, &buffers[index], step.row) {
-                    for partner in arena.overwritten(index, row, time) {
+            for (position, &index) in writes.iter().enumerate() {
+                let mut told = BTreeSet::new();
+                for piece in arena.written(buffers, index, head, step.row, head.view(position)) {
+                    for partner in arena.overwritten(&piece, time) {
+                        // What a kernel keeps from row to row it may overwrite.
+                        let is_kept = partner == index && head.view(position).is_none();
+                        if is_kept || !told.insert((piece.row, partner)) {
+                            continue;
+                        }
                         if permits(head, &operands, index, partner)
-                            && starts_alike(&buffers[index], &buffers[partner], row)
+                            && starts_alike(&buffers[index], &buffers[partner], piece.row)
                         {
                             shared.insert((step.kernel, op));
                         } else {
@@ -277,7 +362,7 @@ impl<'c> Checker<'c> {
                             self.spoiled(op, step.kernel, step.row, overlap, buffers);
                         }
                     }
-                    arena.write(index, row);
+                    arena.write(index, &piece);
                 }
             }
             if self.errors.0.len() - before >= MAX_ERRORS {
@@ -285,8 +370,9 @@ impl<'c> Checker<'c> {
             }
         }
         for (index, buffer) in buffers.iter().enumerate().filter(|(_, b)| b.head.role == Role::Output) {
-            for row in 0..buffer.head.rows {
-                if let Some(found) = arena.read(index, row, self.program.steps.len()) {
+            for piece in arena.pieces(index, 0..buffer.head.rows) {
+                let row = piece.row;
+                if let Some(found) = arena.spoiled(index, &piece) {
                     let name = self.name(buffer.value);
                     let found = self.holds(found, buffers);
                     let message =
@@ -411,23 +497,43 @@ struct Tag {
     row: usize,
 }
 
-/// What the arena holds while the program runs. Bytes that no row's border separates are one cell.
+/// Cells that lie side by side, of one row of a buffer.
+struct Piece {
+    row: usize,
+    cells: Range<usize>,
+}
+
+/// What the arena holds while the program runs. Bytes that no border of a row or a view separates are one cell.
 struct Arena {
     /// Cells of every row of every buffer.
     cells: Vec<Vec<Range<usize>>>,
+    /// Cells of every buffer of which there are views, by its elements at which they begin or end: within their row.
+    within: Vec<BTreeMap<usize, usize>>,
+    /// Elements of a row of every buffer.
+    row_elements: Vec<usize>,
     holds: Vec<Option<Tag>>,
     /// Step that read a cell last, and which buffer's row it was.
     read: Vec<Option<(usize, usize)>>,
 }
 
 impl Arena {
-    fn new(buffers: &[Placed<'_>]) -> Self {
+    /// An empty arena; `viewed` are the elements of buffers at which views begin or end.
+    fn new(buffers: &[Placed<'_>], viewed: &[BTreeSet<usize>]) -> Self {
+        let row_elements: Vec<usize> = buffers.iter().map(Placed::row_elements).collect();
+        let byte_of = |index: usize, element: usize| {
+            let (buffer, of_row) = (&buffers[index], row_elements[index]);
+            let row = (element / of_row).min(buffer.head.rows.max(1) - 1);
+            let bytes = buffer.bytes_of(row);
+            bytes.start + (element - row * of_row) * (bytes.len() / of_row)
+        };
         let mut borders: Vec<(&str, usize)> = Vec::new();
-        for buffer in buffers {
+        for (index, buffer) in buffers.iter().enumerate() {
+            let region = &*buffer.place.region;
             for row in 0..buffer.head.rows.max(1) {
                 let bytes = buffer.bytes_of(row);
-                borders.extend([(&*buffer.place.region, bytes.start), (&*buffer.place.region, bytes.end)]);
+                borders.extend([(region, bytes.start), (region, bytes.end)]);
             }
+            borders.extend(viewed[index].iter().map(|&element| (region, byte_of(index, element))));
         }
         borders.sort_unstable();
         borders.dedup();
@@ -442,29 +548,91 @@ impl Arena {
                 (0..buffer.head.rows.max(1)).map(cells_of).collect()
             })
             .collect();
-        Self { cells, holds: vec![None; borders.len()], read: vec![None; borders.len()] }
+        let within = buffers.iter().enumerate().map(|(index, buffer)| {
+            let cell = |&element: &usize| (element, cell(&buffer.place.region, byte_of(index, element)));
+            viewed[index].iter().map(cell).collect()
+        });
+        let within = within.collect();
+        Self {
+            cells,
+            within,
+            row_elements,
+            holds: vec![None; borders.len()],
+            read: vec![None; borders.len()],
+        }
     }
 
-    fn cells_of(&self, buffer: usize, row: usize) -> Range<usize> {
-        self.cells[buffer][row].clone()
+    /// Rows of a buffer.
+    fn pieces(&self, buffer: usize, rows: Range<usize>) -> Vec<Piece> {
+        rows.map(|row| Piece { row, cells: self.cells[buffer][row].clone() }).collect()
     }
 
-    fn write(&mut self, buffer: usize, row: usize) {
-        let cells = self.cells_of(buffer, row);
-        self.holds[cells].fill(Some(Tag { buffer, row }));
+    /// Rows `rows`, of `all`, of a view of a buffer.
+    fn viewed(&self, buffer: usize, view: &View, rows: Range<usize>, all: usize) -> Vec<Piece> {
+        let of_row = self.row_elements[buffer];
+        let cell = |element: usize| self.within[buffer].get(&element).copied();
+        let mut pieces = Vec::new();
+        for span in rows.flat_map(|row| view.spans(row..row + 1, all)) {
+            for row in span.start / of_row..span.end.div_ceil(of_row) {
+                let cells = &self.cells[buffer][row];
+                let start = cell(span.start).filter(|_| span.start > row * of_row).unwrap_or(cells.start);
+                let end = cell(span.end).filter(|_| span.end < (row + 1) * of_row).unwrap_or(cells.end);
+                pieces.push(Piece { row, cells: start..end });
+            }
+        }
+        pieces
     }
 
-    /// Reads a row; what its first spoiled cell holds instead, if there is one.
-    fn read(&mut self, buffer: usize, row: usize, time: usize) -> Option<Option<Tag>> {
-        let cells = self.cells_of(buffer, row);
-        self.read[cells.clone()].fill(Some((time, buffer)));
-        self.holds[cells].iter().find(|&&tag| tag != Some(Tag { buffer, row })).copied()
+    /// What a step reads of a buffer.
+    fn needed(
+        &self,
+        buffers: &[Placed<'_>],
+        index: usize,
+        need: &RowNeed,
+        row: usize,
+        view: Option<&View>,
+    ) -> Vec<Piece> {
+        match view {
+            Some(view) => self.viewed(index, view, need.span(row), need.rows()),
+            None => self.pieces(index, buffers[index].rows_of(need.span(row), need.rows())),
+        }
     }
 
-    /// Other buffers that the step reads where it now writes a row.
-    fn overwritten(&self, buffer: usize, row: usize, time: usize) -> BTreeSet<usize> {
-        let reads = self.read[self.cells_of(buffer, row)].iter().flatten();
-        reads.filter(|&&(when, other)| when == time && other != buffer).map(|&(_, other)| other).collect()
+    /// What a step writes of a buffer.
+    fn written(
+        &self,
+        buffers: &[Placed<'_>],
+        index: usize,
+        head: &Kernel,
+        row: usize,
+        view: Option<&View>,
+    ) -> Vec<Piece> {
+        match view {
+            Some(view) => self.viewed(index, view, row..row + 1, head.rows),
+            None => self.pieces(index, rows_written(head, &buffers[index], row)),
+        }
+    }
+
+    fn write(&mut self, buffer: usize, piece: &Piece) {
+        self.holds[piece.cells.clone()].fill(Some(Tag { buffer, row: piece.row }));
+    }
+
+    /// What the first spoiled cell of a piece holds instead, if there is one.
+    fn spoiled(&self, buffer: usize, piece: &Piece) -> Option<Option<Tag>> {
+        let expected = Some(Tag { buffer, row: piece.row });
+        self.holds[piece.cells.clone()].iter().find(|&&tag| tag != expected).copied()
+    }
+
+    /// Reads a piece, and says whether it is spoiled.
+    fn read(&mut self, buffer: usize, piece: &Piece, time: usize) -> Option<Option<Tag>> {
+        self.read[piece.cells.clone()].fill(Some((time, buffer)));
+        self.spoiled(buffer, piece)
+    }
+
+    /// Buffers that the step reads where it now writes.
+    fn overwritten(&self, piece: &Piece, time: usize) -> BTreeSet<usize> {
+        let reads = self.read[piece.cells.clone()].iter().flatten();
+        reads.filter(|&&(when, _)| when == time).map(|&(_, other)| other).collect()
     }
 }
 

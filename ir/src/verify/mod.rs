@@ -8,7 +8,7 @@
 //! - Types (`types.rs`): T1 tensors have at most 64 MiB; T2 quantization parameters are finite, not zero, and fit
 //!   shape and storage; T3 the op's own rules hold (`infer_shapes`, `verify`); T4 loops carry values of equal types; T5 only
 //!   constants have elements of less than 8 bits, and only filters are read so.
-//! - Rows: P1 to P7, what kernels, buffers and cascades say about rows (`program.rs`); the constraints of `tile.cascade`
+//! - Rows: P1 to P8, what kernels, buffers and cascades say about rows (`program.rs`); the constraints of `tile.cascade`
 //!   (`cascade.rs`).
 //! - Stages (`stage.rs`): G1 only ops of the stage's dialects occur; G2 ports match arguments and returns; G3 the plan of
 //!   a planned module holds ([`memory`]).
@@ -21,6 +21,7 @@ mod program;
 mod stage;
 mod structure;
 mod types;
+mod views;
 
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::module::{Function, Module, Op};

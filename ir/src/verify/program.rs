@@ -5,7 +5,7 @@
 //! that the buffers have which it writes. P4: a cascade consists of kernels, and its schedule runs each to its end. P5: an
 //! input that is received row by row is asked for every row once and in order, in one or several sweeps. P6: an output that
 //! is sent row by row is handed over once, every row in order, by a kernel that needs the row whole. P7: kernels that share
-//! a function are the same code.
+//! a function are the same code. P8: views lie in their buffers (`views.rs`).
 
 use super::Report;
 use crate::loops::LoopOp;
@@ -211,8 +211,13 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
     if kernel.rows == 0 {
         report.at(function, op, "expected at least one row, got none");
     }
-    for &value in &operands[..kernel.writes] {
+    super::views::check(function, op, kernel, report);
+    for (index, &value) in operands[..kernel.writes].iter().enumerate() {
         let Some(buffer) = buffer_of(function, value) else { continue };
+        // Views have rows of their own.
+        if kernel.view(index).is_some() {
+            continue;
+        }
         // loop.kernel C2; what makes all at once makes no scattered rows.
         let fits = match kernel.rows {
             1 => !buffer.scattered,
@@ -234,6 +239,7 @@ fn check_kernel(function: &Function, op: Op, kernel: &Kernel, report: &mut Repor
         }
         // loop.kernel C3
         if let Some(buffer) = buffer_of(function, value).filter(|buffer| buffer.scattered)
+            && kernel.view(kernel.writes + index).is_none()
             && need.rows() != buffer.rows
         {
             let (rows, found) = (buffer.rows, need.rows());

@@ -236,6 +236,8 @@ impl Liveness {
 struct Record<'f> {
     life: BufferLife,
     head: &'f Buffer,
+    /// Elements of the tensor.
+    elements: usize,
     /// Rows of the tensor, or parts of it where rows are too many.
     parts: usize,
     /// Life of every part so far.
@@ -277,7 +279,8 @@ impl<'f> Recorder<'f> {
                 kernels: [usize::MAX, 0],
             };
             let parts = rows.div_ceil(per_slot);
-            records.push(Record { life, head, parts, lives: vec![None; parts], scratch: Vec::new() });
+            let (elements, lives) = (memref.shape.elements(), vec![None; parts]);
+            records.push(Record { life, head, elements, parts, lives, scratch: Vec::new() });
         }
         let by_value = records.iter().enumerate().map(|(i, record)| (record.life.value, i)).collect();
         Self { records, by_value }
@@ -293,12 +296,17 @@ impl<'f> Recorder<'f> {
                 record.scratch.push([time, time]);
                 continue;
             }
-            let parts = if i < head.writes {
-                let whole = head.rows == 1 || head.rows != record.head.rows;
-                if whole { 0..record.parts } else { record.parts_of(row..row + 1, head.rows) }
+            let view = head.view(i);
+            let (rows, of) = if i < head.writes {
+                let whole = head.rows == 1 || (view.is_none() && head.rows != record.head.rows);
+                if whole { (0..1, 1) } else { (row..row + 1, head.rows) }
             } else {
                 let need = head.need(i - head.writes);
-                record.parts_of(need.span(row), need.rows())
+                (need.span(row), need.rows())
+            };
+            let parts = match view {
+                Some(view) => record.parts_of_elements(view.spans(rows, of)),
+                None => record.parts_of(rows, of),
             };
             for life in &mut record.lives[parts] {
                 life.get_or_insert([time, time])[1] = time;
@@ -333,6 +341,13 @@ impl Record<'_> {
         let first = span.start * self.parts / rows;
         let end = (span.end * self.parts).div_ceil(rows);
         if span.is_empty() { 0..0 } else { first.min(self.parts)..end.min(self.parts) }
+    }
+
+    /// Parts that elements lie in, given in order.
+    fn parts_of_elements(&self, mut spans: impl Iterator<Item = Range<usize>>) -> Range<usize> {
+        let Some(first) = spans.next() else { return 0..0 };
+        let end = spans.last().map_or(first.end, |last| last.end);
+        self.parts_of(first.start..end, self.elements)
     }
 
     fn slots(&self) -> Vec<Vec<Interval>> {

@@ -33,9 +33,18 @@ fn lower_elements(kernel: &mut Kernel<'_>, f: &mut Combine<'_>) {
 /// The same for the differences of elements and zero points.
 fn lower_from(kernel: &mut Kernel<'_>, zero_points: [i32; 2], f: &mut Combine<'_>) {
     let result = &kernel.result_type(0).shape;
-    let steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
-    let own = result.strides();
+    let mut steps = [0, 1].map(|operand| broadcast_strides(&kernel.operand_type(operand).shape, result));
     let row = kernel.row();
+    let target = kernel.target(0);
+    // A view has the shape of the result.
+    let views = [0, 1].map(|operand| kernel.is_view(operand));
+    for operand in (0..2).filter(|&operand| views[operand]) {
+        steps[operand][2] = kernel.source(operand).steps.pixel;
+    }
+    let mut own = result.strides();
+    if row.is_some() && result.rank() == 4 {
+        own[2] = target.steps.pixel;
+    }
     let axes = (0..result.rank()).map(|axis| Axis {
         // The kernel's rows take the place of the loop over the height.
         count: if row.is_some() && axis == 1 { 1 } else { result[axis] },
@@ -52,11 +61,11 @@ fn lower_from(kernel: &mut Kernel<'_>, zero_points: [i32; 2], f: &mut Combine<'_
         Some(row) => {
             let b = &mut kernel.b;
             // An operand without rows of its own may still have an element for each row, or none.
-            let mut operand = |map: RowMap, steps: &[usize]| match map.scattered {
+            let mut operand = |map: RowMap, operand: usize| match map.scattered || views[operand] {
                 true => map.start(b, row),
-                false => b.mul_const(row, to_i32(steps[1])),
+                false => b.mul_const(row, to_i32(steps[operand][1])),
             };
-            let (lhs, rhs) = (operand(lhs, &steps[0]), operand(rhs, &steps[1]));
+            let (lhs, rhs) = (operand(lhs, 0), operand(rhs, 1));
             [lhs, rhs, output.start(b, row)]
         }
         None => [kernel.b.i32(0); 3],

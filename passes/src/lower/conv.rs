@@ -25,7 +25,6 @@ use mcunet_ir::{Builder, Diagnostic, TensorType, Value};
 /// Geometry of a convolution.
 pub(super) struct Conv {
     pub windows: Windows,
-    pub input: [usize; 4],
     pub output: [usize; 4],
     /// Input channels that one output channel reads.
     pub depth: usize,
@@ -124,7 +123,7 @@ fn geometry(op: &Conv2d, kernel: &Kernel<'_>) -> Result<Conv, Diagnostic> {
     let output = shape(kernel.result_type(0))?;
     let windows = Windows::new(input, [filter[1], filter[2]], op.stride, op.dilation, op.pad);
     let groups = input[3].checked_div(filter[3]).unwrap_or(1).max(1);
-    Ok(Conv { windows, input, output, depth: filter[3], group: output[3] / groups })
+    Ok(Conv { windows, output, depth: filter[3], group: output[3] / groups })
 }
 
 /// From accumulators to stored results.
@@ -311,7 +310,7 @@ impl Emitter {
         input_base: Value,
         start: &[Value],
     ) -> Vec<Value> {
-        let ic = self.conv.input[3];
+        let ic = self.input.steps.pixel;
         let (window_x, window_y) = (self.conv.windows.x, self.conv.windows.y);
         let depth = self.conv.depth;
         // First input channel of the group of the convolution.
@@ -428,7 +427,7 @@ impl LowerOp for TransposeConv2d {
             let row_start = b.add(place.output_base, row_start);
             b.for_count(ow, |b, ox| {
                 let x = meeting(b, ox, left, stride_x, kw, iw);
-                let pixel = b.mul_const(ox, to_i32(oc));
+                let pixel = b.mul_const(ox, to_i32(output.steps.pixel));
                 let pixel = b.add(row_start, pixel);
                 filter.for_groups(b, &mut |b, channel, offset, channels| {
                     let start = filter.start(b, channel, channels, 1);

@@ -158,7 +158,7 @@ impl Emitter<'_> {
     fn first_input(&self, b: &mut Builder<'_>, row: Row, taps: Taps) -> Value {
         let start = self.input.start(b, row.y.start);
         let start = b.add(row.input_base, start);
-        let across = b.mul_const(taps.start, to_i32(self.conv.input[3]));
+        let across = b.mul_const(taps.start, to_i32(self.input.steps.pixel));
         b.add(start, across)
     }
 
@@ -185,7 +185,7 @@ impl Emitter<'_> {
         clipped: bool,
         (pixel, pixels): (usize, usize),
     ) {
-        let (window, depth, channels) = (&self.conv.windows.x, self.conv.depth, self.conv.input[3]);
+        let (window, depth, channels) = (&self.conv.windows.x, self.conv.depth, self.input.steps.pixel);
         let memory = self.input.memory;
         if self.runs == 1 {
             let across = b.mul_const(taps.start, to_i32(channels));

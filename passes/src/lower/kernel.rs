@@ -1,11 +1,13 @@
 //! What an op's lowering works with: its operands' and results' memory, constants, scratch, and a builder that is
 //! positioned in the kernel's body.
 
-use super::rows::{FoldedRow, ImageRow, RowMap, Steps, to_i32};
+use super::parts::{Placements, root};
+use super::rows::{FoldedRow, ImageRow, RowMap, Steps, Within, to_i32};
 use super::{FunctionLowering, Home, Scratch};
 use mcunet_ir::attr::ResourceRef;
 use mcunet_ir::loops::memory::PackLayout;
 use mcunet_ir::loops::ops as l;
+use mcunet_ir::loops::view::View;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::nn::rows::{folded_rows, row_needs};
@@ -14,6 +16,9 @@ use mcunet_ir::tensor::Data;
 use mcunet_ir::tile::TileOp;
 use mcunet_ir::types::{MemRefType, Scalar};
 use mcunet_ir::{Block, Builder, Diagnostic, Function, Op, TensorType, Type, Value};
+
+/// A buffer that a kernel touches, and the view of it that it does not go beyond.
+type Listed = (Value, Option<View>);
 
 /// The kernel of one op while it is being built.
 pub(crate) struct Kernel<'k> {
@@ -26,6 +31,8 @@ pub(crate) struct Kernel<'k> {
     /// Tensors whose rows lie channel by channel.
     planar: &'k std::collections::HashSet<Value>,
     short_biases: bool,
+    /// Tensors that lie in the memory of others.
+    placements: &'k Placements,
     features: super::CoreFeatures,
     /// Bytes of working memory that the kernel may take.
     free: usize,
@@ -40,8 +47,8 @@ pub(crate) struct Kernel<'k> {
     needs: Option<Vec<RowNeed>>,
     /// Rows of the operand, if the kernel folds them into its results one after the other.
     folded: Option<usize>,
-    reads: Vec<Value>,
-    writes: Vec<Value>,
+    reads: Vec<Listed>,
+    writes: Vec<Listed>,
     in_place: Vec<(Value, Value)>,
 }
 
@@ -73,6 +80,7 @@ impl<'k> Kernel<'k> {
             constants: &mut lowering.constants,
             planar: &lowering.planar,
             short_biases: lowering.short_biases,
+            placements: &lowering.placements,
             features: lowering.features,
             free,
             b,
@@ -121,9 +129,9 @@ impl<'k> Kernel<'k> {
     pub fn input(&mut self, index: usize) -> Value {
         let operand = self.source.ops[self.op].operands[index];
         match self.homes[&operand] {
-            Home::Buffer(buffer) => {
-                if !self.reads.contains(&buffer) {
-                    self.reads.push(buffer);
+            Home::Buffer(buffer, view) => {
+                if !self.reads.contains(&(buffer, view)) {
+                    self.reads.push((buffer, view));
                 }
                 buffer
             }
@@ -145,13 +153,65 @@ impl<'k> Kernel<'k> {
     /// Memory of result `index`.
     pub fn output(&mut self, index: usize) -> Value {
         let result = self.source.ops[self.op].results[index];
-        let Home::Buffer(buffer) = self.homes[&result] else {
+        let Home::Buffer(buffer, view) = self.homes[&result] else {
             unreachable!("results of lowered ops live in buffers")
         };
-        if !self.writes.contains(&buffer) {
-            self.writes.push(buffer);
-        }
+        self.list_written(buffer, view);
         buffer
+    }
+
+    fn list_written(&mut self, buffer: Value, view: Option<View>) {
+        if !self.writes.contains(&(buffer, view)) {
+            self.writes.push((buffer, view));
+        }
+    }
+
+    /// The view of its memory that operand `index` is, if it is not all of it.
+    fn operand_view(&self, index: usize) -> Option<View> {
+        view_of(self.homes, self.source.ops[self.op].operands[index])
+    }
+
+    /// Whether operand `index` lies in the memory of result 0 already, so that nothing is to be done to have it there.
+    pub fn lies_in_result(&self, index: usize) -> bool {
+        let data = &self.source.ops[self.op];
+        let joins = matches!(data.kind, OpKind::Nn(NnOp::Concat(_)));
+        let placed = self.placements.get(root(self.source, data.operands[index]));
+        joins && placed.is_some_and(|placed| placed.by == (self.op, index))
+    }
+
+    /// Whether result 0 is made in parts, of which others make some, or is itself a part.
+    pub fn makes_views(&self) -> bool {
+        let result = self.source.ops[self.op].results[0];
+        view_of(self.homes, result).is_some()
+            || (0..self.operand_count()).any(|index| self.lies_in_result(index))
+    }
+
+    /// Whether operand `index` is a view of its memory.
+    pub fn is_view(&self, index: usize) -> bool {
+        self.operand_view(index).is_some()
+    }
+
+    /// Whether some operand is a view of its memory.
+    pub fn reads_views(&self) -> bool {
+        (0..self.operand_count()).any(|index| self.is_view(index))
+    }
+
+    /// Whether result `index` is a view of the memory of operand 0, so that nothing is to be done to have it.
+    pub fn is_view_of_operand(&self, index: usize) -> bool {
+        let data = &self.source.ops[self.op];
+        self.placements.get(data.results[index]).is_some_and(|placed| placed.by == (self.op, index))
+    }
+
+    /// Memory of what is a view of result 0, a tensor of type `ty`, by rows.
+    pub fn target_view(&mut self, view: View, ty: &TensorType) -> RowMap {
+        let result = self.source.ops[self.op].results[0];
+        let Home::Buffer(buffer, outer) = self.homes[&result] else {
+            unreachable!("results of lowered ops live in buffers")
+        };
+        // Results lie only where views of them can be composed.
+        let view = outer.map_or(view, |outer| outer.of(&view).unwrap_or(view));
+        self.list_written(buffer, self.makes_views().then_some(view));
+        self.row_map(buffer, ty, false, Some(view))
     }
 
     /// The row to make, if results are made row by row: the body then runs once per row.
@@ -196,7 +256,8 @@ impl<'k> Kernel<'k> {
     /// Memory of operand `index`, by rows.
     pub fn source(&mut self, index: usize) -> RowMap {
         let memory = self.input(index);
-        self.row_map(memory, self.operand_type(index), self.is_planar_operand(index))
+        let view = self.operand_view(index);
+        self.row_map(memory, self.operand_type(index), self.is_planar_operand(index), view)
     }
 
     /// Whether the rows of operand `index` lie channel by channel.
@@ -207,19 +268,44 @@ impl<'k> Kernel<'k> {
     /// Memory of result `index`, by rows.
     pub fn target(&mut self, index: usize) -> RowMap {
         let memory = self.output(index);
-        let planar = self.planar.contains(&self.source.ops[self.op].results[index]);
-        self.row_map(memory, self.result_type(index), planar)
+        let result = self.source.ops[self.op].results[index];
+        let planar = self.planar.contains(&result);
+        self.row_map(memory, self.result_type(index), planar, view_of(self.homes, result))
     }
 
-    fn row_map(&self, memory: Value, ty: &TensorType, planar: bool) -> RowMap {
+    fn row_map(&self, memory: Value, ty: &TensorType, planar: bool, view: Option<View>) -> RowMap {
         let scattered =
-            self.b.function.defining_op(memory).is_some_and(|op| match &self.b.function.ops[op].kind {
-                OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) => buffer.scattered,
-                _ => false,
+            self.b.function.defining_op(memory).and_then(|op| match &self.b.function.ops[op].kind {
+                OpKind::Loop(mcunet_ir::loops::LoopOp::Buffer(buffer)) if buffer.scattered => {
+                    Some(buffer.rows)
+                }
+                _ => None,
             });
         let [_, _, width, channels] = ty.shape.nhwc().unwrap_or([1, 1, ty.elements(), 1]);
-        let (pixel, channel) = if planar { (1, width) } else { (channels, 1) };
-        RowMap { memory, elements: width * channels, scattered, steps: Steps { pixel, channel } }
+        let elements = width * channels;
+        let (mut pixel, channel) = if planar { (1, width) } else { (channels, 1) };
+        let mut at = Within { first: 0, pitch: elements, row: 0 };
+        if let Some(view) = view {
+            at.first = view.first;
+            match view {
+                View { count: 1, .. } => {}
+                View { run, step, .. } if run == elements => at.pitch = step,
+                View { step, .. } => (pixel, at.pitch) = (step, width * step),
+            }
+            if let Some(rows) = scattered {
+                let all = self.b.function.ty(memory).as_memref().map_or(0, |ty| ty.shape.elements());
+                let of_row = (all / rows.max(1)).max(1);
+                (at.row, at.first) = (view.first / of_row, view.first % of_row);
+            }
+        }
+        RowMap {
+            memory,
+            elements,
+            channels,
+            scattered: scattered.is_some(),
+            steps: Steps { pixel, channel },
+            at,
+        }
     }
 
     /// Emits what makes one row of an image: for the row that the body makes, or in loops over batch and rows if the
@@ -268,7 +354,7 @@ impl<'k> Kernel<'k> {
         let kind = l::Buffer { role, index: 0, rows: 1, scattered: false, live: None, place: None };
         let ty = MemRefType { shape: [count].into(), element };
         let buffer = self.at_top(|b| b.value(kind, &[], ty.into()));
-        self.writes.push(buffer);
+        self.list_written(buffer, None);
         buffer
     }
 
@@ -280,7 +366,7 @@ impl<'k> Kernel<'k> {
                 OpKind::Nn(NnOp::Const(constant)) => Some(constant.value.clone()),
                 _ => None,
             },
-            Home::Buffer(_) => None,
+            Home::Buffer(..) => None,
         }
     }
 
@@ -351,7 +437,11 @@ impl<'k> Kernel<'k> {
         let narrower = self.result_type(result).storage().size_bytes()
             <= self.operand_type(operand).storage().size_bytes();
         let pair = (self.output(result), self.input(operand));
-        if narrower && !self.in_place.contains(&pair) {
+        // Elements of a view lie at other places.
+        let whole = [&self.writes, &self.reads].iter().all(|listed| {
+            listed.iter().all(|&(buffer, view)| view.is_none() || (buffer != pair.0 && buffer != pair.1))
+        });
+        if narrower && whole && !self.in_place.contains(&pair) {
             self.in_place.push(pair);
         }
     }
@@ -362,11 +452,11 @@ impl<'k> Kernel<'k> {
         Diagnostic::error(format!("'{}' op {}", data.kind.name(), message.into())).at(data.origin.clone())
     }
 
-    /// Rows needed of a buffer that is only read.
-    fn need_of(&self, buffer: Value) -> RowNeed {
+    /// Rows needed of what is only read.
+    fn need_of(&self, (buffer, view): Listed) -> RowNeed {
         let Some(needs) = &self.needs else { return RowNeed::Whole };
         let operands = &self.source.ops[self.op].operands;
-        let reads = |operand: &Value| self.homes.get(operand) == Some(&Home::Buffer(buffer));
+        let reads = |operand: &Value| self.homes.get(operand) == Some(&Home::Buffer(buffer, view));
         let found = operands.iter().zip(needs).filter(|(operand, _)| reads(operand));
         let mut found = found.map(|(_, need)| need.clone());
         let first = found.next().unwrap_or(RowNeed::Whole);
@@ -381,22 +471,26 @@ impl<'k> Kernel<'k> {
 
     /// Appends the kernel to the function.
     pub(super) fn finish(mut self) {
-        let reads: Vec<Value> =
-            self.reads.iter().copied().filter(|buffer| !self.writes.contains(buffer)).collect();
-        let buffers: Vec<Value> = self.writes.iter().chain(&reads).copied().collect();
+        let reads: Vec<Listed> =
+            self.reads.iter().copied().filter(|listed| !self.writes.contains(listed)).collect();
+        let listed = self.writes.iter().chain(&reads).copied();
+        let (buffers, views): (Vec<Value>, Vec<Option<View>>) = listed.unzip();
         let position = |buffer: Value| buffers.iter().position(|&other| other == buffer);
+        let views = views.iter().enumerate();
+        let views = views.filter_map(|(buffer, view)| view.map(|view| View { buffer, ..view })).collect();
         let in_place = self
             .in_place
             .iter()
             .filter_map(|&(written, read)| Some([position(written)?, position(read)?]))
             .collect();
-        let needs: Vec<RowNeed> = reads.iter().map(|&buffer| self.need_of(buffer)).collect();
+        let needs: Vec<RowNeed> = reads.iter().map(|&listed| self.need_of(listed)).collect();
         let kind = l::Kernel {
             layer: self.source.ops[self.op].kind.name().into(),
             writes: self.writes.len(),
             rows: self.rows(),
             needs: if needs.iter().all(|need| *need == RowNeed::Whole) { Vec::new() } else { needs },
             in_place,
+            views,
             shared: None,
         };
         let body = self.body;
@@ -406,8 +500,16 @@ impl<'k> Kernel<'k> {
     }
 }
 
+/// The view of a buffer that a tensor is.
+fn view_of(homes: &std::collections::HashMap<Value, Home>, value: Value) -> Option<View> {
+    match homes.get(&value) {
+        Some(Home::Buffer(_, view)) => *view,
+        _ => None,
+    }
+}
+
 /// Rows that an op needs of its operands, if it makes its results row by row.
-fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
+pub(super) fn needs_of(function: &Function, op: Op) -> Option<Vec<RowNeed>> {
     let data = &function.ops[op];
     let types =
         |values: &[Value]| values.iter().map(|&value| tensor_type(function, value)).collect::<Vec<_>>();
@@ -437,7 +539,7 @@ pub(crate) fn kept_type(op: &NnOp, stored: Scalar) -> Scalar {
 }
 
 /// Rows of its operand that an op folds into its results.
-fn folded_of(function: &Function, op: Op) -> Option<usize> {
+pub(super) fn folded_of(function: &Function, op: Op) -> Option<usize> {
     let data = &function.ops[op];
     let OpKind::Nn(kind) = &data.kind else { return None };
     let operands: Vec<&TensorType> =
@@ -445,7 +547,7 @@ fn folded_of(function: &Function, op: Op) -> Option<usize> {
     folded_rows(kind, &operands)
 }
 
-fn tensor_type(function: &Function, value: Value) -> &TensorType {
+pub(super) fn tensor_type(function: &Function, value: Value) -> &TensorType {
     match function.ty(value) {
         Type::Tensor(tensor) => tensor,
         _ => unreachable!("operands and results of nn ops are tensors in a verified module"),
@@ -457,7 +559,7 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     let buffer = lowering.buffer(value, l::Role::Output, index, false);
     let count = lowering.source.ty(value).as_tensor().map_or(0, TensorType::elements);
     let source = match lowering.homes[&value] {
-        Home::Buffer(source) => source,
+        Home::Buffer(source, _) => source,
         Home::Constant(op) => {
             let OpKind::Nn(NnOp::Const(constant)) = &lowering.source.ops[op].kind else {
                 unreachable!("constant homes are made from nn.const only")
@@ -475,13 +577,21 @@ pub(super) fn copy_to_output(lowering: &mut FunctionLowering<'_>, value: Value, 
     let body = lowering.target.create_block();
     lowering.target.add_argument(body, Type::I32, None);
     let top = lowering.target.body;
-    let is_buffer = matches!(lowering.homes[&value], Home::Buffer(_));
+    let is_buffer = matches!(lowering.homes[&value], Home::Buffer(..));
     let mut b = Builder::at_end(&mut lowering.target, body);
     let zero = b.i32(0);
     b.op(l::Copy { count }, &[source, zero, buffer, zero], &[]);
     b.op(l::Yield {}, &[], &[]);
     let buffers = if is_buffer { vec![buffer, source] } else { vec![buffer] };
     let (needs, in_place) = (Vec::new(), Vec::new());
-    let kind = l::Kernel { layer: "copy".into(), writes: 1, rows: 1, needs, in_place, shared: None };
+    let kind = l::Kernel {
+        layer: "copy".into(),
+        writes: 1,
+        rows: 1,
+        needs,
+        in_place,
+        views: Vec::new(),
+        shared: None,
+    };
     b.within(top, |b| b.op_with_regions(kind, &buffers, &[], &[body]));
 }

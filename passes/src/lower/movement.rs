@@ -2,9 +2,11 @@
 
 use super::LowerOp;
 use super::kernel::Kernel;
-use super::rows::{Axis, collapse, nest, to_i32};
+use super::parts::view_of_operand;
+use super::rows::{Axis, collapse, for_runs, nest, to_i32};
 use mcunet_ir::attr::Number;
 use mcunet_ir::loops::ops as l;
+use mcunet_ir::loops::view::View;
 use mcunet_ir::nn::ops::{
     Concat, DepthToSpace, Gather, Insert, Pack, Pad, ShapeOf, Slice, SpaceToDepth, Split, Tile, Transpose,
     Unpack,
@@ -242,8 +244,28 @@ impl LowerOp for Concat {
             stack(kernel);
             return Ok(());
         }
-        let sizes = (0..kernel.operand_count()).map(|i| kernel.operand_type(i).shape[self.axis] * inner);
-        join(kernel, outer, sizes.collect());
+        if kernel.row().is_none() || !(kernel.makes_views() || kernel.reads_views()) {
+            let sizes = (0..kernel.operand_count()).map(|i| kernel.operand_type(i).shape[self.axis] * inner);
+            let sizes = sizes.collect();
+            join(kernel, outer, sizes);
+            return Ok(());
+        }
+        let (whole, mut begin) = (kernel.result_type(0), 0);
+        for operand in 0..kernel.operand_count() {
+            let ty = kernel.operand_type(operand);
+            let view = view_of_operand(whole, self.axis, begin, ty.shape[self.axis]);
+            begin += ty.shape[self.axis];
+            if view.elements() == 0 || kernel.lies_in_result(operand) {
+                continue;
+            }
+            let maps = [kernel.source(operand), kernel.target_view(view, ty)];
+            let Some(row) = kernel.row() else { continue };
+            let b = &mut kernel.b;
+            let starts = maps.map(|map| map.start(b, row));
+            for_runs(b, maps, starts, &mut |b, [from, to], count| {
+                b.op(l::Copy { count }, &[maps[0].memory, from, maps[1].memory, to], &[]);
+            });
+        }
         Ok(())
     }
 }
@@ -293,11 +315,22 @@ impl LowerOp for Pack {
 /// Joins operands of which each gives runs of `sizes[i]` elements to every of `outer` blocks.
 fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
     let total: usize = sizes.iter().sum();
-    let target = kernel.target(0);
     let row = kernel.row();
     let outer = blocks_of_row(kernel, outer);
+    let views = kernel.makes_views();
     let mut start = 0;
     for (operand, &size) in sizes.iter().enumerate() {
+        let view = View { buffer: 0, first: start as usize, run: size, step: total, count: outer };
+        start += size as i64;
+        if view.elements() == 0 || kernel.lies_in_result(operand) {
+            continue;
+        }
+        let start = view.first as i64;
+        let target = match views {
+            // It has no rows, and is in one piece.
+            true => kernel.target_view(view, kernel.operand_type(operand)),
+            false => kernel.target(0),
+        };
         let source = kernel.source(operand);
         let axes = vec![
             Axis { count: outer, steps: vec![size as i64, total as i64] },
@@ -305,7 +338,6 @@ fn join(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
         ];
         let bases = row.map(|row| [source.start(&mut kernel.b, row), target.start(&mut kernel.b, row)]);
         copy_from(&mut kernel.b, axes, source.memory, target.memory, [0, start], bases);
-        start += size as i64;
     }
 }
 
@@ -325,6 +357,10 @@ fn cut(kernel: &mut Kernel<'_>, outer: usize, sizes: Vec<usize>) {
     let outer = blocks_of_row(kernel, outer);
     let mut start = 0;
     for (result, &size) in sizes.iter().enumerate() {
+        if kernel.is_view_of_operand(result) {
+            start += size as i64;
+            continue;
+        }
         let target = kernel.target(result);
         let axes = vec![
             Axis { count: outer, steps: vec![total as i64, size as i64] },

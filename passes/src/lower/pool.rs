@@ -78,7 +78,7 @@ impl Pool {
                 if at_border { Taps::inside(b, window, position) } else { Taps::all(b, window, position) };
             let (height, width) = (b.sub(y.end, y.first), b.sub(x.end, x.first));
             let taps = b.mul(height, width);
-            let pixel = b.mul_const(position, to_i32(self.channels));
+            let pixel = b.mul_const(position, to_i32(self.output.steps.pixel));
             let pixel = b.add(row_start, pixel);
             self.for_channels(b, |b, c, count| {
                 let start = self.start(b);
@@ -187,7 +187,7 @@ impl Pool {
     fn fold_columns(&self, b: &mut Builder<'_>, x: Taps, first: Value, sums: &[Value]) -> Vec<Value> {
         b.for_loop(x.first, x.end, 1, sums, |b, kx, sums| {
             let column = b.add(x.start, kx);
-            let column = b.mul_const(column, to_i32(self.channels));
+            let column = b.mul_const(column, to_i32(self.input.steps.pixel));
             let at = b.add(first, column);
             if let [even, odd] = sums[..] {
                 let word = b.load_i8x4(self.input.memory, at);

@@ -13,10 +13,11 @@ impl LowerOp for Receive {
         };
         let (row, target) = (kernel.run(), kernel.target(0));
         let count = kernel.result_type(0).elements().checked_div(kernel.rows()).unwrap_or(0);
-        let offset = match kernel.rows() {
+        let first = match kernel.rows() {
             1 => kernel.b.i32(0),
-            _ => target.start(&mut kernel.b, row),
+            _ => row,
         };
+        let offset = target.start(&mut kernel.b, first);
         kernel.b.op(l::Receive { index, count }, &[row, target.memory, offset], &[]);
         Ok(())
     }

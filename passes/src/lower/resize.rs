@@ -51,7 +51,7 @@ impl LowerOp for ResizeNearest {
             b.for_count(ow, |b, x| {
                 let column = b.load(columns, x);
                 let source = b.add(row, column);
-                let way = b.mul_const(x, to_i32(channels));
+                let way = b.mul_const(x, to_i32(output.steps.pixel));
                 let target = b.add(target, way);
                 b.op(l::Copy { count: channels }, &[input.memory, source, output.memory, target], &[]);
             });
@@ -127,7 +127,7 @@ impl LowerOp for ResizeBilinear {
             let target = b.add(place.output_base, target);
             b.for_count(ow, |b, x| {
                 let sx = columns.at(b, x, float);
-                let way = b.mul_const(x, to_i32(channels));
+                let way = b.mul_const(x, to_i32(output.steps.pixel));
                 let target = b.add(target, way);
                 b.for_count(channels, |b, c| {
                     let pixel = |b: &mut Builder<'_>, row: Value, column: Value| {

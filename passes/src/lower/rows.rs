@@ -29,17 +29,32 @@ impl Rows {
     }
 }
 
-/// How the rows of a tensor lie in its memory: one after the other, or each at a place of its own.
+/// How the rows of a tensor lie in its memory: at equal distances, or each at a place of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowMap {
     /// The memory.
     pub memory: Value,
     /// Elements of a row.
     pub elements: usize,
-    /// Whether each row has a place of its own.
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Whether each row of the memory has a place of its own.
     pub scattered: bool,
     /// From a pixel to its neighbour in the row, and from a channel to the next, in elements.
     pub steps: Steps,
+    /// Where the tensor lies in the memory.
+    pub at: Within,
+}
+
+/// Where the rows of a tensor lie in the memory that holds it, in elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Within {
+    /// The first row; of a scattered memory, counted from the beginning of one of its rows.
+    pub first: usize,
+    /// From a row to the next.
+    pub pitch: usize,
+    /// Of a scattered memory, the row that the first one lies in.
+    pub row: usize,
 }
 
 /// Distances within a row of an image.
@@ -57,12 +72,25 @@ impl RowMap {
         !self.scattered && Self { memory: other.memory, ..self } == other
     }
 
+    /// Runs of neighbouring elements in a row, elements of each, and from one to the next. For rows that are not planar.
+    pub fn runs(self) -> [usize; 3] {
+        match self.steps.pixel == self.channels {
+            true => [1, self.elements, self.elements],
+            false => [self.elements.checked_div(self.channels).unwrap_or(0), self.channels, self.steps.pixel],
+        }
+    }
+
     /// Offset of the first element of a row.
     pub fn start(self, b: &mut Builder<'_>, row: Value) -> Value {
-        match self.scattered {
-            true => b.value(l::Row {}, &[self.memory, row], Type::I32),
-            false => b.mul_const(row, to_i32(self.elements)),
-        }
+        let Within { first, pitch, row: first_row } = self.at;
+        let start = match self.scattered {
+            true => {
+                let row = b.add_const(row, to_i32(first_row));
+                b.value(l::Row {}, &[self.memory, row], Type::I32)
+            }
+            false => b.mul_const(row, to_i32(pitch)),
+        };
+        b.add_const(start, to_i32(first))
     }
 
     /// Offset of the first element of the row under a tap of a window.
@@ -118,22 +146,46 @@ pub fn for_elements(
     mut body: impl FnMut(&mut Builder<'_>, Value, Value),
 ) {
     let (source, target) = (kernel.source(operand), kernel.target(0));
-    let mut elements = |b: &mut Builder<'_>, from: Value, to: Value, count: usize| {
-        b.for_count(count, |b, i| {
-            let (at, to) = (b.add(from, i), b.add(to, i));
-            let x = b.load(source.memory, at);
-            body(b, x, to);
-        });
-    };
     if let Some(row) = kernel.row() {
-        let from = source.start(&mut kernel.b, row);
-        let to = target.start(&mut kernel.b, row);
-        return elements(&mut kernel.b, from, to, target.elements);
+        let b = &mut kernel.b;
+        let starts = [source.start(b, row), target.start(b, row)];
+        return for_runs(b, [source, target], starts, &mut |b, [from, to], count| {
+            b.for_count(count, |b, i| {
+                let (at, to) = (b.add(from, i), b.add(to, i));
+                let x = b.load(source.memory, at);
+                body(b, x, to);
+            });
+        });
     }
     let rows = Rows::of(&kernel.result_type(0).shape);
     kernel.b.for_count(rows.count, |b, row| {
         let start = b.mul_const(row, to_i32(rows.elements));
-        elements(b, start, start, rows.elements);
+        b.for_count(rows.elements, |b, i| {
+            let at = b.add(start, i);
+            let x = b.load(source.memory, at);
+            body(b, x, at);
+        });
+    });
+}
+
+/// Runs of elements that are neighbours in both of two rows, of as many pixels and channels, from `starts` on: `body` gets where one
+/// begins in each, and how many elements it has.
+pub fn for_runs(
+    b: &mut Builder<'_>,
+    maps: [RowMap; 2],
+    starts: [Value; 2],
+    body: &mut dyn FnMut(&mut Builder<'_>, [Value; 2], usize),
+) {
+    let runs = maps.map(RowMap::runs);
+    if runs.iter().all(|&[count, ..]| count == 1) {
+        return body(b, starts, runs[1][1]);
+    }
+    // Pixel by pixel, then.
+    let RowMap { elements, channels, .. } = maps[1];
+    b.for_count(elements.checked_div(channels).unwrap_or(0), |b, x| {
+        let way = maps.map(|map| b.mul_const(x, to_i32(map.steps.pixel)));
+        let starts = [b.add(starts[0], way[0]), b.add(starts[1], way[1])];
+        body(b, starts, channels);
     });
 }
 

@@ -64,7 +64,8 @@ pub fn check(what: &str, op: impl Into<NnOp>, operands: &[(&Tensor, bool)], elem
         (true, true, true, Scratch::Always),
     ] {
         let mut lowered = module.clone();
-        let features = CoreFeatures { dsp, issues_two: false, unroll, narrow_weights, scratch };
+        let features =
+            CoreFeatures { dsp, issues_two: false, unroll, narrow_weights, place_parts: true, scratch };
         lower_module(&mut lowered, features).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         verify(&lowered).map(|_| ()).unwrap_or_else(|errors| panic!("{what}: {op:?}: {errors:?}"));
         let found = run(&lowered, &lowered.functions[0], &inputs, Options { shadow: true })

@@ -9,12 +9,14 @@
 
 mod convert;
 mod elementwise;
+mod joined;
 mod movement;
 mod reduce;
 mod window;
 
 use crate::tensors::int16_type;
 use crate::{Random, emit};
+pub use joined::joined_module;
 use mcunet_ir::module::Port;
 use mcunet_ir::nn::NnOp;
 use mcunet_ir::quant::QuantType;

@@ -73,7 +73,13 @@ impl Graph<'_, '_> {
     }
 
     /// Constant filter and bias. A filter that `narrows` may have weights of less than a byte.
-    fn parameters(&mut self, element: &Element, filter: &[usize], axis: usize, narrows: bool) -> [Value; 2] {
+    pub(super) fn parameters(
+        &mut self,
+        element: &Element,
+        filter: &[usize],
+        axis: usize,
+        narrows: bool,
+    ) -> [Value; 2] {
         let channels = filter[axis];
         let (filter, bias) = if *element == FLOAT {
             (self.random.float(filter, 1.0), self.random.float(&[channels], 1.0))
