@@ -41,7 +41,7 @@ static void matmul_rows(const int32_t *weights, const int8_t *inputs, const int1
             int32_t sums[4];
             for (int32_t row = 0; row < rows; row++) {
                 const int32_t both = weights[has_short_biases ? row / 2 : row];
-                sums[row] = has_short_biases ? (row % 2 == 1 ? both >> 16 << 8 : (int32_t)(int16_t)both) : both;
+                sums[row] = has_short_biases ? (row % 2 == 1 ? (both >> 16) * 256 : (int32_t)(int16_t)both) : both;
                 if (has_short_biases && row % 2 == 1) {
                     sums[row] += sums[row - 1];
                 }

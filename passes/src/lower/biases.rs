@@ -7,16 +7,28 @@ use super::CoreFeatures;
 use mcunet_ir::loops::matmul::GROUP;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
+use mcunet_ir::nn::requantize::integer_limits;
 use mcunet_ir::tensor::Data;
 use mcunet_ir::types::Scalar;
 use mcunet_ir::{Function, Module, Op};
+use std::collections::BTreeSet;
 
 /// Cycles that a byte of flash is worth where code is to be fast: what `share-kernels` pays for it in a network of a million cycles
 /// and ten kilobytes.
 const WORTH: usize = 50;
 
-/// Bytes of another set of functions: with a loop of many pairs, and with one of few.
-const CODE: [usize; 2] = [2500, 800];
+/// Bytes of a function for one pixel, of another for two, and of one for what is left of rows.
+struct Code {
+    one: usize,
+    two: usize,
+    rest: usize,
+}
+
+/// With a loop of many pairs.
+const FAST: Code = Code { one: 1000, two: 1500, rest: 500 };
+
+/// With one of few.
+const SMALL: Code = Code { one: 500, two: 700, rest: 450 };
 
 /// Whether biases fit 16 bits.
 pub fn are_short(bias: &Data) -> bool {
@@ -28,14 +40,35 @@ pub fn pay_short(module: &Module, function: &Function, features: CoreFeatures) -
     let layers = function.walk().into_iter().filter_map(|op| Layer::of(module, function, op));
     let (short, long): (Vec<Layer>, Vec<Layer>) = layers.partition(|layer| layer.is_short);
     let saved = short.iter().map(|layer| 2 * layer.rows).sum::<usize>();
-    let code = if long.is_empty() { 0 } else { CODE[usize::from(!features.unroll)] };
+    let sizes = if features.unroll { FAST } else { SMALL };
+    let kinds: BTreeSet<Kind> = short.iter().map(|layer| layer.kind).collect();
+    let code = if long.is_empty() { 0 } else { kinds.iter().map(|kind| kind.code(&sizes)).sum() };
     let cycles: usize =
         short.iter().map(|layer| 2 * layer.rows.div_ceil(GROUP) * layer.pixels.div_ceil(2)).sum();
     saved > code && (!features.unroll || cycles / WORTH <= saved - code)
 }
 
+/// What decides which functions a layer calls, as far as it is known here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    /// Negative sums are rounded differently.
+    signed: bool,
+    /// There are several pixels.
+    several: bool,
+    /// Rows beside those in groups.
+    rest: usize,
+}
+
+impl Kind {
+    fn code(self, sizes: &Code) -> usize {
+        let rest = if self.rest > 0 { sizes.rest } else { 0 };
+        sizes.one + rest + if self.several { sizes.two + rest } else { 0 }
+    }
+}
+
 /// A layer that may become a product of matrices.
 struct Layer {
+    kind: Kind,
     rows: usize,
     pixels: usize,
     is_short: bool,
@@ -44,9 +77,12 @@ struct Layer {
 impl Layer {
     fn of(module: &Module, function: &Function, op: Op) -> Option<Self> {
         let data = &function.ops[op];
-        if !matches!(data.kind, OpKind::Nn(NnOp::Conv2d(_) | NnOp::Conv2dAdd(_) | NnOp::FullyConnected(_))) {
-            return None;
-        }
+        let clamp = match &data.kind {
+            OpKind::Nn(NnOp::Conv2d(op)) => op.clamp,
+            OpKind::Nn(NnOp::Conv2dAdd(op)) => op.clamp,
+            OpKind::Nn(NnOp::FullyConnected(op)) => op.clamp,
+            _ => return None,
+        };
         let made = function.ty(*data.results.first()?).as_tensor()?;
         if made.storage() != Scalar::I8 {
             return None;
@@ -56,6 +92,9 @@ impl Layer {
         let bias = Data::from_bytes(bias.value.element, module.bytes(&bias.value)?);
         let rows = bias.len();
         let pixels = made.elements().checked_div(rows)?;
-        Some(Self { rows, pixels, is_short: are_short(&bias) })
+        let zero_point = made.affine().map_or(0, |affine| affine.zero_point);
+        let signed = integer_limits(clamp, made.storage()).0 != zero_point;
+        let kind = Kind { signed, several: pixels > 1, rest: rows % GROUP };
+        Some(Self { kind, rows, pixels, is_short: are_short(&bias) })
     }
 }
