@@ -4,7 +4,8 @@
 //! 1. bottom up, every e-class gets the node whose whole graph costs least, given what its operands got. Graphs are
 //!    kept as sets, so that what two operands share counts once ("greedy DAG" of the extraction gym,
 //!    egraphs-good/extraction-gym:src/extract/faster_greedy_dag.rs);
-//! 2. each choice is tried otherwise, as long as that makes the whole cheaper;
+//! 2. each choice is tried otherwise, as long as that makes the whole cheaper, alone and then together with all that may read the same
+//!    new operand: what several results are parts of costs more than any of them alone;
 //! 3. the same from the graph that came in, which stays unless something is cheaper.
 //!
 //! Step 1 takes time and memory quadratic in the number of e-classes; beyond `MAX_SHARED_CLASSES` operands are taken
@@ -48,6 +49,8 @@ pub struct Extractor<'e> {
     classes: Vec<Id>,
     positions: HashMap<Id, usize>,
     alternatives: Vec<Vec<Alternative>>,
+    /// For each e-class, which alternatives of which others read it.
+    readers: Vec<Vec<(usize, usize)>>,
     items: usize,
 }
 
@@ -72,8 +75,14 @@ impl<'e> Extractor<'e> {
             };
             nodes.into_iter().map(alternative).collect()
         });
-        let alternatives = alternatives.collect();
-        Self { egraph, cost, classes, positions, alternatives, items: items.len() }
+        let alternatives: Vec<Vec<Alternative>> = alternatives.collect();
+        let mut readers = vec![Vec::new(); classes.len()];
+        for (position, alternatives) in alternatives.iter().enumerate() {
+            for (pick, alternative) in alternatives.iter().enumerate() {
+                alternative.operands.iter().for_each(|&operand| readers[operand].push((position, pick)));
+            }
+        }
+        Self { egraph, cost, classes, positions, alternatives, readers, items: items.len() }
     }
 
     /// The cheapest choice that was found; the one that came in if none is cheaper.
@@ -163,18 +172,46 @@ impl<'e> Extractor<'e> {
         Some(sum)
     }
 
+    /// An alternative and those of other classes that read an operand with it which is not there yet; none if there are no
+    /// others.
+    fn together(&self, position: usize, pick: usize, is_needed: &[bool]) -> Vec<(usize, usize)> {
+        let mut change = vec![(position, pick)];
+        let operands = self.alternatives[position][pick].operands.iter();
+        for &operand in operands.filter(|&&operand| !is_needed[operand]) {
+            for &(other, pick) in self.readers[operand].iter().filter(|&&(other, _)| is_needed[other]) {
+                if change.iter().all(|&(position, _)| position != other) {
+                    change.push((other, pick));
+                }
+            }
+        }
+        if change.len() > 1 { change } else { Vec::new() }
+    }
+
     /// Tries every other node of every class that is needed, as long as that helps.
     fn improved(&self, outputs: &[usize], mut picks: Picks) -> (Picks, u64) {
         let Some(mut least) = self.total(outputs, &picks) else { return (picks, u64::MAX) };
         for _ in 0..MAX_ROUNDS {
             let before = least;
-            for position in self.needed(outputs, &picks).unwrap_or_default() {
+            let needed = self.needed(outputs, &picks).unwrap_or_default();
+            let mut is_needed = vec![false; self.classes.len()];
+            needed.iter().for_each(|&position| is_needed[position] = true);
+            for position in needed {
                 let count = self.alternatives[position].len();
                 for pick in (0..count).filter(|_| count > 1) {
-                    let old = picks[position].replace(pick);
-                    match self.total(outputs, &picks) {
-                        Some(total) if total < least => least = total,
-                        _ => picks[position] = old,
+                    let together = self.together(position, pick, &is_needed);
+                    let changes = [vec![(position, pick)], together];
+                    for change in changes.into_iter().filter(|change| !change.is_empty()) {
+                        let old: Vec<Option<usize>> =
+                            change.iter().map(|&(position, pick)| picks[position].replace(pick)).collect();
+                        match self.total(outputs, &picks) {
+                            Some(total) if total < least => {
+                                least = total;
+                                break;
+                            }
+                            _ => {
+                                change.iter().zip(old).for_each(|(&(position, _), old)| picks[position] = old)
+                            }
+                        }
                     }
                 }
             }

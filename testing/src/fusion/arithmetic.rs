@@ -158,7 +158,8 @@ impl Sketch<'_, '_> {
         Some(vec![self.op(n::Mean { axes: vec![second], keep_dims }, &[inner], &element)?])
     }
 
-    pub(super) fn parallel_convolutions(&mut self) -> Option<Vec<Value>> {
+    /// Convolutions of one tensor, whose results are joined or not.
+    pub(super) fn parallel_convolutions(&mut self, join: bool) -> Option<Vec<Value>> {
         let float = self.random.flag();
         let (element, result) = if float { (FLOAT, FLOAT) } else { (self.int8(), self.int8()) };
         let shape = self.image();
@@ -170,6 +171,9 @@ impl Sketch<'_, '_> {
             let operands = self.weights(x, &[outputs, 1, 1, shape[3]], 0);
             let conv = n::Conv2d { stride: [1, 1], pad: [0; 4], dilation: [1, 1], clamp };
             parts.push(self.op(conv, &operands, &result)?);
+        }
+        if !join {
+            return Some(parts);
         }
         Some(vec![self.op(n::Concat { axis: 3 }, &parts, &result)?])
     }

@@ -26,6 +26,14 @@ pub const RULES: &[Rule] = &[
         apply: join_convolutions,
     },
     Rule {
+        name: "parallel-convolutions",
+        summary: "`conv(x)` beside another `conv(x)` becomes a slice of one convolution that makes both",
+        condition: "both have one form and one quantization of results, filter size included; filters and biases are constant",
+        proof: Proof::Exact("every output channel is the same sum, rescaled by the same multiplier"),
+        roots: |kind| matches!(kind, NnOp::Conv2d(_)),
+        apply: parallel_convolutions,
+    },
+    Rule {
         name: "convolution-as-linear",
         summary: "a convolution whose window is all of its input becomes a fully connected layer",
         condition: "no padding, one group; the filter is constant, and both kinds compute the same multipliers",
@@ -125,6 +133,31 @@ fn join_convolutions(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
         return graph.op((*root.kind).clone(), &operands, root.ty().clone()).into_iter().collect();
     }
     Vec::new()
+}
+
+fn parallel_convolutions(graph: &mut Graph<'_>, root: &OpNode) -> Vec<Id> {
+    let Some(&input) = root.operands.first() else { return Vec::new() };
+    let convolves = |op: &OpNode| matches!(*op.kind, NnOp::Conv2d(_)) && graph.same(op.operands[0], input);
+    let mut beside = graph.readers(input);
+    beside.retain(|(id, op)| convolves(op) && !is_joined(graph, *id, input));
+    let Some(own) = beside.iter().find(|(_, op)| op == root).map(|&(id, _)| id) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (other, op) in beside.iter().filter(|&&(id, _)| id != own) {
+        let pair = if own < *other { [own, *other] } else { [*other, own] };
+        let Some(joined) = joined(graph, pair) else { continue };
+        let first = if own < *other { 0 } else { op.ty().shape.last().copied().unwrap_or(0) };
+        let size = root.ty().shape.0.clone();
+        let slice = n::Slice { begin: vec![0, 0, 0, first], stride: vec![1; size.len()], size };
+        found.extend(graph.op(slice, &[joined], root.ty().clone()));
+    }
+    found
+}
+
+/// Whether a convolution of `input` is one that others became slices of: it is not joined any further.
+fn is_joined(graph: &Graph<'_>, id: Id, input: Id) -> bool {
+    let slices = graph.readers(id).into_iter().filter(|(_, op)| matches!(*op.kind, NnOp::Slice(_)));
+    let mut made = slices.flat_map(|(slice, _)| convolutions(graph, slice));
+    made.any(|(_, op)| graph.same(op.operands[0], input))
 }
 
 /// One convolution for two of one form.
