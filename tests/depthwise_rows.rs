@@ -3,16 +3,14 @@
 
 mod common;
 
-use common::numbers::Numbers;
+use common::numbers::{Layers, Numbers};
 use mcunet_testing::tools::has_tool;
-use std::fmt::Write;
 
 /// A network of one pointwise and one depthwise convolution for each of some widths, strides and borders, side by side, with
 /// windows of so many rows and columns.
 fn module(taps: usize, widths: &[usize]) -> String {
     let mut numbers = Numbers(1);
-    let (mut inputs, mut arguments, mut outputs, mut body, mut results) =
-        (Vec::new(), Vec::new(), Vec::new(), String::new(), Vec::new());
+    let mut layers = Layers::default();
     let shapes = widths.iter().flat_map(|&width| {
         // As far outside as the window allows where the middle of it is inside, and a pixel less.
         let half = taps / 2;
@@ -35,8 +33,7 @@ fn module(taps: usize, widths: &[usize]) -> String {
         let count = 3 * taps * taps;
         let (pointwise, weights, bias) =
             (numbers.list(9, -127, 127), numbers.list(count, -127, 127), numbers.list(3, -900, 900));
-        let _ = write!(
-            body,
+        let body = format!(
             "    %i{number} = nn.const {{value = dense<[{pointwise}]> : tensor<9xi8>}} : tensor<3x1x1x3x!quant.uniform<i8:f32, 0.5>>\n    \
              %w{number} = nn.const {{value = dense<[{weights}]> : tensor<{count}xi8>}} : tensor<1x{taps}x{taps}x3x!quant.uniform<i8:f32, 0.5>>\n    \
              %b{number} = nn.const {{value = dense<[{bias}]> : tensor<3xi32>}} : tensor<3xi32>\n    \
@@ -44,17 +41,9 @@ fn module(taps: usize, widths: &[usize]) -> String {
              %y{number} = nn.depthwise_conv2d %p{number}, %w{number}, %b{number} \
              {{{clamp}pad = [{half}, {half}, {before}, {after}], stride = [{stride}, {stride}]}} : {output}\n"
         );
-        inputs.push(format!("\"x{number}\" : {input}"));
-        arguments.push(format!("%x{number}: {input}"));
-        outputs.push(format!("\"y{number}\" : {output}"));
-        results.push(format!("%y{number}"));
+        layers.add(number, &input, &output, &body);
     }
-    let [inputs, arguments, outputs, results] =
-        [inputs, arguments, outputs, results].map(|list| list.join(", "));
-    format!(
-        "module \"rows\" stage \"imported\" {{\n  func \"main\" inputs [{inputs}] outputs [{outputs}] {{\n  ^({arguments}):\n\
-         {body}    func.return {results}\n  }}\n}}\n"
-    )
+    layers.module("rows")
 }
 
 #[test]

@@ -3,17 +3,15 @@
 
 mod common;
 
-use common::numbers::Numbers;
+use common::numbers::{Layers, Numbers};
 use mcunet_testing::corpus::workspace;
 use mcunet_testing::tools::has_tool;
-use std::fmt::Write;
 
 /// A network of pointwise convolutions from these numbers of channels to seven, side by side: a group of four rows and one of three, of two
 /// pixels and of the third.
 fn module(channels: impl Iterator<Item = usize>) -> String {
     let mut numbers = Numbers(2);
-    let (mut inputs, mut arguments, mut outputs, mut body, mut results) =
-        (Vec::new(), Vec::new(), Vec::new(), String::new(), Vec::new());
+    let mut layers = Layers::default();
     for columns in channels {
         let zero_point = [-128, 3, -20][numbers.next(0, 2) as usize];
         let clamp = ["", " {clamp = [-100, 90]}"][numbers.next(0, 1) as usize];
@@ -22,24 +20,15 @@ fn module(channels: impl Iterator<Item = usize>) -> String {
         let output = format!("tensor<1x1x3x7x!quant.uniform<i8:f32, 100.0:{zero_point}>>");
         let count = 7 * columns;
         let (weights, bias) = (numbers.list(count, -127, 127), numbers.list(7, -900, 900));
-        let _ = write!(
-            body,
+        let body = format!(
             "    %w{columns} = nn.const {{value = dense<[{weights}]> : tensor<{count}xi8>}} : \
              tensor<7x1x1x{columns}x!quant.uniform<i8:f32, 0.5>>\n    \
              %b{columns} = nn.const {{value = dense<[{bias}]> : tensor<7xi32>}} : tensor<7xi32>\n    \
              %y{columns} = nn.conv2d %x{columns}, %w{columns}, %b{columns}{clamp} : {output}\n"
         );
-        inputs.push(format!("\"x{columns}\" : {input}"));
-        arguments.push(format!("%x{columns}: {input}"));
-        outputs.push(format!("\"y{columns}\" : {output}"));
-        results.push(format!("%y{columns}"));
+        layers.add(columns, &input, &output, &body);
     }
-    let [inputs, arguments, outputs, results] =
-        [inputs, arguments, outputs, results].map(|list| list.join(", "));
-    format!(
-        "module \"products\" stage \"imported\" {{\n  func \"main\" inputs [{inputs}] outputs [{outputs}] {{\n  ^({arguments}):\n\
-         {body}    func.return {results}\n  }}\n}}\n"
-    )
+    layers.module("products")
 }
 
 /// A core without long multiplications has to requantize with those of halves.

@@ -30,6 +30,33 @@ impl Routine {
     }
 }
 
+/// What writes a function line by line. Instructions are 32 bits wide, and aligned, but for jumps before labels.
+pub trait Lines {
+    /// The lines so far.
+    fn lines(&mut self) -> &mut Vec<String>;
+
+    /// Another line.
+    fn line(&mut self, text: impl Into<String>) {
+        self.lines().push(text.into());
+    }
+
+    /// A label, aligned to a word.
+    fn label(&mut self, label: &str) {
+        self.line(".balign 4");
+        self.line(label);
+    }
+
+    /// Loads a word from the stack, so many bytes from its pointer.
+    fn load(&mut self, register: &str, at: usize) {
+        self.line(format!("ldr.w {register}, [sp, #{at}]"));
+    }
+
+    /// Stores a word there.
+    fn save(&mut self, register: &str, at: usize) {
+        self.line(format!("str.w {register}, [sp, #{at}]"));
+    }
+}
+
 /// Lines of assembly as statements of moderate length: C99 promises literals of 4095 characters.
 pub fn statements(lines: &[String]) -> String {
     let mut out = String::new();

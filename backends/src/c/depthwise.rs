@@ -3,6 +3,7 @@
 //! Weights, sums and pixels take all registers, which compilers don't manage without reloading weights in the loop. So functions are
 //! *naked*, as that of `loop.matmul` is, and serve all layers of a form.
 
+use super::assembly::statements;
 use super::depthwise_blocks::OfBlocks;
 use super::depthwise_pairs::Pairs;
 use mcunet_ir::loops::ops::Depthwise;
@@ -42,6 +43,22 @@ UNUSED static void depthwise_row(const int32_t *weights, const int8_t *const *ro
     }
 }
 ";
+
+/// A function as assembly, or as a call of that in C with what it needs to know of the `window`.
+pub fn definition(what: &str, name: &str, lines: &[String], window: &str) -> String {
+    let assembly = statements(lines);
+    format!(
+        "/* {what} */\n\
+         #if HAS_NAKED\n\
+         NAKED static void {name}(const int32_t *weights UNUSED, const int8_t *const *rows UNUSED, int8_t *output UNUSED, \
+         const int32_t *shape UNUSED, int32_t first UNUSED, int32_t end UNUSED)\n{{\n{assembly}}}\n\
+         #else\n\
+         static void {name}(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape, \
+         int32_t first, int32_t end)\n{{\n    \
+         depthwise_row(weights, rows, output, shape, first, end, {window});\n}}\n\
+         #endif\n\n"
+    )
+}
 
 /// What one function does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

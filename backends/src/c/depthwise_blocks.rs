@@ -9,7 +9,8 @@
 //! sums, and the rest what was loaded. Where a block has a copy of its code for each row, r0 is one of them: the table is as
 //! long as the window, its first rows are missing, and so is what they would run.
 
-use super::assembly::statements;
+use super::assembly::Lines;
+use super::depthwise::definition;
 use mcunet_ir::loops::depthwise::Taps;
 use mcunet_passes::cost::depthwise_block::{Half, Instruction};
 use mcunet_passes::cost::depthwise_blocks::{Block, Blocks, Row};
@@ -84,20 +85,13 @@ impl OfBlocks {
     pub fn text(&self) -> String {
         let Blocks { rows, columns, pitch, stride, before, width, outputs, signed, limited, .. } = self.0;
         let Some(assembly) = Assembly::of(self.0) else { return String::new() };
-        let (name, made) = (self.name(), assembly.blocks_text());
-        let assembly = statements(&assembly.whole());
-        format!(
-            "/* Windows of {rows} x {columns} pixels, {stride} apart, the first one {before} before the image: of rows of {width} pixels, \
-             {outputs} results, {made}. */\n\
-             #if HAS_NAKED\n\
-             NAKED static void {name}(const int32_t *weights UNUSED, const int8_t *const *rows UNUSED, int8_t *output UNUSED, \
-             const int32_t *shape UNUSED, int32_t first UNUSED, int32_t end UNUSED)\n{{\n{assembly}}}\n\
-             #else\n\
-             static void {name}(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape, \
-             int32_t first, int32_t end)\n{{\n    \
-             depthwise_row(weights, rows, output, shape, first, end, {rows}, {columns}, {pitch}, {stride}, {before}, {signed}, {limited});\n}}\n\
-             #endif\n\n"
-        )
+        let made = assembly.blocks_text();
+        let what = format!(
+            "Windows of {rows} x {columns} pixels, {stride} apart, the first one {before} before the image: of rows of {width} pixels, \
+             {outputs} results, {made}."
+        );
+        let window = format!("{rows}, {columns}, {pitch}, {stride}, {before}, {signed}, {limited}");
+        definition(&what, &self.name(), &assembly.whole(), &window)
     }
 }
 
@@ -106,6 +100,12 @@ struct Assembly {
     of: Blocks,
     row: Rc<Row>,
     lines: Vec<String>,
+}
+
+impl Lines for Assembly {
+    fn lines(&mut self) -> &mut Vec<String> {
+        &mut self.lines
+    }
 }
 
 impl Assembly {
@@ -134,24 +134,6 @@ impl Assembly {
         }
         self.end_of_channel();
         self.lines
-    }
-
-    fn line(&mut self, text: impl Into<String>) {
-        self.lines.push(text.into());
-    }
-
-    /// All instructions but a jump before a label are 32 bits wide, and aligned.
-    fn label(&mut self, label: &str) {
-        self.line(".balign 4");
-        self.line(label);
-    }
-
-    fn load(&mut self, register: &str, at: usize) {
-        self.line(format!("ldr.w {register}, [sp, #{at}]"));
-    }
-
-    fn save(&mut self, register: &str, at: usize) {
-        self.line(format!("str.w {register}, [sp, #{at}]"));
     }
 
     fn has(&self, is: impl Fn(&Block) -> bool) -> bool {

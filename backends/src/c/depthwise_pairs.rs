@@ -10,7 +10,8 @@
 //! A word of pixels `x0 x1 x2 x3` is extended to *even* `x0 x2` and *odd* `x1 x3`. Then `y0` is `even . (w0 w2) + x1 * w1`, and
 //! `y1` is `odd . (w0 w2) + x2 * w1`. Words begin at even pixels, so that every other one is aligned where rows are.
 
-use super::assembly::statements;
+use super::assembly::Lines;
+use super::depthwise::definition;
 use mcunet_ir::loops::depthwise::Taps;
 use mcunet_passes::cost::depthwise::{Block, Function, TAPS};
 
@@ -84,20 +85,12 @@ impl Pairs {
     /// The function.
     pub fn text(&self) -> String {
         let Function { stride, odd, left, signed, limited, .. } = self.0;
-        let (name, assembly) = (self.name(), statements(&Assembly::of(self.0).lines));
+        let lines = Assembly::of(self.0).lines;
         let before = usize::from(odd || left[0].is_some());
         let first = if before == 1 { ", the first one a pixel before the image" } else { "" };
-        format!(
-            "/* Windows of {TAPS} x {TAPS} pixels, {stride} apart{first}. */\n\
-             #if HAS_NAKED\n\
-             NAKED static void {name}(const int32_t *weights UNUSED, const int8_t *const *rows UNUSED, int8_t *output UNUSED, \
-             const int32_t *shape UNUSED, int32_t first UNUSED, int32_t end UNUSED)\n{{\n{assembly}}}\n\
-             #else\n\
-             static void {name}(const int32_t *weights, const int8_t *const *rows, int8_t *output, const int32_t *shape, \
-             int32_t first, int32_t end)\n{{\n    \
-             depthwise_row(weights, rows, output, shape, first, end, {TAPS}, {TAPS}, 4, {stride}, {before}, {signed}, {limited});\n}}\n\
-             #endif\n\n"
-        )
+        let what = format!("Windows of {TAPS} x {TAPS} pixels, {stride} apart{first}.");
+        let window = format!("{TAPS}, {TAPS}, 4, {stride}, {before}, {signed}, {limited}");
+        definition(&what, &self.name(), &lines, &window)
     }
 }
 
@@ -122,6 +115,12 @@ struct Assembly {
     lines: Vec<String>,
 }
 
+impl Lines for Assembly {
+    fn lines(&mut self) -> &mut Vec<String> {
+        &mut self.lines
+    }
+}
+
 impl Assembly {
     fn of(function: Function) -> Self {
         let mut assembly = Self { function, lines: Vec::new() };
@@ -139,24 +138,6 @@ impl Assembly {
         assembly.end_of_channel();
         assembly.missing_rows();
         assembly
-    }
-
-    fn line(&mut self, text: impl Into<String>) {
-        self.lines.push(text.into());
-    }
-
-    /// All instructions are 32 bits wide, and aligned.
-    fn label(&mut self, label: &str) {
-        self.line(".balign 4");
-        self.line(label);
-    }
-
-    fn load(&mut self, register: &str, at: usize) {
-        self.line(format!("ldr.w {register}, [sp, #{at}]"));
-    }
-
-    fn save(&mut self, register: &str, at: usize) {
-        self.line(format!("str.w {register}, [sp, #{at}]"));
     }
 
     /// Computes what is the same for all channels.

@@ -12,7 +12,7 @@
 //! Where the parts of a group's data lie is said in `mcunet_ir::loops::matmul`. Loads follow each other (on the M4 each but the
 //! first then takes one cycle), those that the M7 takes at once being neighbours; all instructions are 32 bits wide and aligned.
 
-use super::assembly::statements;
+use super::assembly::{Lines, statements};
 use mcunet_ir::loops::matmul::{GROUP, UNROLL, bias_words, words_of_group};
 use mcunet_ir::loops::ops::Matmul;
 use mcunet_passes::cost::matmul::{Function, UNROLLED_REST};
@@ -163,6 +163,12 @@ mod frame {
     pub const BYTES: usize = 48;
 }
 
+impl Lines for Assembly {
+    fn lines(&mut self) -> &mut Vec<String> {
+        &mut self.lines
+    }
+}
+
 impl Assembly {
     fn of(form: &Form) -> Self {
         let mut assembly = Self { form: form.0, lines: Vec::new() };
@@ -171,10 +177,6 @@ impl Assembly {
         assembly.products();
         assembly.end_of_group();
         assembly
-    }
-
-    fn line(&mut self, text: impl Into<String>) {
-        self.lines.push(text.into());
     }
 
     /// Words of weights for each pair.
@@ -276,8 +278,7 @@ impl Assembly {
     /// Loads what sums begin with, and enters the loop.
     fn start_of_group(&mut self) {
         let Function { rows, pixels, short_bias, pipelined, .. } = self.form;
-        self.line(".balign 4");
-        self.line("2:");
+        self.label("2:");
         let after = self.after_weights() + self.constant_bytes() as isize;
         let (load, bytes) = if short_bias { ("ldrsh.w", 2) } else { ("ldr.w", 4) };
         for row in 0..rows {
@@ -445,8 +446,7 @@ impl Assembly {
     }
 
     fn products(&mut self) {
-        self.line(".balign 4");
-        self.line("3:");
+        self.label("3:");
         let together = self.form.together;
         let rounds: Vec<String> =
             (1..self.form.unrolled / together).rev().map(|round| format!("-{}", round * together)).collect();

@@ -4,6 +4,7 @@
 //! steps of pixels, too, each has to say here. Saying less costs memory and copies, never correctness.
 
 use super::kernel::{folded_of, needs_of, tensor_type};
+use mcunet_ir::define::Trait;
 use mcunet_ir::loops::view::View;
 use mcunet_ir::module::OpKind;
 use mcunet_ir::nn::NnOp;
@@ -56,32 +57,8 @@ pub(super) fn stored_form(function: &Function, op: Op) -> Form {
             | NnOp::AvgPool2d(_)
             | NnOp::MaxPool2d(_)
             | NnOp::ResizeBilinear(_)
-            | NnOp::ResizeNearest(_)
-            | NnOp::Add(_)
-            | NnOp::Sub(_)
-            | NnOp::Mul(_)
-            | NnOp::Div(_)
-            | NnOp::Maximum(_)
-            | NnOp::Minimum(_)
-            | NnOp::SquaredDifference(_)
-            | NnOp::Prelu(_)
-            | NnOp::Relu(_)
-            | NnOp::LeakyRelu(_)
-            | NnOp::Elu(_)
-            | NnOp::Tanh(_)
-            | NnOp::Logistic(_)
-            | NnOp::HardSwish(_)
-            | NnOp::Abs(_)
-            | NnOp::Neg(_)
-            | NnOp::Exp(_)
-            | NnOp::Log(_)
-            | NnOp::Sqrt(_)
-            | NnOp::Rsqrt(_)
-            | NnOp::Square(_)
-            | NnOp::Lookup(_)
-            | NnOp::Quantize(_)
-            | NnOp::Dequantize(_)
-            | NnOp::Cast(_) => Form::Pixels,
+            | NnOp::ResizeNearest(_) => Form::Pixels,
+            kind if kind.spec().has(Trait::Elementwise) => Form::Pixels,
             NnOp::Concat(op) if op.axis >= 2 => Form::Pixels,
             NnOp::Concat(_) | NnOp::Softmax(_) | NnOp::LogSoftmax(_) => Form::Rows,
             NnOp::Transpose(_)
@@ -112,38 +89,9 @@ pub(super) fn read_form(function: &Function, op: Op, operand: usize) -> Form {
         .is_some_and(|&filter| shape(filter).nhwc().is_some_and(|[_, _, width, _]| width == 1));
     match &data.kind {
         OpKind::Nn(kind) => match kind {
-            NnOp::MaxPool2d(_)
-            | NnOp::AvgPool2d(_)
-            | NnOp::Relu(_)
-            | NnOp::LeakyRelu(_)
-            | NnOp::Elu(_)
-            | NnOp::Tanh(_)
-            | NnOp::Logistic(_)
-            | NnOp::HardSwish(_)
-            | NnOp::Abs(_)
-            | NnOp::Neg(_)
-            | NnOp::Exp(_)
-            | NnOp::Log(_)
-            | NnOp::Sqrt(_)
-            | NnOp::Rsqrt(_)
-            | NnOp::Square(_)
-            | NnOp::Lookup(_)
-            | NnOp::Quantize(_)
-            | NnOp::Dequantize(_)
-            | NnOp::Cast(_) => Form::Pixels,
+            NnOp::MaxPool2d(_) | NnOp::AvgPool2d(_) => Form::Pixels,
+            kind if kind.spec().has(Trait::Elementwise) && is_alike => Form::Pixels,
             NnOp::Concat(op) if op.axis >= 2 => Form::Pixels,
-            NnOp::Add(_)
-            | NnOp::Sub(_)
-            | NnOp::Mul(_)
-            | NnOp::Div(_)
-            | NnOp::Maximum(_)
-            | NnOp::Minimum(_)
-            | NnOp::SquaredDifference(_)
-            | NnOp::Prelu(_)
-                if is_alike =>
-            {
-                Form::Pixels
-            }
             // Several taps of a row are read as one run.
             NnOp::Conv2d(_) | NnOp::Conv2dAdd(_) if operand > 0 || is_narrow => Form::Pixels,
             NnOp::Conv2d(_)
